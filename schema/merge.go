@@ -1,0 +1,131 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrMerge is the cause of every error of [Merge].
+var ErrMerge = errors.New("schemas cannot be merged")
+
+// A MergeError names the field in which two schemas contradict each other.
+type MergeError struct {
+	Path     string
+	Table    Type
+	Incoming Type
+}
+
+func (e *MergeError) Error() string {
+	return fmt.Sprintf("column %s is %s in the table and %s in the batch", e.Path, e.Table, e.Incoming)
+}
+
+func (e *MergeError) Unwrap() error { return ErrMerge }
+
+// Merge returns the schema a table has after a batch of the incoming schema is appended with
+// mergeSchema. Fields are matched by name without case; the table's spelling, order, types and
+// nullability stay; a field the table lacks comes last in its struct and is nullable. Two scalar
+// types that differ are left to the writer, which casts; a scalar against a container, or two
+// containers of another kind, are a [*MergeError].
+//
+// Merge(Merge(t, a), a) equals Merge(t, a), and Merge never drops, renames, reorders or retypes what
+// t has. Source: Delta, "Automatic schema evolution".
+func Merge(table, incoming *Struct) (*Struct, error) { return mergeStructs(nil, table, incoming) }
+
+func mergeStructs(path []string, table, incoming *Struct) (*Struct, error) {
+	out := &Struct{Fields: append([]Field(nil), table.Fields...)}
+	byName := make(map[string]int, len(out.Fields))
+	for i, f := range out.Fields {
+		byName[Fold(f.Name)] = i
+	}
+	for _, f := range incoming.Fields {
+		at := append(path[:len(path):len(path)], f.Name)
+		i, ok := byName[Fold(f.Name)]
+		if !ok {
+			byName[Fold(f.Name)] = len(out.Fields)
+			f.Nullable = true
+			out.Fields = append(out.Fields, f)
+			continue
+		}
+		t, err := mergeTypes(at, out.Fields[i].Type, f.Type)
+		if err != nil {
+			return nil, err
+		}
+		out.Fields[i].Type = t
+	}
+	return out, nil
+}
+
+func mergeTypes(path []string, table, incoming Type) (Type, error) {
+	switch t := table.(type) {
+	case *Struct:
+		if in, ok := incoming.(*Struct); ok {
+			return mergeStructs(path, t, in)
+		}
+	case *Array:
+		if in, ok := incoming.(*Array); ok {
+			e, err := mergeTypes(append(path[:len(path):len(path)], "element"), t.Element, in.Element)
+			return &Array{Element: e, ContainsNull: t.ContainsNull}, err
+		}
+	case *Map:
+		if in, ok := incoming.(*Map); ok {
+			k, err := mergeTypes(append(path[:len(path):len(path)], "key"), t.Key, in.Key)
+			if err != nil {
+				return nil, err
+			}
+			v, err := mergeTypes(append(path[:len(path):len(path)], "value"), t.Value, in.Value)
+			return &Map{Key: k, Value: v, ValueContainsNull: t.ValueContainsNull}, err
+		}
+	default:
+		if IsScalar(incoming) {
+			return table, nil
+		}
+	}
+	return nil, &MergeError{Path: Path(path...), Table: table, Incoming: incoming}
+}
+
+// IsScalar reports whether values of t have no parts.
+func IsScalar(t Type) bool {
+	switch t.(type) {
+	case *Struct, *Array, *Map:
+		return false
+	}
+	return true
+}
+
+// An Addition is a field that one schema has and an earlier one lacks.
+type Addition struct {
+	Path []string
+	Type Type
+}
+
+// Additions lists, in the order of after, the fields that after has and before lacks. A field below
+// an added one is not listed by itself.
+func Additions(before, after *Struct) []Addition { return additions(nil, nil, before, after) }
+
+func additions(out []Addition, path []string, before, after Type) []Addition {
+	step := func(name string) []string { return append(path[:len(path):len(path)], name) }
+	switch after := after.(type) {
+	case *Struct:
+		before, ok := before.(*Struct)
+		if !ok {
+			return out
+		}
+		for _, f := range after.Fields {
+			if i := before.IndexFold(f.Name); i >= 0 {
+				out = additions(out, step(f.Name), before.Fields[i].Type, f.Type)
+			} else {
+				out = append(out, Addition{Path: step(f.Name), Type: f.Type})
+			}
+		}
+	case *Array:
+		if before, ok := before.(*Array); ok {
+			out = additions(out, step("element"), before.Element, after.Element)
+		}
+	case *Map:
+		if before, ok := before.(*Map); ok {
+			out = additions(out, step("key"), before.Key, after.Key)
+			out = additions(out, step("value"), before.Value, after.Value)
+		}
+	}
+	return out
+}
