@@ -322,3 +322,15 @@ func FuzzParseJSON(f *testing.F) {
 		}
 	})
 }
+
+func TestArrowRoundTrip(t *testing.T) {
+	s := ddl(t, "a BOOLEAN,b TINYINT,c SMALLINT,d INT,e BIGINT,f FLOAT,g DOUBLE,h STRING,i BINARY,j DATE,k TIMESTAMP,l TIMESTAMP_NTZ,"+
+		"m DECIMAL(20,3),n ARRAY<STRUCT<x: BIGINT, y: ARRAY<STRING>>>,o MAP<STRING, ARRAY<DOUBLE>>,p STRUCT<q: STRUCT<r: DATE>>,z BIGINT NOT NULL")
+	got, err := schema.FromArrow(s.Arrow())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.DDL() != s.DDL() || !schema.Equal(got, s) {
+		t.Errorf("got  %s\nwant %s", got.DDL(), s.DDL())
+	}
+}

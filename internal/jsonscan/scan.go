@@ -145,9 +145,6 @@ func (s *Scanner) String(i int) (end int, info StringInfo) {
 				info |= nonASCII
 			}
 			i += 8
-			if i > s.End {
-				return s.Fail(s.End, Truncated), 0
-			}
 			continue
 		}
 		n := bits.TrailingZeros64(stop) / 8
@@ -157,9 +154,6 @@ func (s *Scanner) String(i int) (end int, info StringInfo) {
 		i += n
 		switch {
 		case b[i] == '"':
-			if i >= s.End {
-				return s.Fail(s.End, Truncated), 0
-			}
 			if info&nonASCII != 0 && !utf8.Valid(b[start:i]) {
 				return s.Fail(start+invalidUTF8(b[start:i]), InvalidUTF8), 0
 			}

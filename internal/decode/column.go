@@ -1,0 +1,293 @@
+package decode
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/siltlake/silt/schema"
+)
+
+// kind is the physical form of a column.
+type kind uint8
+
+const (
+	kindBoolean kind = iota
+	kindByte
+	kindShort
+	kindInteger
+	kindLong
+	kindFloat
+	kindDouble
+	kindDecimal
+	kindDate
+	kindTimestamp
+	kindTimestampNTZ
+	kindString
+	kindBinary
+	kindStruct
+	kindList
+	kindMap
+)
+
+// widths holds the bytes a value of each fixed-width kind takes; a boolean takes a byte until the
+// batch is built.
+var widths = [...]int{
+	kindBoolean: 1, kindByte: 1, kindShort: 2, kindInteger: 4, kindLong: 8, kindFloat: 4, kindDouble: 8,
+	kindDecimal: 16, kindDate: 4, kindTimestamp: 8, kindTimestampNTZ: 8, kindMap: 0,
+}
+
+var primitiveKinds = map[schema.Type]kind{
+	schema.Boolean: kindBoolean, schema.Byte: kindByte, schema.Short: kindShort, schema.Integer: kindInteger,
+	schema.Long: kindLong, schema.Float: kindFloat, schema.Double: kindDouble, schema.Date: kindDate,
+	schema.Timestamp: kindTimestamp, schema.TimestampNTZ: kindTimestampNTZ, schema.String: kindString, schema.Binary: kindBinary,
+}
+
+// column collects the values of one field in the layout that Arrow has.
+//
+// A column may lag behind: rows that its parent has and it has not are null, and are filled in when
+// the next value comes or the batch is built. So a field that is missing from a record costs nothing,
+// and a value that does not fit is made NULL by not appending it.
+type column struct {
+	kind kind
+	name string
+	// word and mask compare the first bytes of a key and its closing quote in one step.
+	word, mask uint64
+	at         int // position among the kids of the parent
+	dtype      arrow.DataType
+	decimal    schema.Decimal
+
+	n       int    // rows
+	nulls   bool   // some row is null, and valid is in use
+	valid   []byte // one byte a row: 1, or 0 for null
+	fixed   []byte // values of a fixed-width kind
+	offsets []int32
+	data    []byte // the bytes of strings
+
+	kids  []*column      // fields of a struct, element of a list, key and value of a map
+	index map[string]int // names of the kids of a struct
+
+	packed, packedValues []byte // bitmaps of the last batch
+	// seen is what was met below a struct without a column, and misfit what did not fit the column.
+	seen   *Observed
+	misfit Rescued
+}
+
+func newColumn(name string, t schema.Type) *column {
+	c := &column{name: name, dtype: schema.ArrowType(t)}
+	c.setKey()
+	switch t := t.(type) {
+	case *schema.Struct:
+		c.kind = kindStruct
+		c.index = make(map[string]int, len(t.Fields))
+		for i, f := range t.Fields {
+			kid := newColumn(f.Name, f.Type)
+			kid.at = i
+			c.kids = append(c.kids, kid)
+			c.index[f.Name] = i
+		}
+	case *schema.Array:
+		c.kind = kindList
+		c.kids = []*column{newColumn("element", t.Element)}
+	case *schema.Map:
+		c.kind = kindMap
+		c.kids = []*column{newColumn("key", t.Key), newColumn("value", t.Value)}
+	case schema.Decimal:
+		c.kind, c.decimal = kindDecimal, t
+	default:
+		k, ok := primitiveKinds[t]
+		if !ok {
+			panic("no column can hold " + t.String())
+		}
+		c.kind = k
+	}
+	c.reset()
+	return c
+}
+
+// setKey prepares the comparison of keys. A name that JSON must escape never stands in the text as it
+// is, and gets a comparison that fails.
+func (c *column) setKey() {
+	if strings.ContainsFunc(c.name, func(r rune) bool { return r == '"' || r == '\\' || r < ' ' }) {
+		c.word, c.mask = 1, 0
+		return
+	}
+	key := append([]byte(c.name), '"')
+	var w [8]byte
+	n := copy(w[:], key)
+	c.word = binary.LittleEndian.Uint64(w[:])
+	c.mask = ^uint64(0) >> (8 * (8 - n))
+}
+
+// hasKey reports whether the text at i, behind the opening quote of a key, is the name of the column
+// and a closing quote. The text has 8 readable bytes at i.
+func (c *column) hasKey(text []byte, i int) bool {
+	if binary.LittleEndian.Uint64(text[i:])&c.mask != c.word {
+		return false
+	}
+	n := len(c.name)
+	return n < 8 || len(text)-i > n && string(text[i+8:i+n]) == c.name[8:] && text[i+n] == '"'
+}
+
+// reset forgets all rows.
+func (c *column) reset() {
+	c.n, c.nulls = 0, false
+	c.valid, c.fixed, c.data = c.valid[:0], c.fixed[:0], c.data[:0]
+	if c.offsets = c.offsets[:0]; c.hasOffsets() {
+		c.offsets = append(c.offsets, 0)
+	}
+	for _, kid := range c.kids {
+		kid.reset()
+	}
+}
+
+func (c *column) hasOffsets() bool { return c.kind >= kindString && c.kind != kindStruct }
+
+// appended counts a row whose value is stored.
+func (c *column) appended() {
+	c.n++
+	if c.nulls {
+		c.valid = append(c.valid, 1)
+	}
+}
+
+// fill adds nulls until the column has n rows.
+func (c *column) fill(n int) {
+	missing := n - c.n
+	if missing <= 0 {
+		return
+	}
+	if !c.nulls {
+		c.nulls = true
+		c.valid = appendRepeated(c.valid[:0], 1, c.n)
+	}
+	c.valid = appendRepeated(c.valid, 0, missing)
+	switch {
+	case c.hasOffsets():
+		last := c.offsets[c.n]
+		for range missing {
+			c.offsets = append(c.offsets, last)
+		}
+	case c.kind != kindStruct:
+		c.fixed = appendRepeated(c.fixed, 0, missing*widths[c.kind])
+	}
+	c.n = n
+}
+
+func appendRepeated(dst []byte, value byte, n int) []byte {
+	dst = slices.Grow(dst, n)
+	tail := dst[len(dst) : len(dst)+n]
+	for i := range tail {
+		tail[i] = value
+	}
+	return dst[:len(dst)+n]
+}
+
+// truncate forgets the rows from n on.
+func (c *column) truncate(n int) {
+	if c.n <= n {
+		return // and so have the kids: a struct gets a row before its kids do
+	}
+	c.n = n
+	if c.nulls {
+		c.valid = c.valid[:n]
+	}
+	switch {
+	case c.kind == kindStruct:
+		c.truncateKids(n)
+	case c.hasOffsets():
+		c.offsets = c.offsets[:n+1]
+		end := int(c.offsets[n])
+		if len(c.kids) > 0 {
+			c.truncateKids(end)
+		} else {
+			c.data = c.data[:end]
+		}
+	default:
+		c.fixed = c.fixed[:n*widths[c.kind]]
+	}
+}
+
+func (c *column) truncateKids(n int) {
+	for _, kid := range c.kids {
+		kid.truncate(n)
+	}
+}
+
+// size is the number of bytes the column and its kids hold.
+func (c *column) size() int {
+	n := len(c.valid) + len(c.fixed) + 4*len(c.offsets) + len(c.data)
+	for _, kid := range c.kids {
+		n += kid.size()
+	}
+	return n
+}
+
+// build returns the column with n rows as Arrow data. The data aliases the column until reset.
+func (c *column) build(n int) *array.Data {
+	c.fill(n)
+	bitmap, nulls := c.bitmap()
+	switch c.kind {
+	case kindStruct:
+		return array.NewData(c.dtype, n, []*memory.Buffer{bitmap}, c.buildKids(n), nulls, 0)
+	case kindList, kindMap:
+		elements := c.buildKids(int(c.offsets[n]))
+		if c.kind == kindMap {
+			entries := c.dtype.(*arrow.MapType).Elem()
+			elements = []arrow.ArrayData{array.NewData(entries, int(c.offsets[n]), []*memory.Buffer{nil}, elements, 0, 0)}
+		}
+		return array.NewData(c.dtype, n, []*memory.Buffer{bitmap, c.offsetBuffer()}, elements, nulls, 0)
+	case kindString, kindBinary:
+		return array.NewData(c.dtype, n, []*memory.Buffer{bitmap, c.offsetBuffer(), memory.NewBufferBytes(c.data)}, nil, nulls, 0)
+	case kindBoolean:
+		c.packedValues = pack(c.packedValues, c.fixed)
+		return array.NewData(c.dtype, n, []*memory.Buffer{bitmap, memory.NewBufferBytes(c.packedValues)}, nil, nulls, 0)
+	}
+	return array.NewData(c.dtype, n, []*memory.Buffer{bitmap, memory.NewBufferBytes(c.fixed)}, nil, nulls, 0)
+}
+
+func (c *column) buildKids(n int) []arrow.ArrayData {
+	data := make([]arrow.ArrayData, len(c.kids))
+	for i, kid := range c.kids {
+		data[i] = kid.build(n)
+	}
+	return data
+}
+
+func (c *column) offsetBuffer() *memory.Buffer {
+	return memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(c.offsets))
+}
+
+func (c *column) bitmap() (*memory.Buffer, int) {
+	if !c.nulls {
+		return nil, 0
+	}
+	c.packed = pack(c.packed, c.valid)
+	nulls := 0
+	for _, v := range c.valid {
+		nulls += int(1 - v)
+	}
+	return memory.NewBufferBytes(c.packed), nulls
+}
+
+// pack makes a bitmap, least significant bit first, of bytes that are 0 or 1.
+func pack(dst, values []byte) []byte {
+	dst = dst[:0]
+	for len(values) >= 8 {
+		// Multiplying gathers the lowest bits of eight bytes in the highest byte.
+		dst = append(dst, byte(binary.LittleEndian.Uint64(values)*0x0102040810204080>>56))
+		values = values[8:]
+	}
+	if len(values) > 0 {
+		var last byte
+		for i, v := range values {
+			last |= v << i
+		}
+		dst = append(dst, last)
+	}
+	return dst
+}

@@ -1,0 +1,225 @@
+package decode
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/siltlake/silt/internal/jsonscan"
+)
+
+// A ContentError says that a file cannot be read to its end, although its store delivers all of it:
+// the compressed stream is cut off or damaged, or inflates beyond any use.
+type ContentError struct {
+	Offset int64 // bytes of the file that were read, compressed
+	Err    error
+}
+
+func (e *ContentError) Error() string {
+	return fmt.Sprintf("compressed stream ends badly near byte %d: %v", e.Offset, e.Err)
+}
+
+func (e *ContentError) Unwrap() error { return e.Err }
+
+// ErrInflates means that a compressed file grows beyond the ratio that data has.
+var ErrInflates = errors.New("the stream inflates more than 200-fold")
+
+const (
+	// inflateFrom is the number of decompressed bytes up to which any ratio is fine.
+	inflateFrom = 64 << 20
+	inflateMax  = 200
+	chunkSize   = 1 << 20
+)
+
+// input is the decompressed text of one file, seen through a window.
+type input struct {
+	body    *countingReader
+	text    io.Reader
+	release func()
+
+	// buf[pos:end] is the window; there is always room for the scanner's padding behind end.
+	buf      []byte
+	pos, end int
+	base     int64 // offset of buf[0] in the text
+	eof      bool
+}
+
+// countingReader counts what the store delivers, and tells its errors from those of a decompressor.
+type countingReader struct {
+	r   io.ReadCloser
+	n   int64
+	err error // other than io.EOF
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
+}
+
+var codecs = []struct {
+	magic, extension string
+	open             func(io.Reader) (io.Reader, func(), error)
+}{
+	{"\x1f\x8b", ".gz", func(r io.Reader) (io.Reader, func(), error) {
+		z, err := gzip.NewReader(r)
+		return z, func() {}, err
+	}},
+	{"\x28\xb5\x2f\xfd", ".zst", func(r io.Reader) (io.Reader, func(), error) {
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(inflateFrom))
+		if err != nil {
+			return nil, nil, err
+		}
+		return z, z.Close, nil
+	}},
+	{"BZh", ".bz2", func(r io.Reader) (io.Reader, func(), error) { return bzip2.NewReader(r), func() {}, nil }},
+}
+
+// openInput starts to read a file. The codec is known by the first bytes, or under compat by the
+// extension alone. The buffer is used if it is large enough.
+func openInput(uri string, body io.ReadCloser, compat bool, buf []byte) (*input, error) {
+	in := &input{body: &countingReader{r: body}, release: func() {}, buf: buf[:0]}
+	in.text = in.body
+	if cap(in.buf) < chunkSize+jsonscan.Padding {
+		in.buf = make([]byte, 0, chunkSize+jsonscan.Padding)
+	}
+	in.buf = in.buf[:cap(in.buf)]
+	peek := bufio.NewReaderSize(in.body, 64<<10)
+	head, err := peek.Peek(4)
+	if err != nil && err != io.EOF {
+		return in, err
+	}
+	in.text = peek
+	for _, c := range codecs {
+		if is := bytes.HasPrefix(head, []byte(c.magic)); compat && path.Ext(uri) != c.extension || !compat && !is {
+			continue
+		}
+		text, release, err := c.open(peek)
+		if err != nil {
+			return in, in.fault(err)
+		}
+		in.text, in.release = text, release
+	}
+	return in, nil
+}
+
+// fault is err, as a ContentError when the store is not to blame.
+func (in *input) fault(err error) error {
+	if in.body.err != nil {
+		return in.body.err
+	}
+	return &ContentError{Offset: in.body.n, Err: err}
+}
+
+func (in *input) close() {
+	in.release()
+	in.body.r.Close()
+}
+
+// fill reads more text behind the window. It moves the window to the front of the buffer, and lets the
+// buffer grow when the window takes more than half of it.
+func (in *input) fill() error {
+	if in.eof {
+		return nil
+	}
+	if in.pos > 0 {
+		copy(in.buf, in.buf[in.pos:in.end])
+		in.base += int64(in.pos)
+		in.pos, in.end = 0, in.end-in.pos
+	}
+	room := len(in.buf) - jsonscan.Padding
+	if in.end > room/2 {
+		in.buf = append(in.buf, make([]byte, len(in.buf))...)
+		in.buf = in.buf[:cap(in.buf)]
+		room = len(in.buf) - jsonscan.Padding
+	}
+	for in.end < room {
+		n, err := in.text.Read(in.buf[in.end:room])
+		in.end += n
+		if err == io.EOF {
+			in.eof = true
+			return nil
+		}
+		if err != nil {
+			return in.fault(err)
+		}
+		if size := in.base + int64(in.end); size > inflateFrom && size > inflateMax*in.body.n {
+			return in.fault(ErrInflates)
+		}
+	}
+	return nil
+}
+
+// skipTo drops text up to the next line end, which becomes the start of the window, or all of it. It
+// returns the number of bytes dropped.
+func (in *input) skipTo(chars string) (n int64, err error) {
+	for {
+		window := in.buf[in.pos:in.end]
+		if k := bytes.IndexAny(window, chars); k >= 0 {
+			in.pos += k
+			return n + int64(k), nil
+		}
+		n += int64(len(window))
+		in.pos = in.end
+		if in.eof {
+			return n, nil
+		}
+		if err := in.fill(); err != nil {
+			return n, err
+		}
+	}
+}
+
+// framing is how records stand in a file.
+type framing uint8
+
+const (
+	// byLine means a record a line, or several, or an array of them.
+	byLine framing = iota
+	// byValue means that values follow each other, over as many lines as they like; a top-level array
+	// holds records.
+	byValue
+	// byFile means that the file is one record, or one array of records.
+	byFile
+)
+
+// detectLines is the number of lines at the start of a file that are tried.
+const detectLines = 10
+
+// detect tells from the start of a text, or all of it, how its records are framed.
+func detect(text []byte, all bool, maxDepth int) framing {
+	text = bytes.TrimLeft(text, " \t\r\n")
+	if len(text) == 0 {
+		return byLine
+	}
+	if text[0] == '[' {
+		return byValue
+	}
+	lines := bytes.SplitN(text[:min(len(text), chunkSize)], []byte("\n"), detectLines+1)
+	if len(lines) == 1 {
+		return byLine
+	}
+	s := jsonscan.Scanner{Space: jsonscan.Anywhere, MaxDepth: maxDepth}
+	if text[0] == '{' {
+		s.Reset(text)
+		if end := s.Value(0, 0); end > len(lines[0]) || end < 0 && s.Why == jsonscan.Truncated && !all {
+			return byValue
+		}
+	}
+	for _, line := range lines[:len(lines)-1] {
+		if s.Reset(line); s.Text[0] == '{' && s.Value(0, 0) >= 0 {
+			return byLine
+		}
+	}
+	return byValue
+}

@@ -1,0 +1,284 @@
+package decode
+
+import (
+	"slices"
+
+	"github.com/siltlake/silt/schema"
+)
+
+// Position is a place in a file.
+type Position struct {
+	File   string `json:"file"`   // as in [File.URI]
+	Line   int64  `json:"line"`   // from 1
+	Offset int64  `json:"offset"` // of the record, in bytes of the decompressed file
+}
+
+// compare orders positions by file and offset, so that "first" does not depend on who looked first.
+func (p Position) compare(q Position) int {
+	switch {
+	case p.File < q.File:
+		return -1
+	case p.File > q.File:
+		return 1
+	}
+	return int(min(max(p.Offset-q.Offset, -1), 1))
+}
+
+// Observed is what was seen at one place of the data for which the schema has no column: how many
+// values of each kind, and what is inside them. Two observations of one place can be merged in any
+// order. It is a value that can travel.
+type Observed struct {
+	Nulls    int64 `json:"nulls,omitempty"`
+	Booleans int64 `json:"booleans,omitempty"`
+	Longs    int64 `json:"longs,omitempty"`    // integers that fit int64
+	Decimals int64 `json:"decimals,omitempty"` // larger integers of at most 38 digits
+	Doubles  int64 `json:"doubles,omitempty"`  // all other numbers
+	Blanks   int64 `json:"blanks,omitempty"`   // empty strings
+	Strings  int64 `json:"strings,omitempty"`  // other strings
+	Objects  int64 `json:"objects,omitempty"`
+	Arrays   int64 `json:"arrays,omitempty"`
+	// Digits is the most digits of the Decimals.
+	Digits int `json:"digits,omitempty"`
+	// First is where the first value that is not null stands.
+	First *Position `json:"first,omitempty"`
+	// Fields are the members of the objects, in the order of their first appearance.
+	Fields []ObservedField `json:"fields,omitempty"`
+	// Wide means that the objects have more different keys than [MaxKeys]; Fields is empty then.
+	Wide bool `json:"wide,omitempty"`
+	// Element is what was seen in the arrays.
+	Element *Observed `json:"element,omitempty"`
+
+	index map[string]int // of Fields, when there are many
+}
+
+// ObservedField is a member of objects that were seen.
+type ObservedField struct {
+	Name string `json:"name"`
+	*Observed
+}
+
+// MaxKeys is the number of different keys that are told apart in one object. Objects with more are
+// keyed by data, such as ids, and are no structs.
+const MaxKeys = 1000
+
+// Values is the number of values seen that are not null.
+func (o *Observed) Values() int64 {
+	return o.Booleans + o.Longs + o.Decimals + o.Doubles + o.Blanks + o.Strings + o.Objects + o.Arrays
+}
+
+// Type is the type that inference gives to the values seen: the unification of their types, with
+// fields sorted by name. A place where only null and empty strings were seen is VOID, an object
+// without typed fields an empty struct.
+//
+// Source: Spark's JsonInferSchema; Auto Loader, "Schema inference".
+func (o *Observed) Type() schema.Type {
+	var t schema.Type = schema.Void
+	for _, seen := range []struct {
+		n int64
+		t schema.Type
+	}{
+		{o.Booleans, schema.Boolean}, {o.Longs, schema.Long}, {o.Decimals, schema.Decimal{Precision: max(o.Digits, 1)}},
+		{o.Doubles, schema.Double}, {o.Strings, schema.String},
+	} {
+		if seen.n > 0 {
+			t = schema.Unify(t, seen.t)
+		}
+	}
+	if o.Objects > 0 {
+		t = schema.Unify(t, o.Struct())
+	}
+	if o.Arrays > 0 {
+		var element schema.Type = schema.Void
+		if o.Element != nil {
+			element = o.Element.Type()
+		}
+		t = schema.Unify(t, &schema.Array{Element: element, ContainsNull: true})
+	}
+	return t
+}
+
+// Struct is the struct of the members seen in objects.
+func (o *Observed) Struct() *schema.Struct {
+	s := &schema.Struct{}
+	for _, f := range o.Fields {
+		s.Fields = append(s.Fields, schema.Nullable(f.Name, f.Type()))
+	}
+	return schema.Unify(s, s).(*schema.Struct)
+}
+
+// Field returns what was seen under a name, or nil.
+func (o *Observed) Field(name string) *Observed {
+	if o == nil {
+		return nil
+	}
+	if i := o.find(name); i >= 0 {
+		return o.Fields[i].Observed
+	}
+	return nil
+}
+
+func (o *Observed) find(name string) int {
+	if o.index != nil {
+		if i, ok := o.index[name]; ok {
+			return i
+		}
+		return -1
+	}
+	return slices.IndexFunc(o.Fields, func(f ObservedField) bool { return f.Name == name })
+}
+
+// field returns the observation of a member, a new one if need be. It is nil for one key too many.
+func (o *Observed) field(name string) *Observed {
+	if o.Wide {
+		return nil
+	}
+	if i := o.find(name); i >= 0 {
+		return o.Fields[i].Observed
+	}
+	if len(o.Fields) >= MaxKeys {
+		o.Wide, o.Fields, o.index = true, nil, nil
+		return nil
+	}
+	f := ObservedField{Name: name, Observed: new(Observed)}
+	o.Fields = append(o.Fields, f)
+	if len(o.Fields) == indexFrom {
+		o.index = make(map[string]int)
+		for i, f := range o.Fields {
+			o.index[f.Name] = i
+		}
+	} else if o.index != nil {
+		o.index[name] = len(o.Fields) - 1
+	}
+	return f.Observed
+}
+
+// indexFrom is the number of names from which on a map is faster than looking through them.
+const indexFrom = 16
+
+// Merge adds what p saw to o. It keeps no part of p.
+func (o *Observed) Merge(p *Observed) {
+	if p == nil {
+		return
+	}
+	o.Nulls += p.Nulls
+	o.Booleans += p.Booleans
+	o.Longs += p.Longs
+	o.Decimals += p.Decimals
+	o.Doubles += p.Doubles
+	o.Blanks += p.Blanks
+	o.Strings += p.Strings
+	o.Objects += p.Objects
+	o.Arrays += p.Arrays
+	o.Digits = max(o.Digits, p.Digits)
+	if p.First != nil {
+		o.note(*p.First)
+	}
+	if p.Wide {
+		o.Wide, o.Fields, o.index = true, nil, nil
+	}
+	for _, f := range p.Fields {
+		if mine := o.field(f.Name); mine != nil {
+			mine.Merge(f.Observed)
+		}
+	}
+	if p.Element != nil {
+		if o.Element == nil {
+			o.Element = new(Observed)
+		}
+		o.Element.Merge(p.Element)
+	}
+}
+
+// note keeps the first of the positions it is told.
+func (o *Observed) note(at Position) {
+	if o.First == nil || at.compare(*o.First) < 0 {
+		o.First = &at
+	}
+}
+
+// observe adds the value at i, which is known to be valid, to o, and returns its end.
+func (p *parser) observe(o *Observed, i int) int {
+	if o == nil {
+		return p.Value(i, 0)
+	}
+	if p.Text[i] != 'n' && (o.First == nil || p.position.compare(*o.First) < 0) {
+		o.note(p.position)
+	}
+	switch p.Text[i] {
+	case 'n':
+		o.Nulls++
+		return i + len("null")
+	case 't':
+		o.Booleans++
+		return i + len("true")
+	case 'f':
+		o.Booleans++
+		return i + len("false")
+	case '"':
+		end, _ := p.String(i)
+		if end == i+2 {
+			o.Blanks++
+		} else {
+			o.Strings++
+		}
+		return end
+	case '{':
+		o.Objects++
+		return p.observeObject(o, i)
+	case '[':
+		o.Arrays++
+		return p.observeArray(o, i)
+	}
+	n, end := p.Number(i)
+	if _, ok := n.Int64(); ok {
+		o.Longs++
+	} else if n.Integer && n.Digits <= schema.MaxPrecision {
+		o.Decimals++
+		o.Digits = max(o.Digits, n.Digits)
+	} else {
+		o.Doubles++
+	}
+	return end
+}
+
+func (p *parser) observeObject(o *Observed, i int) int {
+	for i = p.Blank(i + 1); p.Text[i] != '}'; {
+		end, info, value := p.Name(i)
+		if i = p.Blank(p.observe(o.member(p.name(i, end, info)), value)); p.Text[i] == ',' {
+			i = p.Blank(i + 1)
+		}
+	}
+	return i + 1
+}
+
+// member is field without making a string of a name that is known. No column can have an empty name,
+// so it is nil for one.
+func (o *Observed) member(name []byte) *Observed {
+	if len(name) == 0 {
+		return nil
+	}
+	if o.index != nil {
+		if i, ok := o.index[string(name)]; ok {
+			return o.Fields[i].Observed
+		}
+	} else {
+		for _, f := range o.Fields {
+			if f.Name == string(name) {
+				return f.Observed
+			}
+		}
+	}
+	return o.field(string(name))
+}
+
+func (p *parser) observeArray(o *Observed, i int) int {
+	for i = p.Blank(i + 1); p.Text[i] != ']'; {
+		if o.Element == nil {
+			o.Element = new(Observed)
+		}
+		if i = p.Blank(p.observe(o.Element, i)); p.Text[i] == ',' {
+			i = p.Blank(i + 1)
+		}
+	}
+	return i + 1
+}

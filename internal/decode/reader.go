@@ -1,0 +1,488 @@
+// Package decode reads JSON records into Arrow record batches of a given schema, and loses nothing of
+// them: what has no column, or does not fit its column, goes into the rescued data of its row; what
+// is no record at all comes out as a [BadRecord].
+//
+// A [Reader] goes through [File]s and fills batches. It decides nothing about the schema: it reports
+// what it [Observed] beside it, and others decide. The same files and options always give the same
+// rows.
+//
+// Source: Auto Loader, "Schema inference", "Rescued data column"; Spark's JSON data source.
+package decode
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/siltlake/silt/internal/jsonscan"
+	"github.com/siltlake/silt/schema"
+)
+
+// Options say how text becomes rows. It is a value that can travel.
+type Options struct {
+	// Schema holds the columns to read. Fields of other names are unknown.
+	Schema *schema.Struct `json:"schema"`
+	// Rescue is the name of the column of rescued data; it follows those of Schema. Empty means none:
+	// what does not fit is lost.
+	Rescue string `json:"rescue,omitempty"`
+	// NoFilePath leaves the path of the file out of the rescued data.
+	NoFilePath bool `json:"noFilePath,omitempty"`
+	// Corrupt is the name of a STRING column of Schema that takes the text of corrupt records. Empty
+	// means that they come out as BadRecords.
+	Corrupt string `json:"corrupt,omitempty"`
+	// Observe asks for the types of unknown fields; otherwise they are only counted.
+	Observe bool `json:"observe,omitempty"`
+	// Framing is "lines", "values", "file", or empty for a look at each file.
+	Framing string `json:"framing,omitempty"`
+	// Compat gives Auto Loader's behaviour where it differs from silt's: numbers may be rounded, of a
+	// repeated key only the last value is kept, text behind the first value of a line is ignored.
+	Compat bool `json:"compat,omitempty"`
+	// TimeZone is the zone of timestamps that have none; empty is UTC.
+	TimeZone string `json:"timeZone,omitempty"`
+	// MaxRecord is the length of the longest record that is read, in bytes; 0 is 64 MiB.
+	MaxRecord int `json:"maxRecord,omitempty"`
+	// MaxDepth is the deepest nesting that is read; 0 is 1000.
+	MaxDepth int `json:"maxDepth,omitempty"`
+	// BatchRows and BatchBytes bound a batch by its rows and by the text it was read from; 0 is 65,536
+	// rows and 4 MiB.
+	BatchRows  int `json:"batchRows,omitempty"`
+	BatchBytes int `json:"batchBytes,omitempty"`
+}
+
+const (
+	defaultMaxRecord  = 64 << 20
+	defaultMaxDepth   = 1000
+	defaultBatchRows  = 65_536
+	defaultBatchBytes = 4 << 20
+	// shownOfTooLong is how much is kept of a record that is too long.
+	shownOfTooLong = 4 << 10
+)
+
+// ErrTorn means that a file that may still be written ends inside a record.
+var ErrTorn = errors.New("the last record is not complete")
+
+// File is a file to read.
+type File struct {
+	// URI is what the rescued data and positions call the file.
+	URI string
+	// DeferTorn makes a file that ends inside a record fail with ErrTorn, so that it can be read when
+	// it is complete. Otherwise what is there of the record is bad.
+	DeferTorn bool
+	// Open starts to read it.
+	Open func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// FileReport is what came of one file.
+type FileReport struct {
+	URI     string
+	Bytes   int64 // as stored
+	Text    int64 // bytes, decompressed
+	Records int64 // good and bad
+	Rows    int64
+	Bad     int64
+	Rescued int64 // rows with rescued data
+	// Err says why no row of the file was read. It is a *ContentError, ErrTorn, or an error of Open or
+	// of the stream.
+	Err error
+}
+
+// BadRecord is text that is not a JSON object.
+type BadRecord struct {
+	Position
+	Length int64 // bytes of the text in the file
+	Text   []byte
+	// Cut means that Text holds only the start.
+	Cut    bool
+	Reason jsonscan.Reason
+	// At is the offset in Text where it stops being JSON.
+	At int64
+}
+
+// Batch is a number of rows. Everything in it is valid until the next call of Next.
+type Batch struct {
+	Record arrow.RecordBatch
+	// Runs say which rows come from which file, in the order of the rows.
+	Runs []Run
+	// Places hold, for each row, where its record stands.
+	Places []Place
+	Bad    []BadRecord
+}
+
+// Run is a number of successive rows from one file.
+type Run struct {
+	File int // index of the file in the Reader's list
+	Rows int
+}
+
+// Place is where the record of a row stands in its file.
+type Place struct {
+	Line, Offset int64
+	Length       int32
+}
+
+// A FileError stops a Reader at a file that has left traces already: rows that were returned, or
+// observations. The caller throws all results away and starts again without the file.
+type FileError struct {
+	Index int
+	Err   error
+}
+
+func (e *FileError) Error() string { return e.Err.Error() }
+
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Reader reads files one after the other. It is used by one goroutine.
+type Reader struct {
+	opts   Options
+	schema *arrow.Schema
+	p      parser
+	rescue *column
+	files  []File
+
+	reports []FileReport
+	in      *input
+	buf     []byte // of the last input
+	framing framing
+	file    *FileReport
+	line    int64 // of the next record
+	counted int   // offset in the buffer up to which lines are counted, when not by line
+	inArray bool
+	last    token
+	indent  []byte // of the last value, nil when it did not begin a line
+
+	runs      []Run
+	places    []Place
+	bad       []BadRecord
+	batchText int64 // bytes read into the batch
+	since     mark  // where the current file began
+	// spent is set when the current file cannot be taken back: a batch with rows of it was returned,
+	// or something in it was observed.
+	spent bool
+}
+
+// mark is a point to which a batch can be taken back.
+type mark struct{ rows, runs, places, bad int }
+
+// NewReader returns a Reader of files. Fields of the schema must not be VOID or VARIANT.
+func NewReader(files []File, opts Options) (*Reader, error) {
+	opts.MaxRecord = cmp.Or(opts.MaxRecord, defaultMaxRecord)
+	opts.MaxDepth = cmp.Or(opts.MaxDepth, defaultMaxDepth)
+	opts.BatchRows = cmp.Or(opts.BatchRows, defaultBatchRows)
+	opts.BatchBytes = cmp.Or(opts.BatchBytes, defaultBatchBytes)
+	loc, err := time.LoadLocation(cmp.Or(opts.TimeZone, "UTC"))
+	if err != nil {
+		return nil, fmt.Errorf("timeZone: %w", err)
+	}
+	r := &Reader{opts: opts, files: files}
+	out := opts.Schema
+	if opts.Rescue != "" {
+		r.rescue = newColumn(opts.Rescue, schema.String)
+		out = out.Append(schema.Nullable(opts.Rescue, schema.String))
+	}
+	r.schema = out.Arrow()
+	r.p = parser{opts: &r.opts, root: newColumn("", opts.Schema), location: loc}
+	r.p.MaxDepth = opts.MaxDepth
+	if i, ok := r.p.root.index[opts.Corrupt]; ok {
+		delete(r.p.root.index, opts.Corrupt) // a key of the record must not write into it
+		r.p.root.kids[i].word, r.p.root.kids[i].mask = 1, 0
+	}
+	return r, nil
+}
+
+// Reports returns what came of each file that has been read.
+func (r *Reader) Reports() []FileReport { return r.reports }
+
+// Observed returns what was seen of unknown fields, at each struct of the schema that has some: the
+// keys are paths as [schema.Path] makes them, "" for the top level.
+func (r *Reader) Observed() map[string]*Observed {
+	out := make(map[string]*Observed)
+	r.p.root.walk(nil, func(path []string, c *column) {
+		if c.seen != nil {
+			out[schema.Path(path...)] = c.seen
+		}
+	})
+	return out
+}
+
+// Misfits returns, by the path of the column, how many values did not fit it.
+func (r *Reader) Misfits() map[string]Rescued {
+	out := make(map[string]Rescued)
+	r.p.root.walk(nil, func(path []string, c *column) {
+		if c.misfit.Count > 0 {
+			out[schema.Path(path...)] = c.misfit
+		}
+	})
+	return out
+}
+
+func (c *column) walk(path []string, visit func([]string, *column)) {
+	visit(path, c)
+	for _, kid := range c.kids {
+		kid.walk(append(path[:len(path):len(path)], kid.name), visit)
+	}
+}
+
+// Next returns the next batch, or io.EOF behind the last file. A batch may have no rows when there are
+// bad records. A *FileError leaves the Reader unusable.
+func (r *Reader) Next(ctx context.Context) (*Batch, error) {
+	r.reset()
+	for {
+		if err := ctx.Err(); err != nil {
+			r.Close()
+			return nil, err
+		}
+		if r.in == nil {
+			if len(r.reports) == len(r.files) {
+				if r.p.root.n > 0 || len(r.bad) > 0 {
+					return r.batch(), nil
+				}
+				return nil, io.EOF
+			}
+			if err := r.open(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if r.in != nil {
+			full, err := r.read()
+			switch {
+			case err != nil:
+				if err := r.fail(err); err != nil {
+					return nil, err
+				}
+			case full:
+				r.spent = true
+				return r.batch(), nil
+			default:
+				r.finish(nil)
+			}
+		}
+	}
+}
+
+// Close gives up the file that is being read.
+func (r *Reader) Close() {
+	if r.in != nil {
+		if r.buf = r.in.buf; len(r.buf) > 8*chunkSize {
+			r.buf = nil
+		}
+		r.in.close()
+		r.in = nil
+	}
+}
+
+func (r *Reader) reset() {
+	r.p.root.reset()
+	if r.rescue != nil {
+		r.rescue.reset()
+	}
+	r.runs, r.places, r.bad, r.batchText, r.since = r.runs[:0], r.places[:0], nil, 0, mark{}
+}
+
+func (r *Reader) open(ctx context.Context) error {
+	f := r.files[len(r.reports)]
+	r.reports = append(r.reports, FileReport{URI: f.URI})
+	r.file = &r.reports[len(r.reports)-1]
+	r.since = mark{r.p.root.n, len(r.runs), len(r.places), len(r.bad)}
+	r.spent = false
+	r.p.position = Position{File: f.URI}
+	body, err := f.Open(ctx)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.file.Err = err
+		return nil
+	}
+	r.in, err = openInput(f.URI, body, r.opts.Compat, r.buf)
+	if err == nil {
+		err = r.in.fill()
+	}
+	if err == nil {
+		r.begin()
+		return nil
+	}
+	return r.fail(err)
+}
+
+// begin looks at the start of a file.
+func (r *Reader) begin() {
+	in := r.in
+	if bytes.HasPrefix(in.buf[:in.end], bom) {
+		in.pos = len(bom)
+	}
+	r.line, r.counted, r.inArray, r.last, r.indent = 1, in.pos, false, tokenNone, []byte{}
+	switch r.opts.Framing {
+	case "lines":
+		r.framing = byLine
+	case "values":
+		r.framing = byValue
+	case "file":
+		r.framing = byFile
+	default:
+		r.framing = detect(in.buf[in.pos:in.end], in.eof, r.opts.MaxDepth)
+	}
+	r.p.Space = jsonscan.Anywhere
+	if r.framing == byLine {
+		r.p.Space = jsonscan.Lines
+	}
+}
+
+var bom = []byte("\xef\xbb\xbf")
+
+// fail ends the current file without its rows. The error returned is not nil when it cannot be taken
+// back.
+func (r *Reader) fail(err error) error {
+	index := len(r.reports) - 1
+	r.finish(err)
+	if r.spent {
+		return &FileError{Index: index, Err: err}
+	}
+	r.p.rollback(r.since.rows)
+	if r.rescue != nil {
+		r.rescue.truncate(r.since.rows)
+	}
+	r.runs, r.places, r.bad = r.runs[:r.since.runs], r.places[:r.since.places], r.bad[:r.since.bad]
+	*r.file = FileReport{URI: r.file.URI, Bytes: r.file.Bytes, Text: r.file.Text, Err: err}
+	return nil
+}
+
+func (r *Reader) finish(err error) {
+	if r.in != nil {
+		r.file.Bytes, r.file.Text = r.in.body.n, r.in.base+int64(r.in.end)
+	}
+	r.file.Err = err
+	r.Close()
+}
+
+// batch returns the rows collected so far.
+func (r *Reader) batch() *Batch {
+	n := r.p.root.n
+	data := r.p.root.build(n).Children()
+	columns := make([]arrow.Array, 0, len(data)+1)
+	for _, d := range data {
+		columns = append(columns, array.MakeFromData(d))
+	}
+	if r.rescue != nil {
+		columns = append(columns, array.MakeFromData(r.rescue.build(n)))
+	}
+	return &Batch{Record: array.NewRecordBatch(r.schema, columns, int64(n)), Runs: r.runs, Places: r.places, Bad: r.bad}
+}
+
+// full reports whether the batch is as large as it should be.
+func (r *Reader) full() bool {
+	return r.p.root.n >= r.opts.BatchRows || r.batchText >= int64(r.opts.BatchBytes) || len(r.bad) >= r.opts.BatchRows
+}
+
+// read reads records until the batch is full or the file ends.
+func (r *Reader) read() (full bool, err error) {
+	switch r.framing {
+	case byLine:
+		return r.readLines()
+	case byValue:
+		return r.readValues()
+	}
+	return false, r.readFile()
+}
+
+// row completes the row of a good record that stands in the buffer from start to end.
+func (r *Reader) row(start, end int) {
+	p := &r.p
+	if len(p.unknown)+len(p.misfits) > 0 {
+		p.settle()
+		r.spent = true
+	}
+	if len(p.rescued) > 0 {
+		r.rescueRow()
+		r.file.Rescued++
+	}
+	r.file.Records++
+	r.file.Rows++
+	r.batchText += int64(end - start)
+	r.places = append(r.places, Place{Line: p.position.Line, Offset: p.position.Offset, Length: int32(end - start)})
+	r.count()
+}
+
+// count adds the last row to the run of the current file.
+func (r *Reader) count() {
+	file := len(r.reports) - 1
+	if n := len(r.runs); n > 0 && r.runs[n-1].File == file {
+		r.runs[n-1].Rows++
+		return
+	}
+	r.runs = append(r.runs, Run{File: file, Rows: 1})
+}
+
+func (r *Reader) rescueRow() {
+	c, text := r.rescue, r.p.rescued
+	c.fill(r.p.root.n - 1)
+	c.data = append(c.data, text[:len(text)-1]...)
+	if !r.opts.NoFilePath {
+		c.data = append(c.data, `,"`+filePathKey+`":`...)
+		c.data = jsonscan.AppendQuoted(c.data, r.file.URI)
+	}
+	c.data = append(c.data, '}')
+	c.offsets = append(c.offsets, int32(len(c.data)))
+	c.appended()
+}
+
+// at sets the position of the record that starts at i in the buffer.
+func (r *Reader) at(i int) {
+	r.p.position.Line, r.p.position.Offset = r.line, r.in.base+int64(i)
+}
+
+// spoil makes the text from start to end of the buffer a bad record, for the reason the scanner gave.
+func (r *Reader) spoil(start, end int) {
+	r.file.Records++
+	text := bytes.TrimRight(r.in.buf[start:end], " \t\r\n")
+	r.batchText += int64(len(text))
+	if r.opts.Corrupt != "" {
+		r.corruptRow(text)
+		return
+	}
+	r.file.Bad++
+	r.bad = append(r.bad, BadRecord{
+		Position: r.p.position, Length: int64(len(text)), Text: bytes.Clone(text),
+		Reason: r.p.Why, At: int64(min(max(r.p.At-start, 0), len(text))),
+	})
+}
+
+// corruptRow appends a row that has only the text of a corrupt record.
+func (r *Reader) corruptRow(text []byte) {
+	row := r.p.root.n
+	r.p.root.appended()
+	for _, kid := range r.p.root.kids {
+		if kid.name == r.opts.Corrupt {
+			kid.fill(row)
+			kid.data = append(kid.data, bytes.ToValidUTF8(text, []byte("\uFFFD"))...)
+			kid.offsets = append(kid.offsets, int32(len(kid.data)))
+			kid.appended()
+		}
+	}
+	r.file.Rows++
+	r.places = append(r.places, Place{Line: r.p.position.Line, Offset: r.p.position.Offset, Length: int32(len(text))})
+	r.count()
+}
+
+// tooLong makes a bad record of the text from the start of the window to the next of the given
+// characters. Only the beginning is kept.
+func (r *Reader) tooLong(chars string) error {
+	in := r.in
+	r.at(in.pos)
+	b := BadRecord{
+		Position: r.p.position, Text: bytes.Clone(in.buf[in.pos : in.pos+shownOfTooLong]), Cut: true,
+		Reason: jsonscan.TooLong, At: int64(r.opts.MaxRecord),
+	}
+	n, err := in.skipTo(chars)
+	b.Length = n
+	r.file.Records++
+	r.file.Bad++
+	r.bad = append(r.bad, b)
+	return err
+}
