@@ -1,0 +1,186 @@
+package delta
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Protocol names the features a table needs of its readers and writers.
+type Protocol struct {
+	MinReaderVersion int      `json:"minReaderVersion"`
+	MinWriterVersion int      `json:"minWriterVersion"`
+	ReaderFeatures   []string `json:"readerFeatures,omitempty"`
+	WriterFeatures   []string `json:"writerFeatures,omitempty"`
+}
+
+// Metadata is what a table is: its schema, partitioning and properties.
+type Metadata struct {
+	ID               string            `json:"id"`
+	Name             string            `json:"name,omitempty"`
+	Description      string            `json:"description,omitempty"`
+	Format           Format            `json:"format"`
+	SchemaString     string            `json:"schemaString"`
+	PartitionColumns []string          `json:"partitionColumns"`
+	Configuration    map[string]string `json:"configuration"`
+	CreatedTime      *int64            `json:"createdTime,omitempty"` // milliseconds since 1970
+}
+
+// Format is the format of the data files; the provider is always parquet.
+type Format struct {
+	Provider string            `json:"provider"`
+	Options  map[string]string `json:"options"`
+}
+
+// Add makes a data file part of the table.
+type Add struct {
+	// Path is URI-encoded, and relative to the table or absolute.
+	Path string `json:"path"`
+	// PartitionValues holds the value of each partition column as text; nil is null.
+	PartitionValues  map[string]*string `json:"partitionValues"`
+	Size             int64              `json:"size"`             // bytes
+	ModificationTime int64              `json:"modificationTime"` // milliseconds since 1970
+	// DataChange is false when the rows were in the table before, in other files.
+	DataChange bool `json:"dataChange"`
+	// Stats is the JSON of the file's statistics.
+	Stats                   string                    `json:"stats,omitempty"`
+	Tags                    map[string]string         `json:"tags,omitempty"`
+	DeletionVector          *DeletionVectorDescriptor `json:"deletionVector,omitempty"`
+	BaseRowID               *int64                    `json:"baseRowId,omitempty"`
+	DefaultRowCommitVersion *int64                    `json:"defaultRowCommitVersion,omitempty"`
+	ClusteringProvider      string                    `json:"clusteringProvider,omitempty"`
+}
+
+// Remove takes a data file out of the table. The file itself stays until it is vacuumed.
+type Remove struct {
+	Path                    string                    `json:"path"`
+	DeletionTimestamp       *int64                    `json:"deletionTimestamp,omitempty"` // milliseconds since 1970
+	DataChange              bool                      `json:"dataChange"`
+	ExtendedFileMetadata    bool                      `json:"extendedFileMetadata,omitempty"`
+	PartitionValues         map[string]*string        `json:"partitionValues,omitempty"`
+	Size                    *int64                    `json:"size,omitempty"`
+	Stats                   string                    `json:"stats,omitempty"`
+	Tags                    map[string]string         `json:"tags,omitempty"`
+	DeletionVector          *DeletionVectorDescriptor `json:"deletionVector,omitempty"`
+	BaseRowID               *int64                    `json:"baseRowId,omitempty"`
+	DefaultRowCommitVersion *int64                    `json:"defaultRowCommitVersion,omitempty"`
+}
+
+// DeletionVectorDescriptor says where the deletion vector of a file is.
+type DeletionVectorDescriptor struct {
+	StorageType    string `json:"storageType"`
+	PathOrInlineDV string `json:"pathOrInlineDv"`
+	Offset         *int32 `json:"offset,omitempty"`
+	SizeInBytes    int32  `json:"sizeInBytes"`
+	Cardinality    int64  `json:"cardinality"`
+}
+
+// id tells deletion vectors of one file apart. Source: protocol, "Deletion Vector Descriptor Schema".
+func (d *DeletionVectorDescriptor) id() string {
+	switch {
+	case d == nil:
+		return ""
+	case d.Offset == nil:
+		return d.StorageType + d.PathOrInlineDV
+	}
+	return fmt.Sprintf("%s%s@%d", d.StorageType, d.PathOrInlineDV, *d.Offset)
+}
+
+// Txn is the newest version that an application has written into the table.
+type Txn struct {
+	AppID       string `json:"appId"`
+	Version     int64  `json:"version"`
+	LastUpdated *int64 `json:"lastUpdated,omitempty"` // milliseconds since 1970
+}
+
+// DomainMetadata is configuration that a feature keeps in the table under its name.
+type DomainMetadata struct {
+	Domain        string `json:"domain"`
+	Configuration string `json:"configuration"`
+	Removed       bool   `json:"removed"`
+}
+
+// CommitInfo is where a version came from.
+type CommitInfo struct {
+	Timestamp           int64                      `json:"timestamp,omitempty"` // milliseconds since 1970
+	InCommitTimestamp   *int64                     `json:"inCommitTimestamp,omitempty"`
+	UserID              string                     `json:"userId,omitempty"`
+	UserName            string                     `json:"userName,omitempty"`
+	Operation           string                     `json:"operation,omitempty"`
+	OperationParameters map[string]json.RawMessage `json:"operationParameters,omitempty"`
+	ReadVersion         *int64                     `json:"readVersion,omitempty"`
+	IsolationLevel      string                     `json:"isolationLevel,omitempty"`
+	IsBlindAppend       *bool                      `json:"isBlindAppend,omitempty"`
+	OperationMetrics    map[string]json.RawMessage `json:"operationMetrics,omitempty"`
+	UserMetadata        string                     `json:"userMetadata,omitempty"`
+	EngineInfo          string                     `json:"engineInfo,omitempty"`
+	// TxnID is the nonce by which a writer knows its own commit.
+	TxnID string `json:"txnId,omitempty"`
+}
+
+// action is one line of a log entry: exactly one member is set, or none for an action that is not
+// known, which readers pass over.
+type action struct {
+	CommitInfo     *CommitInfo     `json:"commitInfo,omitempty"`
+	Protocol       *Protocol       `json:"protocol,omitempty"`
+	MetaData       *Metadata       `json:"metaData,omitempty"`
+	Txn            *Txn            `json:"txn,omitempty"`
+	DomainMetadata *DomainMetadata `json:"domainMetadata,omitempty"`
+	Add            *Add            `json:"add,omitempty"`
+	Remove         *Remove         `json:"remove,omitempty"`
+}
+
+// Source: protocol, "Delta Log Entries": an entry is newline-delimited JSON.
+func marshalActions(actions []action) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	for _, a := range actions {
+		if err := e.Encode(a); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
+}
+
+// maxLine bounds a line of the log; the longest are metaData and add with long statistics.
+const maxLine = 64 << 20
+
+func parseActions(text []byte) ([]action, error) {
+	var actions []action
+	s := bufio.NewScanner(bytes.NewReader(text))
+	s.Buffer(make([]byte, 0, min(len(text)+1, 64<<10)), maxLine)
+	for n := 1; s.Scan(); n++ {
+		if len(bytes.TrimSpace(s.Bytes())) == 0 {
+			continue
+		}
+		var a action
+		if err := json.Unmarshal(s.Bytes(), &a); err != nil {
+			// operationParameters and the like vary by engine, and nothing depends on them.
+			if !onlyCommitInfo(s.Bytes()) {
+				return nil, fmt.Errorf("line %d: %w", n, err)
+			}
+			a = action{CommitInfo: new(CommitInfo)}
+		}
+		actions = append(actions, a)
+	}
+	if err := s.Err(); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return actions, nil
+}
+
+func onlyCommitInfo(line []byte) bool {
+	var keys map[string]json.RawMessage
+	if json.Unmarshal(line, &keys) != nil {
+		return false
+	}
+	_, ok := keys["commitInfo"]
+	return ok && len(keys) == 1
+}
+
+func millis(t time.Time) int64 { return t.UnixMilli() }

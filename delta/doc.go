@@ -1,0 +1,18 @@
+// Package delta reads and writes Delta Lake tables: their log, their checkpoints and their data
+// files, in pure Go, over any [objstore.Store] that is rooted at the table.
+//
+// [Load] reads the log into a [Snapshot], one version of a table. [Snapshot.Scan] reads its rows as
+// Arrow record batches. [Snapshot.Begin] starts a [Transaction]; [NewTable] starts the one that makes
+// a table. Data files are written by a [DataWriter] from the transaction's [WriteContext], here or on
+// another machine, and become part of the table when the [Transaction] commits, all at once.
+//
+// A commit can be lost on the way. [Transaction.Commit] never writes twice: it carries a nonce, and
+// when an answer is lost or somebody else has the version, it reads the log and looks for itself. Its
+// error means that the table does not have the change, with one exception, [ErrOutcomeUnknown].
+//
+// A table that uses a feature the package does not know is refused by the name of the feature, before
+// anything is read or written.
+//
+// The words are those of the protocol:
+// https://github.com/delta-io/delta/blob/master/PROTOCOL.md
+package delta

@@ -1,0 +1,192 @@
+package delta
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/siltlake/silt/schema"
+)
+
+// An UnsupportedError says which features of a table keep the package from an operation.
+type UnsupportedError struct {
+	// Operation is "read" or "write".
+	Operation string
+	// Features are named as in the protocol; where a switch or a column makes the difference, it stands
+	// in parentheses.
+	Features []string
+}
+
+func (e *UnsupportedError) Error() string {
+	return fmt.Sprintf("this version of silt cannot %s a table with %s", e.Operation, strings.Join(e.Features, ", "))
+}
+
+// feature is a table feature. Source: protocol, "Valid Feature Names in Table Features".
+type feature struct {
+	name   string
+	reader int // the reader version that implies it, 0 for none
+	writer int // the writer version that implies it
+	// read and write say whether the package honours it. Where write depends on use, inUse tells whether
+	// the table makes use of it.
+	read, write bool
+	inUse       func(*Metadata, *schema.Struct) string
+}
+
+var features = []feature{
+	{name: "appendOnly", writer: 2, read: true, write: true},
+	{name: "invariants", writer: 2, read: true, inUse: fieldsWith("delta.invariants")},
+	{name: "checkConstraints", writer: 3, read: true, inUse: propertiesWith("delta.constraints.")},
+	{name: "changeDataFeed", writer: 4, read: true, write: true},
+	{name: "generatedColumns", writer: 4, read: true, inUse: fieldsWith("delta.generationExpression")},
+	{name: "columnMapping", reader: 2, writer: 5, read: true, write: true},
+	{name: "identityColumns", writer: 6, read: true, inUse: fieldsWith("delta.identity.start")},
+	{name: "timestampNtz", read: true, write: true},
+	{name: "vacuumProtocolCheck", read: true, write: true},
+	{name: "domainMetadata", read: true, write: true},
+	{name: "allowColumnDefaults", read: true, inUse: fieldsWith("CURRENT_DEFAULT")},
+}
+
+// The versions from which on a protocol lists its features by name.
+const (
+	featureReader = 3
+	featureWriter = 7
+)
+
+// checkRead fails when the table needs something of its readers that the package does not have.
+func (p *Protocol) checkRead() error {
+	var missing []string
+	switch {
+	case p.MinReaderVersion > featureReader:
+		missing = append(missing, fmt.Sprintf("reader version %d", p.MinReaderVersion))
+	case p.MinReaderVersion == featureReader:
+		for _, name := range p.ReaderFeatures {
+			if i := indexFeature(name); i < 0 || !features[i].read {
+				missing = append(missing, name)
+			}
+		}
+	}
+	if len(missing) > 0 {
+		return &UnsupportedError{"read", missing}
+	}
+	return nil
+}
+
+// checkAppend fails when the table needs something of a writer of new files that the package does not
+// have.
+func (p *Protocol) checkAppend(m *Metadata, s *schema.Struct) error {
+	if err := p.checkRead(); err != nil {
+		return err
+	}
+	var missing []string
+	if p.MinWriterVersion > featureWriter {
+		missing = append(missing, fmt.Sprintf("writer version %d", p.MinWriterVersion))
+	}
+	for _, f := range features {
+		if !p.has(f) || f.write {
+			continue
+		}
+		if use := f.inUse(m, s); use != "" {
+			missing = append(missing, f.name+" ("+use+")")
+		}
+	}
+	if p.MinWriterVersion == featureWriter {
+		for _, name := range p.WriterFeatures {
+			if indexFeature(name) < 0 {
+				missing = append(missing, name)
+			}
+		}
+	}
+	if len(m.PartitionColumns) > 0 {
+		missing = append(missing, "partition columns ("+strings.Join(m.PartitionColumns, ", ")+")")
+	}
+	if mode := m.columnMapping(); mode != "" && mode != mappingName && mode != mappingID {
+		missing = append(missing, "column mapping mode "+mode)
+	}
+	if len(missing) > 0 {
+		return &UnsupportedError{"write", missing}
+	}
+	return nil
+}
+
+// has reports whether the protocol supports a feature, by name or by version.
+func (p *Protocol) has(f feature) bool {
+	if p.MinWriterVersion >= featureWriter {
+		return slices.Contains(p.WriterFeatures, f.name)
+	}
+	return f.writer > 0 && p.MinWriterVersion >= f.writer
+}
+
+func indexFeature(name string) int {
+	return slices.IndexFunc(features, func(f feature) bool { return f.name == name })
+}
+
+// fieldsWith finds a field, at any depth, whose metadata has the key.
+func fieldsWith(key string) func(*Metadata, *schema.Struct) string {
+	return func(_ *Metadata, s *schema.Struct) (use string) {
+		walkFields(nil, s, func(path []string, f schema.Field) {
+			if _, ok := f.Metadata[key]; ok && use == "" {
+				use = "column " + schema.Path(path...)
+			}
+		})
+		return use
+	}
+}
+
+func propertiesWith(prefix string) func(*Metadata, *schema.Struct) string {
+	return func(m *Metadata, _ *schema.Struct) string {
+		for key := range m.Configuration {
+			if strings.HasPrefix(key, prefix) {
+				return "property " + key
+			}
+		}
+		return ""
+	}
+}
+
+// walkFields visits every field below t, a struct before its fields.
+func walkFields(path []string, t schema.Type, visit func(path []string, f schema.Field)) {
+	switch t := t.(type) {
+	case *schema.Struct:
+		for _, f := range t.Fields {
+			at := append(path[:len(path):len(path)], f.Name)
+			visit(at, f)
+			walkFields(at, f.Type, visit)
+		}
+	case *schema.Array:
+		walkFields(append(path[:len(path):len(path)], "element"), t.Element, visit)
+	case *schema.Map:
+		walkFields(append(path[:len(path):len(path)], "key"), t.Key, visit)
+		walkFields(append(path[:len(path):len(path)], "value"), t.Value, visit)
+	}
+}
+
+// newProtocol returns the lowest protocol for a new table of the schema, so that everybody can write
+// to it.
+func newProtocol(s *schema.Struct, mapped bool) Protocol {
+	ntz := false
+	walkFields(nil, s, func(_ []string, f schema.Field) { ntz = ntz || uses(f.Type, schema.TimestampNTZ) })
+	switch {
+	case ntz:
+		p := Protocol{MinReaderVersion: featureReader, MinWriterVersion: featureWriter,
+			ReaderFeatures: []string{"timestampNtz"}, WriterFeatures: []string{"appendOnly", "invariants", "timestampNtz"}}
+		if mapped {
+			p.ReaderFeatures = append(p.ReaderFeatures, "columnMapping")
+			p.WriterFeatures = append(p.WriterFeatures, "columnMapping")
+		}
+		return p
+	case mapped:
+		return Protocol{MinReaderVersion: 2, MinWriterVersion: 5}
+	}
+	return Protocol{MinReaderVersion: 1, MinWriterVersion: 2}
+}
+
+// uses reports whether t is p, or an array or map of it.
+func uses(t, p schema.Type) bool {
+	switch t := t.(type) {
+	case *schema.Array:
+		return uses(t.Element, p)
+	case *schema.Map:
+		return uses(t.Key, p) || uses(t.Value, p)
+	}
+	return t == p
+}
