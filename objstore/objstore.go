@@ -58,13 +58,13 @@ type Store interface {
 
 // Object is one version of the content under a key.
 type Object struct {
-	Key     string
-	Size    int64 // bytes
-	ModTime time.Time
+	Key     string    `json:"key"`
+	Size    int64     `json:"size"` // bytes
+	ModTime time.Time `json:"modTime"`
 	// ETag differs between any two versions under one key. It is opaque.
-	ETag string
+	ETag string `json:"etag"`
 	// VersionID names the version in stores that keep more than one; otherwise empty.
-	VersionID string
+	VersionID string `json:"versionId,omitempty"`
 }
 
 // Range names a part of an object. The zero Range is the whole of any version.
