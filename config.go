@@ -1,0 +1,117 @@
+package silt
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Config describes one pipeline. The zero value of every field but Source and Target is its default.
+type Config struct {
+	// Name is the pipeline's name. Empty: "load-" and a hash of the canonical source, so that two
+	// sources never share a checkpoint.
+	Name string
+	// Source is the folder where files arrive, as a path or URI. It may end in a glob.
+	Source string
+	// Target is the table to write.
+	Target Target
+	// Catalogs resolve the first part of table names. A name that is not here is a folder of that name
+	// in [DefaultLake].
+	Catalogs map[string]Catalog
+	// CheckpointLocation is where silt remembers what it has loaded. Empty: "_silt" in the table's
+	// folder, or in the catalog's.
+	CheckpointLocation string
+	// Options are those of Auto Loader, Spark's JSON reader and Delta, under their names, in any case,
+	// with or without the prefix "cloudFiles."; see [OptionTable].
+	Options map[string]string
+	// Transform is SQL over the records of a batch, which it sees as the table "source".
+	Transform string
+	// Lineage are the columns that say where a row comes from: ingestion_timestamp, source_file,
+	// processing_date, batch_id. Nil means the first two, an empty slice none.
+	Lineage []string
+	// Compat is "autoloader" for Auto Loader's behaviour to the letter, else empty.
+	Compat string
+	// Uncarried says what happens to a new field that the transform does not carry into the table:
+	// "rescue" (the default), "allow" or "fail".
+	Uncarried string
+	// OnCorrupt says what happens to text that is no record: "quarantine" (the default), "drop" or
+	// "fail". With a column for it (option columnNameOfCorruptRecord) it goes there.
+	OnCorrupt string
+	// Workers is the number of tasks that run at once; 0 is the number of processors.
+	Workers int
+	// Poll is how often a watching run looks for new files; 0 is a second.
+	Poll time.Duration
+	// TempDir is where SQL spills to; empty is the system's.
+	TempDir string
+	// Events is told what happens. Nil means nobody.
+	Events Handler
+}
+
+// Target names a table: by a name in a catalog or by a location.
+type Target struct {
+	// Table is a name of three parts, catalog.schema.table.
+	Table string
+	// Path is a folder or URI.
+	Path string
+	// PartitionBy are the columns by which a new table is partitioned.
+	PartitionBy []string
+	// Properties are the table properties of a new table.
+	Properties map[string]string
+}
+
+// Path is the Target of the table at a folder or URI.
+func Path(path string) Target { return Target{Path: path} }
+
+// Table is the Target with a name of three parts.
+func Table(name string) Target { return Target{Table: name} }
+
+func (t Target) String() string {
+	if t.Table != "" {
+		return t.Table
+	}
+	return t.Path
+}
+
+// Catalog resolves table names.
+type Catalog struct {
+	// Type is "local", the default: schemas and tables are folders below Path.
+	Type string
+	// Path is the folder of a local catalog.
+	Path string
+}
+
+// DefaultLake is the folder of catalogs that have no configuration: the table a.b.c is at
+// lake/a/b/c.
+const DefaultLake = "lake"
+
+// Fault is one mistake in a Config.
+type Fault struct {
+	// Code names the kind of mistake, as in "silt explain".
+	Code string
+	// Key is the path of the mistake in the configuration: "options.maxFilesPerTrigger".
+	Key []string
+	// Problem says what is wrong, Hint what to do; a Hint may be empty.
+	Problem, Hint string
+}
+
+func (f Fault) String() string { return strings.Join(f.Key, ".") + ": " + f.Problem }
+
+// ConfigError holds all mistakes in a Config.
+type ConfigError struct{ Faults []Fault }
+
+func (e *ConfigError) Error() string {
+	texts := make([]string, len(e.Faults))
+	for i, f := range e.Faults {
+		texts[i] = f.String()
+	}
+	return fmt.Sprintf("configuration: %s", strings.Join(texts, "; "))
+}
+
+// The codes of Faults.
+const (
+	CodeMissing       = "SILT-1101" // a required value is missing
+	CodeValue         = "SILT-1102" // a value is not valid
+	CodeContradiction = "SILT-1103" // two values contradict each other
+	CodeUnknownOption = "SILT-1104" // there is no option of that name
+	CodeUnsupported   = "SILT-1105" // silt does not support it yet
+)

@@ -1,0 +1,107 @@
+package silt
+
+import (
+	"time"
+
+	"github.com/siltlake/silt/schema"
+)
+
+// Event is something that happens while a pipeline runs: one of the types below. Events are the only
+// telemetry silt has; logs, progress bars and alerts are made from them.
+type Event interface{ event() }
+
+// Handler takes events. It is called from any goroutine, one call at a time, and must return soon.
+type Handler func(Event)
+
+// RunStarted is the first event of a run.
+type RunStarted struct {
+	Time     time.Time
+	Pipeline string
+	Run      string
+	Source   string
+	Target   string
+}
+
+// Recovered says that a batch an earlier run left unfinished is being finished.
+type Recovered struct{ Batch int64 }
+
+// Listed says what a listing of the source found. Files and Bytes are new and will be loaded by this
+// run; Changed files were loaded before with other content.
+type Listed struct {
+	Files, Changed, Skipped int
+	Bytes                   int64
+}
+
+// Progress tells how far a run is. It comes often.
+type Progress struct {
+	Phase                 string // "infer", "load", "commit"
+	FilesDone, FilesTotal int
+	BytesDone, BytesTotal int64 // as stored
+	Rows, RescuedRows     int64
+}
+
+// SchemaEvolved says that new columns, or fields inside columns, become part of the table with the
+// batch.
+type SchemaEvolved struct {
+	Batch    int64
+	From, To int64 // versions of the source schema; From is -1 when there was none
+	Added    []NewField
+}
+
+// NewField is a field that the source schema or the table did not have.
+type NewField struct {
+	Path string      `json:"path"`
+	Type schema.Type `json:"-"`
+	// DDL is Type as text.
+	DDL string `json:"type"`
+	// File and Line are where the field was met first.
+	File string `json:"file,omitempty"`
+	Line int64  `json:"line,omitempty"`
+	// Rows is the number of records that had it, where known.
+	Rows int64 `json:"rows,omitempty"`
+}
+
+// FileFailed says that a file could not be read to its end. No row of it is loaded.
+type FileFailed struct {
+	File  string
+	Bytes int64
+	Tries int
+	// GivenUp means that it is not tried again.
+	GivenUp bool
+	Err     error
+}
+
+// BatchCommitted says that a batch is in the table.
+type BatchCommitted struct {
+	Batch       int64
+	Table       string
+	Version     int64 // of the table
+	Files       int
+	Rows        int64
+	RescuedRows int64
+	Quarantined int64
+	Took        time.Duration
+}
+
+// Warning is something a person should know about and a run goes on with.
+type Warning struct {
+	Code string // as in "silt explain"
+	Text string
+	Hint string
+}
+
+// RunFinished is the last event of a run. Err is nil when it did all there was to do.
+type RunFinished struct {
+	Summary *Summary
+	Err     error
+}
+
+func (RunStarted) event()     {}
+func (Recovered) event()      {}
+func (Listed) event()         {}
+func (Progress) event()       {}
+func (SchemaEvolved) event()  {}
+func (FileFailed) event()     {}
+func (BatchCommitted) event() {}
+func (Warning) event()        {}
+func (RunFinished) event()    {}

@@ -1,0 +1,89 @@
+package silt
+
+import "time"
+
+// Summary is what a run did. Its sums add up: Files.Found is the sum of the other counts of files,
+// Records.Read that of the other counts of records.
+type Summary struct {
+	Pipeline string        `json:"pipeline"`
+	Run      string        `json:"run"`
+	Source   string        `json:"source"`
+	Target   string        `json:"target"`
+	Started  time.Time     `json:"started"`
+	Took     time.Duration `json:"took"` // nanoseconds
+	Batches  int           `json:"batches"`
+
+	Files   FileCounts   `json:"files"`
+	Bytes   int64        `json:"bytes"` // of the files loaded, as stored
+	Records RecordCounts `json:"records"`
+	// Rows is the number of rows inserted into the target. It differs from Records.Loaded when a
+	// transform filters or multiplies rows.
+	Rows int64 `json:"rows"`
+
+	Schema   SchemaChange   `json:"schema"`
+	Rescued  RescuedCounts  `json:"rescued"`
+	Commits  []TableVersion `json:"commits"`
+	Warnings []Warning      `json:"warnings,omitempty"`
+	// Error is why the run stopped early; empty when it did not.
+	Error string `json:"error,omitempty"`
+}
+
+// FileCounts counts the files of a run.
+type FileCounts struct {
+	Found       int `json:"found"`
+	Loaded      int `json:"loaded"`
+	Failed      int `json:"failed"`      // unreadable; tried again by the next run
+	Quarantined int `json:"quarantined"` // given up after too many tries
+	Deferred    int `json:"deferred"`    // still being written
+	Vanished    int `json:"vanished"`    // gone, or another file by now
+	// WithBad is the number of loaded files that held bad records. Changed files were loaded earlier
+	// and have other content now; they are not among Found.
+	WithBad int `json:"withBad"`
+	Changed int `json:"changed"`
+	Skipped int `json:"skipped"` // not regular files
+}
+
+// RecordCounts counts the records of a run.
+type RecordCounts struct {
+	Read        int64 `json:"read"`
+	Loaded      int64 `json:"loaded"`
+	Quarantined int64 `json:"quarantined"`
+	Dropped     int64 `json:"dropped"` // by the option mode=DROPMALFORMED
+}
+
+// SchemaChange is how the source schema changed in a run.
+type SchemaChange struct {
+	From    int64      `json:"from"` // -1: there was none
+	To      int64      `json:"to"`
+	Columns int        `json:"columns"`
+	Added   []NewField `json:"added,omitempty"`
+	// Uncarried are fields that were read and that the transform does not carry into the table. Their
+	// values are in the rescued data.
+	Uncarried []NewField `json:"uncarried,omitempty"`
+	// Pending are paths that have held only null, [] or {} so far, and have no type.
+	Pending []string `json:"pending,omitempty"`
+}
+
+// RescuedCounts says what went into the rescued data.
+type RescuedCounts struct {
+	Rows  int64         `json:"rows"`
+	Paths []RescuedPath `json:"paths,omitempty"`
+}
+
+// RescuedPath is a path whose values, or some of them, were rescued.
+type RescuedPath struct {
+	Path   string `json:"path"`
+	Values int64  `json:"values"`
+	// Reason is "unknown" for a field without a column, "mismatch" for a value that does not fit it.
+	Reason string `json:"reason"`
+	File   string `json:"file"` // of the first value
+	Line   int64  `json:"line"`
+}
+
+// TableVersion is a version that a commit made.
+type TableVersion struct {
+	Table   string `json:"table"`
+	Version int64  `json:"version"`
+	Batch   int64  `json:"batch"`
+	Rows    int64  `json:"rows"`
+}
