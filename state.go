@@ -78,7 +78,9 @@ type QuarantinedRecord struct {
 }
 
 // Quarantine yields the records in the quarantine table of the target, the newest first.
-func Quarantine(ctx context.Context, cfg Config) iter.Seq2[QuarantinedRecord, error] { panic("not yet") }
+func Quarantine(ctx context.Context, cfg Config) iter.Seq2[QuarantinedRecord, error] {
+	panic("not yet")
+}
 
 // TableInfo describes a table.
 type TableInfo struct {
