@@ -325,6 +325,24 @@ func (d *Dir) List(ctx context.Context, prefix, startAfter string) iter.Seq2[Obj
 	}
 }
 
+// CheckFolder is ErrNotExist unless there is a folder at the prefix: a listing does not tell an absent
+// folder from an empty one.
+func (d *Dir) CheckFolder(ctx context.Context, prefix string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	root, err := d.root(false)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	sub, err := root.OpenRoot(path.Join(".", prefix))
+	if err != nil {
+		return err
+	}
+	return sub.Close()
+}
+
 type dirWalk struct {
 	ctx                context.Context
 	prefix, startAfter string

@@ -1,0 +1,133 @@
+package checkpoint
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/siltlake/silt/objstore"
+)
+
+// Plan fixes what batch N is: which versions of which files, read under which configuration, for which
+// tables. It is offsets/N; its files are in sources/0/N.
+type Plan struct {
+	Batch int64  `json:"batch"`
+	Nonce string `json:"nonce"` // names this writing of the object
+	// Time is when the batch was planned. A redo keeps it, so what is derived from it stays the same.
+	Time        time.Time `json:"time"`
+	Files       int       `json:"files"`
+	FilesDigest string    `json:"filesDigest"`
+	// Config is what the rows of the batch depend on, as the root wrote it.
+	Config       json.RawMessage `json:"config,omitempty"`
+	ConfigDigest string          `json:"configDigest,omitempty"`
+	Engine       string          `json:"engine,omitempty"` // version of silt
+	Targets      []Target        `json:"targets"`
+	// SchemaVersion is the source schema the batch is read with; -1 when there is none yet.
+	SchemaVersion int64 `json:"schemaVersion"`
+	// Parent is the digest of offsets/N-1; empty for the first batch.
+	Parent string `json:"parent,omitempty"`
+
+	// Attempt counts the times Convert was started for the batch, from 1. It lives in the lease.
+	Attempt int `json:"-"`
+}
+
+// Target is a table that a batch may write to.
+type Target struct {
+	Name    string `json:"name"` // "quarantine", "main"
+	URI     string `json:"uri"`
+	TableID string `json:"tableId,omitempty"` // empty: the table does not exist yet
+	Version int64  `json:"version"`           // seen when the batch was planned
+}
+
+// Staged fixes what the batch puts into each table. From here on the sources are not needed. It is
+// staged/N.
+type Staged struct {
+	Batch   int64          `json:"batch"`
+	Nonce   string         `json:"nonce"`
+	Targets []StagedTarget `json:"targets"` // committed in this order
+	Files   []FileOutcome  `json:"-"`       // each planned file once, in the order of the plan; a line each
+	// SchemaVersion is the version that Schema becomes, or the plan's when Schema is null.
+	SchemaVersion int64           `json:"schemaVersion"`
+	Schema        json.RawMessage `json:"schema,omitempty"`
+	Summary       json.RawMessage `json:"summary,omitempty"`
+}
+
+// StagedTarget is what one table gets.
+type StagedTarget struct {
+	Name  string          `json:"name"`
+	URI   string          `json:"uri"`
+	Delta json.RawMessage `json:"delta,omitempty"` // opaque here
+	Rows  int64           `json:"rows"`
+}
+
+// FileState is what became of a planned file.
+type FileState string
+
+// The states of a file. Those under "again" leave the file as if it had not been planned, so that the
+// next batches find it again.
+const (
+	Loaded      FileState = "loaded"
+	Quarantined FileState = "quarantined" // given up, as a whole
+
+	Vanished    FileState = "vanished"    // again: it was deleted before it was read
+	Overwritten FileState = "overwritten" // again: it changed before or while it was read
+	Deferred    FileState = "deferred"    // again: its end is still being written
+	Failed      FileState = "failed"      // again: it cannot be read to its end
+)
+
+// Again reports whether later batches take the file again.
+func (s FileState) Again() bool { return s != Loaded && s != Quarantined }
+
+// FileOutcome is what the batch did with one file.
+type FileOutcome struct {
+	Key     string
+	ETag    string
+	State   FileState
+	Records int64 // read
+	Rows    int64 // into the main table
+	Bad     int64 // records that became no row there
+	Rescued int64 // rows with a rescued value
+	// Tries counts the batches that met this version of the file, this one included. When Convert
+	// leaves it 0, the Log fills it in.
+	Tries int
+	Error string
+}
+
+// Commits says where the batch is. It is commits/N and closes the batch.
+type Commits struct {
+	Batch   int64       `json:"batch"`
+	Nonce   string      `json:"nonce"`
+	Time    time.Time   `json:"time"`
+	Targets []Committed `json:"targets"`
+}
+
+// Committed is the version in which one table has the batch.
+type Committed struct {
+	Name    string `json:"name"`
+	URI     string `json:"uri"`
+	TableID string `json:"tableId,omitempty"`
+	Version int64  `json:"version"`
+	TxnID   string `json:"txnId,omitempty"` // of the commit, from its commitInfo
+	// Already means that the table had the batch before this commit was tried.
+	Already bool `json:"already,omitempty"`
+}
+
+// File is a planned file and what became of it. Outcome is nil until the batch is staged.
+type File struct {
+	objstore.Object
+	Outcome *FileOutcome
+}
+
+// Batch is what the store says about one batch.
+type Batch struct {
+	Plan     Plan
+	Files    []File
+	Staged   *Staged  // nil: not yet
+	Commits  *Commits // nil: not closed yet
+	Archived bool
+}
+
+// Run is an object of runs/: one run's summary as the root wrote it.
+type Run struct {
+	ID   string
+	Body json.RawMessage
+}

@@ -1,0 +1,237 @@
+// Package source finds the files of a folder or bucket that no batch has yet.
+//
+// A file is known by its key. Its version is the ETag: another version under a known key is a changed
+// file, reported, and new only if [Options.AllowOverwrites] says so. Age and order of names decide
+// nothing about what is new, so a file that arrives late, with an old time or a name that sorts early,
+// is found. What the filters pass over is not remembered anywhere: with another filter it is found
+// later.
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/siltlake/silt/objstore"
+)
+
+// ErrNoFolder means that the folder to look in does not exist, or went away during the look. It is not
+// the same as an empty one: a disk that is not mounted looks like that.
+var ErrNoFolder = errors.New("the folder does not exist")
+
+// Options say which files are wanted. The zero Options want all.
+type Options struct {
+	// Prefix is the folder in the store below which to look; empty is the whole store.
+	Prefix string
+	// Glob is matched against the key below Prefix, or a folder of it: then all files below are wanted.
+	Glob string
+	// StrictGlobber keeps * and ? of Glob inside one part of the path. Otherwise they match slashes.
+	StrictGlobber bool
+	// PathGlobFilter is a glob on the file's name, without its folders.
+	PathGlobFilter string
+
+	ModifiedAfter, ModifiedBefore time.Time // exclusive; zero is no bound
+	// MinAge passes over files modified less than this before Now: they may still be written.
+	MinAge time.Duration
+	Now    time.Time // for MinAge; zero is the current time
+
+	// MaxFiles and MaxBytes end the batch; zero is no limit. The file that passes MaxBytes is in it.
+	MaxFiles int
+	MaxBytes int64
+
+	// AllowOverwrites makes a changed file a new one.
+	AllowOverwrites bool
+}
+
+// Seen knows the files that were planned before. Lookup returns the version that was.
+type Seen interface {
+	Lookup(key string) (objstore.Object, bool)
+}
+
+// Found is the result of a look.
+type Found struct {
+	// Files of the next batch, in the order of modification time, then of key.
+	Files []objstore.Object
+	// Waiting files are new and beyond the limits.
+	Waiting      int
+	WaitingBytes int64
+	// Young files are new and not MinAge old; worth another look soon.
+	Young int
+	// Changed are other versions of known files. They are in Files too only with AllowOverwrites.
+	Changed []objstore.Object
+	// Skipped are wanted by name and cannot be looked at.
+	Skipped []Skipped
+}
+
+// Skipped is a file or, with a slash at its end, a folder that a look could not see.
+type Skipped struct {
+	Key    string
+	Reason string
+}
+
+// Discover lists the store once and returns what is new. It keeps no more than the files of the next
+// batch in memory. A file or folder that cannot be seen does not end it; that the folder to look in is
+// not there does, with ErrNoFolder.
+func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (*Found, error) {
+	w, err := o.wanted()
+	if err != nil {
+		return nil, err
+	}
+	next := queue{maxFiles: o.MaxFiles, maxBytes: o.MaxBytes}
+	found := &Found{}
+	for obj, err := range store.List(ctx, w.prefix, "") {
+		var oe *objstore.ObjectError
+		switch {
+		case errors.As(err, &oe):
+			if strings.HasPrefix(w.prefix, oe.Key) { // the folder itself, or one above it
+				return nil, fmt.Errorf("list %s: %w", w.prefix, err)
+			}
+			if w.name(oe.Key) {
+				found.Skipped = append(found.Skipped, Skipped{oe.Key, reason(oe.Err)})
+			}
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("list %s: %w", w.prefix, err)
+		case !w.name(obj.Key) || strings.HasSuffix(obj.Key, "/") || !w.time(obj.ModTime):
+			continue
+		}
+		before, known := seen.Lookup(obj.Key)
+		if known && before.ETag == obj.ETag {
+			continue
+		}
+		if known {
+			found.Changed = append(found.Changed, obj)
+			if !o.AllowOverwrites {
+				continue
+			}
+		}
+		if o.MinAge > 0 && w.now.Sub(obj.ModTime) < o.MinAge {
+			found.Young++
+			continue
+		}
+		next.push(obj)
+	}
+	// After the listing, because a folder that goes away during it only lists less.
+	if f, ok := store.(folders); ok {
+		if err := f.CheckFolder(ctx, w.prefix); err != nil {
+			if errors.Is(err, objstore.ErrNotExist) {
+				err = fmt.Errorf("%w: %w", ErrNoFolder, err)
+			}
+			return nil, err
+		}
+	}
+	found.Files = next.sorted()
+	found.Waiting, found.WaitingBytes = next.waiting, next.waitingBytes
+	return found, nil
+}
+
+// folders is what a store can do in which a folder exists by itself.
+type folders interface {
+	// CheckFolder is ErrNotExist unless the folder exists.
+	CheckFolder(ctx context.Context, prefix string) error
+}
+
+func reason(err error) string {
+	switch {
+	case errors.Is(err, objstore.ErrNotRegular):
+		return "not a regular file"
+	case errors.Is(err, objstore.ErrPermission):
+		return "permission denied"
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return err.Error()
+}
+
+// wanted is Options made ready.
+type wanted struct {
+	prefix        string // empty, or ends in a slash
+	glob, file    *regexp.Regexp
+	onlyFolders   bool // the glob ended in a slash
+	after, before time.Time
+	now           time.Time
+}
+
+func (o Options) wanted() (*wanted, error) {
+	w := &wanted{prefix: o.Prefix, after: o.ModifiedAfter, before: o.ModifiedBefore, now: o.Now}
+	if w.prefix != "" && !strings.HasSuffix(w.prefix, "/") {
+		w.prefix += "/"
+	}
+	if w.now.IsZero() {
+		w.now = time.Now()
+	}
+	g := loose
+	if o.StrictGlobber {
+		g = strict
+	}
+	var err error
+	if o.Glob != "" {
+		glob := strings.TrimRight(o.Glob, "/")
+		w.onlyFolders = glob != o.Glob
+		if w.glob, err = compile(glob, g); err != nil {
+			return nil, err
+		}
+	}
+	if o.PathGlobFilter != "" {
+		if w.file, err = compile(o.PathGlobFilter, strict); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// name reports whether the key of a file, or of a folder when it ends in a slash, is wanted.
+func (w *wanted) name(key string) bool {
+	rel := strings.TrimPrefix(key, w.prefix)
+	folder := strings.HasSuffix(rel, "/")
+	parts := strings.Split(strings.TrimSuffix(rel, "/"), "/")
+	for i, part := range parts {
+		if hidden(part, folder || i < len(parts)-1) {
+			return false
+		}
+	}
+	if folder {
+		return true // what the patterns say about the files in it is not known
+	}
+	if w.file != nil && !w.file.MatchString(parts[len(parts)-1]) {
+		return false
+	}
+	return w.glob == nil || w.matches(rel)
+}
+
+// matches reports whether the glob names the file or a folder it is in.
+func (w *wanted) matches(rel string) bool {
+	if !w.onlyFolders && w.glob.MatchString(rel) {
+		return true
+	}
+	for i := strings.IndexByte(rel, '/'); i >= 0; {
+		if w.glob.MatchString(rel[:i]) {
+			return true
+		}
+		j := strings.IndexByte(rel[i+1:], '/')
+		if j < 0 {
+			break
+		}
+		i += 1 + j
+	}
+	return false
+}
+
+// hidden reports whether a part of a path is never read: the names of unfinished and of side files.
+// A folder with a = in its name is a partition, whatever its column is called.
+func hidden(part string, folder bool) bool {
+	if strings.HasSuffix(part, "._COPYING_") {
+		return true
+	}
+	return (strings.HasPrefix(part, "_") || strings.HasPrefix(part, ".")) && !(folder && strings.Contains(part, "="))
+}
+
+func (w *wanted) time(t time.Time) bool {
+	return (w.after.IsZero() || t.After(w.after)) && (w.before.IsZero() || t.Before(w.before))
+}
