@@ -113,7 +113,8 @@ func (r *Reader) lineValue(i int) int {
 			r.rescue.truncate(before.rows)
 		}
 		r.runs = append(r.runs[:0], runs...)
-		r.places, *r.file, r.batchText = r.places[:before.places], file, text
+		r.unplace(before.places)
+		*r.file, r.batchText = file, text
 	}
 	return end
 }

@@ -39,6 +39,8 @@ type Options struct {
 	Corrupt string `json:"corrupt,omitempty"`
 	// Observe asks for the types of unknown fields; otherwise they are only counted.
 	Observe bool `json:"observe,omitempty"`
+	// KeepText keeps the text of each record beside its row; see [Batch.Text].
+	KeepText bool `json:"keepText,omitempty"`
 	// Framing is "lines", "values", "file", or empty for a look at each file.
 	Framing string `json:"framing,omitempty"`
 	// Compat gives Auto Loader's behaviour where it differs from silt's: numbers may be rounded, of a
@@ -113,6 +115,18 @@ type Batch struct {
 	// Places hold, for each row, where its record stands.
 	Places []Place
 	Bad    []BadRecord
+
+	texts []byte
+	ends  []int // of the text of each row
+}
+
+// Text returns the text of the record of a row, under [Options.KeepText].
+func (b *Batch) Text(row int) []byte {
+	start := 0
+	if row > 0 {
+		start = b.ends[row-1]
+	}
+	return b.texts[start:b.ends[row]]
 }
 
 // Run is a number of successive rows from one file.
@@ -160,6 +174,8 @@ type Reader struct {
 	runs      []Run
 	places    []Place
 	bad       []BadRecord
+	texts     []byte
+	ends      []int
 	batchText int64 // bytes read into the batch
 	since     mark  // where the current file began
 	// spent is set when the current file cannot be taken back: a batch with rows of it was returned,
@@ -283,6 +299,7 @@ func (r *Reader) reset() {
 		r.rescue.reset()
 	}
 	r.runs, r.places, r.bad, r.batchText, r.since = r.runs[:0], r.places[:0], nil, 0, mark{}
+	r.texts, r.ends = r.texts[:0], r.ends[:0]
 }
 
 func (r *Reader) open(ctx context.Context) error {
@@ -348,7 +365,8 @@ func (r *Reader) fail(err error) error {
 	if r.rescue != nil {
 		r.rescue.truncate(r.since.rows)
 	}
-	r.runs, r.places, r.bad = r.runs[:r.since.runs], r.places[:r.since.places], r.bad[:r.since.bad]
+	r.runs, r.bad = r.runs[:r.since.runs], r.bad[:r.since.bad]
+	r.unplace(r.since.places)
 	*r.file = FileReport{URI: r.file.URI, Bytes: r.file.Bytes, Text: r.file.Text, Err: err}
 	return nil
 }
@@ -372,7 +390,8 @@ func (r *Reader) batch() *Batch {
 	if r.rescue != nil {
 		columns = append(columns, array.MakeFromData(r.rescue.build(n)))
 	}
-	return &Batch{Record: array.NewRecordBatch(r.schema, columns, int64(n)), Runs: r.runs, Places: r.places, Bad: r.bad}
+	return &Batch{Record: array.NewRecordBatch(r.schema, columns, int64(n)), Runs: r.runs, Places: r.places, Bad: r.bad,
+		texts: r.texts, ends: r.ends}
 }
 
 // full reports whether the batch is as large as it should be.
@@ -405,8 +424,30 @@ func (r *Reader) row(start, end int) {
 	r.file.Records++
 	r.file.Rows++
 	r.batchText += int64(end - start)
-	r.places = append(r.places, Place{Line: p.position.Line, Offset: p.position.Offset, Length: int32(end - start)})
+	r.place(r.in.buf[start:end])
 	r.count()
+}
+
+// place notes where the record of a new row stands.
+func (r *Reader) place(text []byte) {
+	r.places = append(r.places, Place{Line: r.p.position.Line, Offset: r.p.position.Offset, Length: int32(len(text))})
+	if r.opts.KeepText {
+		r.texts = append(r.texts, text...)
+		r.ends = append(r.ends, len(r.texts))
+	}
+}
+
+// unplace forgets the places of all rows but the first n.
+func (r *Reader) unplace(n int) {
+	r.places = r.places[:n]
+	if !r.opts.KeepText {
+		return
+	}
+	if r.ends = r.ends[:n]; n == 0 {
+		r.texts = r.texts[:0]
+	} else {
+		r.texts = r.texts[:r.ends[n-1]]
+	}
 }
 
 // count adds the last row to the run of the current file.
@@ -466,7 +507,7 @@ func (r *Reader) corruptRow(text []byte) {
 		}
 	}
 	r.file.Rows++
-	r.places = append(r.places, Place{Line: r.p.position.Line, Offset: r.p.position.Offset, Length: int32(len(text))})
+	r.place(text)
 	r.count()
 }
 

@@ -495,3 +495,26 @@ func inferSchema(t testing.TB, files []File) *schema.Struct {
 	drain(t, r)
 	return r.Observed()[""].Struct()
 }
+
+func TestText(t *testing.T) {
+	const text = `{"a":1}
+[{"a":2}, {"a":"x"}]
+[{"a":3}, 4]
+{"a": 5} {"a":6}
+`
+	r, err := NewReader([]File{file("f", text)}, Options{Schema: ddl(t, "a BIGINT"), Rescue: "_rescued_data", KeepText: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := r.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for row := range int(b.Record.NumRows()) {
+		got = append(got, string(b.Text(row)))
+	}
+	if want := []string{`{"a":1}`, `{"a":2}`, `{"a":"x"}`, `{"a": 5}`, `{"a":6}`}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
