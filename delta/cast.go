@@ -1,0 +1,196 @@
+package delta
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/compute"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/siltlake/silt/schema"
+)
+
+// castFunc returns the values of a as another type. It fails when one does not fit.
+type castFunc func(ctx context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error)
+
+// castTo returns the cast from Arrow's src to t, or nil when there is none that keeps every value. It
+// covers what data files hold for a type, now or before it was widened (protocol, "Reader Requirements
+// for Type Widening"), and what other engines hand over to be written.
+func castTo(t schema.Type, src arrow.DataType) castFunc {
+	if d, ok := src.(*arrow.DictionaryType); ok {
+		return castDictionary(t, d)
+	}
+	if ext, ok := src.(arrow.ExtensionType); ok && t != schema.Variant {
+		return castStorage(t, ext)
+	}
+	switch id := src.ID(); t {
+	case schema.Byte, schema.Short, schema.Integer, schema.Long:
+		if arrow.IsInteger(id) {
+			return arrowCast(schema.ArrowType(t))
+		}
+	case schema.Float:
+		if id == arrow.FLOAT16 {
+			return arrowCast(schema.ArrowType(t))
+		}
+	case schema.Double:
+		if arrow.IsInteger(id) && id != arrow.INT64 && id != arrow.UINT64 || id == arrow.FLOAT32 || id == arrow.FLOAT16 {
+			return arrowCast(schema.ArrowType(t))
+		}
+	case schema.String:
+		switch id {
+		case arrow.STRING, arrow.LARGE_STRING, arrow.BINARY, arrow.LARGE_BINARY:
+			return arrowCast(schema.ArrowType(t))
+		case arrow.STRING_VIEW, arrow.BINARY_VIEW:
+			return castStringView
+		}
+	case schema.Binary:
+		switch id {
+		case arrow.STRING, arrow.LARGE_STRING, arrow.BINARY, arrow.LARGE_BINARY, arrow.FIXED_SIZE_BINARY:
+			return arrowCast(schema.ArrowType(t))
+		case arrow.BINARY_VIEW:
+			return castBinaryView
+		}
+	case schema.Date:
+		if id == arrow.DATE64 {
+			return arrowCast(schema.ArrowType(t))
+		}
+	case schema.Timestamp, schema.TimestampNTZ:
+		switch src := src.(type) {
+		case *arrow.TimestampType:
+			return castTimestamp(src.Unit, schema.ArrowType(t))
+		case *arrow.Date32Type:
+			if t == schema.TimestampNTZ {
+				return castDateToTimestamp
+			}
+		}
+	}
+	if d, ok := t.(schema.Decimal); ok && (arrow.IsDecimal(src.ID()) || arrow.IsInteger(src.ID())) {
+		return arrowCast(schema.ArrowType(d))
+	}
+	return nil
+}
+
+func arrowCast(to arrow.DataType) castFunc {
+	return func(ctx context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+		return compute.CastArray(compute.WithAllocator(ctx, mem), a, compute.SafeCastOptions(to))
+	}
+}
+
+func castDictionary(t schema.Type, src *arrow.DictionaryType) castFunc {
+	then := castTo(t, src.ValueType)
+	if then == nil && !arrow.TypeEqual(src.ValueType, schema.ArrowType(t)) {
+		return nil
+	}
+	return func(ctx context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+		plain, err := compute.CastArray(compute.WithAllocator(ctx, mem), a, compute.SafeCastOptions(src.ValueType))
+		if err != nil || then == nil {
+			return plain, err
+		}
+		defer plain.Release()
+		return then(ctx, mem, plain)
+	}
+}
+
+func castStorage(t schema.Type, src arrow.ExtensionType) castFunc {
+	then := castTo(t, src.StorageType())
+	if then == nil && !arrow.TypeEqual(src.StorageType(), schema.ArrowType(t)) {
+		return nil
+	}
+	return func(ctx context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+		storage := a.(array.ExtensionArray).Storage()
+		if then == nil {
+			storage.Retain()
+			return storage, nil
+		}
+		return then(ctx, mem, storage)
+	}
+}
+
+// castTimestamp changes the unit to microseconds, downwards where digits are lost, and the zone
+// without changing the instant.
+func castTimestamp(unit arrow.TimeUnit, to arrow.DataType) castFunc {
+	return func(_ context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+		src := a.(*array.Timestamp)
+		b := array.NewTimestampBuilder(mem, to.(*arrow.TimestampType))
+		defer b.Release()
+		b.Reserve(src.Len())
+		for i := range src.Len() {
+			if src.IsNull(i) {
+				b.UnsafeAppendBoolToBitmap(false)
+				continue
+			}
+			us, ok := micros(int64(src.Value(i)), unit)
+			if !ok {
+				return nil, fmt.Errorf("timestamp %d %s is out of range", src.Value(i), unit)
+			}
+			b.UnsafeAppend(arrow.Timestamp(us))
+		}
+		return b.NewArray(), nil
+	}
+}
+
+func micros(v int64, unit arrow.TimeUnit) (us int64, ok bool) {
+	scale := int64(1)
+	switch unit {
+	case arrow.Nanosecond:
+		us = v / 1000
+		if v%1000 < 0 {
+			us--
+		}
+		return us, true
+	case arrow.Millisecond:
+		scale = 1000
+	case arrow.Second:
+		scale = 1_000_000
+	}
+	us = v * scale
+	return us, us/scale == v
+}
+
+func castDateToTimestamp(_ context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+	src := a.(*array.Date32)
+	b := array.NewTimestampBuilder(mem, schema.ArrowType(schema.TimestampNTZ).(*arrow.TimestampType))
+	defer b.Release()
+	for i := range src.Len() {
+		if src.IsNull(i) {
+			b.AppendNull()
+		} else {
+			b.Append(arrow.Timestamp(int64(src.Value(i)) * 24 * 60 * 60 * 1_000_000))
+		}
+	}
+	return b.NewArray(), nil
+}
+
+func castStringView(_ context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+	b := array.NewStringBuilder(mem)
+	defer b.Release()
+	for i := range a.Len() {
+		switch a := a.(type) {
+		case *array.StringView:
+			appendOrNull(a.IsNull(i), b, func() { b.Append(a.Value(i)) })
+		case *array.BinaryView:
+			appendOrNull(a.IsNull(i), b, func() { b.BinaryBuilder.Append(a.Value(i)) })
+		}
+	}
+	return b.NewArray(), nil
+}
+
+func castBinaryView(_ context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+	b := array.NewBinaryBuilder(mem, arrow.BinaryTypes.Binary)
+	defer b.Release()
+	src := a.(*array.BinaryView)
+	for i := range src.Len() {
+		appendOrNull(src.IsNull(i), b, func() { b.Append(src.Value(i)) })
+	}
+	return b.NewArray(), nil
+}
+
+func appendOrNull(null bool, b array.Builder, value func()) {
+	if null {
+		b.AppendNull()
+	} else {
+		value()
+	}
+}
