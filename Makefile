@@ -1,0 +1,69 @@
+# Names for what one does here. The tag duckdb_arrow brings SQL; the tests and the demo need it.
+
+GO     ?= go
+PYTHON ?= python3
+TAGS   := duckdb_arrow
+LINT   := .cache/bin/golangci-lint
+ORACLE := .cache/oracle/bin/python
+PEERS  := .cache/peers/bin/python
+KILLS  ?= 200
+BENCH  ?=
+
+.PHONY: build demo test race vet lint fuzz bench kills golden clean compiler
+
+build: compiler
+	$(GO) build -tags $(TAGS) -o bin/silt ./cmd/silt
+
+# Loads, evolves and queries made-up telemetry in .cache/demo, without a server.
+demo: build
+	bash test/demo/demo.sh bin/silt .cache/demo
+
+# All tests. Those on real data need SILT_TESTDATA, and say so when they are left out.
+test: compiler $(ORACLE)
+	SILT_PYTHON=$(CURDIR)/$(ORACLE) $(GO) test -tags $(TAGS) -timeout 20m ./...
+
+race: compiler
+	$(GO) test -race -tags $(TAGS) -timeout 20m $$($(GO) list ./... | grep -v /test$$)
+
+vet:
+	$(GO) vet ./...
+	$(GO) vet -tags $(TAGS) ./...
+	$(GO) vet -tags $(TAGS),crashpoints ./...
+	CGO_ENABLED=0 $(GO) vet -tags nosql ./...
+
+lint: $(LINT)
+	$(LINT) run --build-tags $(TAGS),crashpoints ./...
+
+fuzz:
+	bash test/fuzz.sh 30s
+
+# Side by side with DuckDB, on 256 MB of made-up telemetry.
+bench: build $(PEERS)
+	$(GO) run ./bench -silt bin/silt -python $(PEERS) -cache .cache/bench $(BENCH)
+
+# kill -9 at every named crash point and at random times.
+kills: compiler $(ORACLE)
+	SILT_PYTHON=$(CURDIR)/$(ORACLE) $(GO) test -tags $(TAGS) -count 1 -timeout 60m -run TestKills ./test -kills $(KILLS)
+
+# Rewrites what tests compare with; the difference is then reviewed.
+golden: compiler $(ORACLE)
+	SILT_PYTHON=$(CURDIR)/$(ORACLE) $(GO) test -tags $(TAGS) -count 1 -run TestDemo ./test -update
+
+clean:
+	rm -rf bin .cache
+
+compiler:
+	@command -v $${CXX:-g++} >/dev/null || { echo "SQL needs a C++ compiler: apt-get install g++, dnf install gcc-c++, or xcode-select --install" >&2; exit 1; }
+
+$(LINT):
+	GOBIN=$(CURDIR)/.cache/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+$(ORACLE): test/requirements-oracle.txt
+	$(PYTHON) -m venv .cache/oracle
+	$(ORACLE) -m pip install -q --disable-pip-version-check -r test/requirements-oracle.txt
+	touch $(ORACLE)
+
+$(PEERS): bench/requirements.txt
+	$(PYTHON) -m venv .cache/peers
+	$(PEERS) -m pip install -q --disable-pip-version-check -r bench/requirements.txt
+	touch $(PEERS)
