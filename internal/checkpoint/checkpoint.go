@@ -20,11 +20,14 @@ package checkpoint
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"iter"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
+	"github.com/siltlake/silt/internal/crash"
 	"github.com/siltlake/silt/objstore"
 )
 
@@ -95,48 +98,119 @@ func (e *StateError) Error() string {
 }
 
 // Log is one checkpoint. Its methods are called by one goroutine at a time.
-type Log struct{}
+type Log struct {
+	store  objstore.Store
+	prefix string // empty, or ends in a slash
+	clock  func() time.Time
+	newID  func() string
+	meta   metadata
+	lease  *lease // nil: to be looked at only
+
+	seen   *Seen
+	first  int64  // lowest batch that is kept
+	at     int64  // the batch at hand: RunBatch starts there
+	parent string // digest of the plan before it
+	last   int64  // greatest batch that has a plan, as found by Open; -1: none
+}
+
+// metadata is the object of that name.
+type metadata struct {
+	ID       string    `json:"id"`
+	Created  time.Time `json:"created"`
+	Pipeline string    `json:"pipeline,omitempty"`
+}
 
 // Open opens the checkpoint below prefix, or creates it, and takes its lease; [Log.Close] gives it
 // back. It is a *HeldError when another process has it.
 func Open(ctx context.Context, store objstore.Store, prefix string, o Options) (*Log, error) {
-	panic("not yet")
+	l := newLog(store, prefix, o)
+	meta, err := l.readMetadata(ctx)
+	if errors.Is(err, objstore.ErrNotExist) {
+		meta, err = l.create(ctx, metadata{ID: l.newID(), Created: l.clock().UTC(), Pipeline: o.Pipeline})
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.meta = meta
+	crash.Point("after-metadata")
+	if l.lease, err = take(ctx, store, l.prefix+"lease", l.newID(), o.Owner, l.clock); err != nil {
+		return nil, err
+	}
+	crash.Point("after-lease")
+	if err := l.locate(ctx); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
 }
 
 // OpenReadOnly opens a checkpoint to be looked at. It takes no lease and writes nothing. A checkpoint
 // that does not exist is objstore.ErrNotExist.
 func OpenReadOnly(ctx context.Context, store objstore.Store, prefix string) (*Log, error) {
-	panic("not yet")
+	l := newLog(store, prefix, Options{})
+	var err error
+	if l.meta, err = l.readMetadata(ctx); err != nil {
+		return nil, err
+	}
+	return l, l.locate(ctx)
 }
 
-// Close ends the renewal of the lease and gives it back.
-func (l *Log) Close() error { panic("not yet") }
+func newLog(store objstore.Store, prefix string, o Options) *Log {
+	l := &Log{store: store, prefix: prefix, clock: o.Clock, newID: o.NewID}
+	if prefix != "" && !strings.HasSuffix(prefix, "/") {
+		l.prefix += "/"
+	}
+	if l.clock == nil {
+		l.clock = time.Now
+	}
+	if l.newID == nil {
+		l.newID = uuid.NewString
+	}
+	return l
+}
 
 // ID is the query id: the application id of the tables' transactions.
-func (l *Log) ID() string { panic("not yet") }
+func (l *Log) ID() string { return l.meta.ID }
 
-// RunBatch finishes the batch an earlier run left, or else plans one, and closes it.
-func (l *Log) RunBatch(ctx context.Context, e Effects) (Outcome, error) { panic("not yet") }
+// Close ends the renewal of the lease and gives it back.
+func (l *Log) Close() error {
+	if l.lease == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	err := l.lease.release(ctx)
+	l.lease = nil
+	return err
+}
 
-// Seen returns the files of all planned batches, less those that are taken again. RunBatch keeps it up
-// to date.
-func (l *Log) Seen(ctx context.Context) (*Seen, error) { panic("not yet") }
+func (l *Log) readMetadata(ctx context.Context) (metadata, error) {
+	content, _, err := objstore.ReadAll(ctx, l.store, l.prefix+"metadata")
+	if err != nil {
+		return metadata{}, err
+	}
+	m, err := decodeHead[metadata](content)
+	if err != nil {
+		return metadata{}, l.broken("metadata", err)
+	}
+	return m, nil
+}
 
-// Seen knows which version of a file is planned.
-type Seen struct{}
-
-// Lookup returns the version of the file that was planned last and is not taken again.
-func (s *Seen) Lookup(key string) (objstore.Object, bool) { panic("not yet") }
-
-// Tried returns the last outcome of this version of a file that is taken again, and when its batch was
-// planned.
-func (s *Seen) Tried(o objstore.Object) (last FileOutcome, at time.Time, ok bool) { panic("not yet") }
-
-// Batches yields the batches, the newest first.
-func (l *Log) Batches(ctx context.Context) iter.Seq2[Batch, error] { panic("not yet") }
-
-// PutRun keeps the summary of a run.
-func (l *Log) PutRun(ctx context.Context, id string, body json.RawMessage) error { panic("not yet") }
-
-// Runs yields the summaries of runs in the order of their ids.
-func (l *Log) Runs(ctx context.Context) iter.Seq2[Run, error] { panic("not yet") }
+// create writes metadata where there is none. Plans without it are a checkpoint that lost its id:
+// under a new id the tables would take every batch again.
+func (l *Log) create(ctx context.Context, m metadata) (metadata, error) {
+	for o, err := range l.store.List(ctx, l.prefix+"offsets/", "") {
+		if err != nil {
+			return m, fmt.Errorf("list offsets: %w", err)
+		}
+		return m, &StateError{"metadata", "it is missing, and " + strings.TrimPrefix(o.Key, l.prefix) + " is there", nextDoctor}
+	}
+	content, err := encode(headed[metadata]{Body: m})
+	if err != nil {
+		return m, err
+	}
+	ours, err := l.put(ctx, "metadata", content)
+	if err == nil && !ours {
+		return l.readMetadata(ctx)
+	}
+	return m, err
+}

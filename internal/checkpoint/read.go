@@ -1,0 +1,61 @@
+package checkpoint
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+)
+
+// Batches yields the batches that have a plan, the newest first. An error ends it.
+func (l *Log) Batches(ctx context.Context) iter.Seq2[Batch, error] {
+	return func(yield func(Batch, error) bool) {
+		for n := l.last; n >= l.first; n-- {
+			b, _, err := l.readBatch(ctx, n)
+			if err == nil {
+				err = l.readEnd(ctx, n, &b)
+			}
+			if !yield(b, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// readEnd adds what comes after the stage.
+func (l *Log) readEnd(ctx context.Context, n int64, b *Batch) error {
+	content, known, err := l.look(ctx, name("commits", n))
+	if err != nil || known == Absent {
+		return err
+	}
+	c, err := decodeHead[Commits](content)
+	if err != nil {
+		return l.broken(name("commits", n), err)
+	}
+	b.Commits = &c
+	b.Archived, err = l.exists(ctx, name("archive", n))
+	return err
+}
+
+// Runs yields the summaries of runs in the order of their ids. One that cannot be read is a *StateError,
+// and the next one follows.
+func (l *Log) Runs(ctx context.Context) iter.Seq2[Run, error] {
+	return func(yield func(Run, error) bool) {
+		prefix := l.prefix + "runs/"
+		for o, err := range l.store.List(ctx, prefix, "") {
+			if err != nil {
+				yield(Run{}, fmt.Errorf("list runs: %w", err))
+				return
+			}
+			r := Run{ID: strings.TrimPrefix(o.Key, prefix)}
+			content, known, err := l.look(ctx, "runs/"+r.ID)
+			if err == nil && known == Have {
+				r.Body, err = decodeHead[json.RawMessage](content)
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
+}
