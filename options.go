@@ -1,5 +1,12 @@
 package silt
 
+import (
+	"slices"
+	"strings"
+
+	"github.com/siltlake/silt/internal/evolve"
+)
+
 // OptionClass says what silt does with an option.
 type OptionClass string
 
@@ -15,7 +22,8 @@ type OptionInfo struct {
 	// Name is the full name, such as cloudFiles.schemaHints; the prefix may be left out.
 	Name  string
 	Class OptionClass
-	// Type is "boolean", "integer", "bytes", "interval", "timestamp", "string", "ddl", "enum".
+	// Type is "boolean", "integer", "bytes", "timestamp", "zone", "string", "glob", "ddl", "hints" or
+	// "enum".
 	Type   string
 	Values []string // of an enum
 	// Default is silt's, CompatDefault the one under compat: autoloader where it differs.
@@ -24,5 +32,174 @@ type OptionInfo struct {
 	Reason                 string
 }
 
+// optionTable is where every option and its default is defined.
+var optionTable = []OptionInfo{
+	// Format and schema.
+	{Name: "cloudFiles.format", Type: "enum", Values: []string{"json"}, Default: "json", Doc: "Format of the files."},
+	{Name: "cloudFiles.schemaLocation", Type: "string", Doc: "Folder whose _schemas keeps the versions of the source schema; the checkpoint location unless set."},
+	{Name: "cloudFiles.inferColumnTypes", Type: "boolean", Default: "true", CompatDefault: "false", Doc: "Infer the types of columns; false makes each a STRING."},
+	{Name: "cloudFiles.schemaHints", Type: "hints", Doc: "Types for columns and fields whatever the data says: event_id string, vehicle.battery.soc double, signals.element.unit string."},
+	{Name: "cloudFiles.schemaEvolutionMode", Type: "enum", Values: evolve.Modes(), Default: "addNewColumns", Doc: "What a new field does. With option schema the default is none."},
+	{Name: "schema", Type: "ddl", Doc: "Columns of the data, as DDL, instead of inference."},
+	{Name: "rescuedDataColumn", Type: "string", Default: "_rescued_data", Doc: "Column for what has no column or does not fit its column; off in mode none unless set."},
+	{Name: "spark.databricks.sql.rescuedDataColumn.filePath.enabled", Type: "boolean", Default: "true", Doc: "Write _file_path into the rescued data."},
+	{Name: "cloudFiles.partitionColumns", Type: "string", Class: OptionRefused, Reason: "columns from folder names k=v are not supported yet"},
+	{Name: "readerCaseSensitive", Type: "enum", Values: []string{"true"}, Default: "true", Doc: "A key in another case than its column is rescued."},
+	{Name: "singleVariantColumn", Type: "string", Class: OptionRefused, Reason: "VARIANT is not supported yet"},
+
+	// Which files, how many.
+	{Name: "cloudFiles.includeExistingFiles", Type: "enum", Values: []string{"true"}, Default: "true", Doc: "Load the files that are there at the first start."},
+	{Name: "cloudFiles.maxFilesPerTrigger", Type: "integer", Default: "1000", Doc: "Most files in a batch."},
+	{Name: "cloudFiles.maxBytesPerTrigger", Type: "bytes", Doc: "A batch ends with the file that passes this size."},
+	{Name: "cloudFiles.allowOverwrites", Type: "boolean", Default: "false", Doc: "Load a file again when its content changed; its earlier rows stay."},
+	{Name: "cloudFiles.maxFileAge", Type: "string", Class: OptionRefused, Reason: "files are remembered for ever, which needs no limit"},
+	{Name: "cloudFiles.useStrictGlobber", Type: "boolean", Default: "true", CompatDefault: "false", Doc: "* in the source does not cross a slash."},
+	{Name: "pathGlobFilter", Type: "glob", Doc: "Only files whose name matches."},
+	{Name: "fileNamePattern", Type: "glob", Doc: "Another name of pathGlobFilter."},
+	{Name: "modifiedAfter", Type: "timestamp", Doc: "Only files modified after this time."},
+	{Name: "modifiedBefore", Type: "timestamp", Doc: "Only files modified before this time."},
+	{Name: "recursiveFileLookup", Type: "enum", Values: []string{"true"}, Default: "true", Doc: "Folders are always searched to any depth."},
+	{Name: "ignoreCorruptFiles", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "A file that cannot be read is tried again, then given up and counted; the batch goes on."},
+	{Name: "ignoreMissingFiles", Type: "enum", Values: []string{"true"}, Default: "true", Doc: "A file that vanished is counted; the batch goes on."},
+
+	// Discovery.
+	{Name: "cloudFiles.useIncrementalListing", Type: "string", Class: OptionNoEffect, Reason: "every listing is complete"},
+	{Name: "cloudFiles.backfillInterval", Type: "string", Class: OptionNoEffect, Reason: "every listing is complete"},
+	{Name: "cloudFiles.useManagedFileEvents", Type: "string", Class: OptionNoEffect, Reason: "silt lists the source"},
+	{Name: "cloudFiles.listOnStart", Type: "string", Class: OptionNoEffect, Reason: "silt lists the source"},
+	{Name: "cloudFiles.fetchParallelism", Type: "string", Class: OptionNoEffect, Reason: "silt lists the source"},
+	{Name: "cloudFiles.useNotifications", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "Notifications are not supported yet; the source is listed."},
+	{Name: "cloudFiles.queueUrl", Type: "string", Class: OptionRefused, Reason: "notifications are not supported yet"},
+	{Name: "cloudFiles.region", Type: "string", Class: OptionRefused, Reason: "object storage is not supported yet"},
+	{Name: "cloudFiles.pathRewrites", Type: "string", Class: OptionRefused, Reason: "notifications are not supported yet"},
+	{Name: "cloudFiles.restrictNotificationSetupToSameAWSAccountId", Type: "string", Class: OptionRefused, Reason: "silt sets up no notifications"},
+	{Name: "cloudFiles.awsAccessKey", Type: "string", Class: OptionRefused, Reason: "object storage is not supported yet"},
+	{Name: "cloudFiles.awsSecretKey", Type: "string", Class: OptionRefused, Reason: "object storage is not supported yet"},
+	{Name: "cloudFiles.roleArn", Type: "string", Class: OptionRefused, Reason: "object storage is not supported yet"},
+	{Name: "cloudFiles.roleExternalId", Type: "string", Class: OptionRefused, Reason: "object storage is not supported yet"},
+	{Name: "cloudFiles.roleSessionName", Type: "string", Class: OptionRefused, Reason: "object storage is not supported yet"},
+	{Name: "cloudFiles.stsEndpoint", Type: "string", Class: OptionRefused, Reason: "object storage is not supported yet"},
+	{Name: "cloudFiles.cleanSource", Type: "enum", Values: []string{"OFF"}, Default: "OFF", Doc: "DELETE and MOVE are not supported yet."},
+	{Name: "cloudFiles.cleanSource.retentionDuration", Type: "string", Class: OptionRefused, Reason: "cleanSource is not supported yet"},
+	{Name: "cloudFiles.cleanSource.moveDestination", Type: "string", Class: OptionRefused, Reason: "cleanSource is not supported yet"},
+	{Name: "cloudFiles.validateOptions", Type: "boolean", Default: "true", Doc: "false makes an unknown option a warning."},
+
+	// JSON.
+	{Name: "multiLine", Type: "boolean", Doc: "true: a file is one value or values that span lines; false: a record is a line. Unset, silt looks at each file; under compat it is false."},
+	{Name: "mode", Type: "enum", Values: []string{"PERMISSIVE", "DROPMALFORMED", "FAILFAST"}, Default: "PERMISSIVE", Doc: "What text that is no record does: it is kept, dropped and counted, or it stops the run."},
+	{Name: "columnNameOfCorruptRecord", Type: "string", Default: "_corrupt_record", Doc: "Column that takes the text of corrupt records when the schema or a hint has it."},
+	{Name: "timeZone", Type: "zone", Default: "UTC", Doc: "Zone of timestamps without one, and of SQL."},
+	{Name: "maxNestingDepth", Type: "integer", Default: "1000", Doc: "Deepest nesting of a record."},
+	{Name: "badRecordsPath", Type: "string", Class: OptionRefused, Reason: "not supported yet; bad records go to the quarantine table"},
+	{Name: "lineSep", Type: "string", Class: OptionRefused, Reason: "not supported yet; lines end with LF, CR LF or CR"},
+	{Name: "encoding", Type: "enum", Values: []string{"UTF-8"}, Default: "UTF-8", Doc: "Other encodings are not supported yet."},
+	{Name: "charset", Type: "enum", Values: []string{"UTF-8"}, Default: "UTF-8", Doc: "Another name of encoding."},
+	{Name: "allowComments", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
+	{Name: "allowSingleQuotes", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
+	{Name: "allowUnquotedFieldNames", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
+	{Name: "allowNumericLeadingZeros", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
+	{Name: "allowBackslashEscapingAnyCharacter", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
+	{Name: "allowUnquotedControlChars", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
+	{Name: "allowNonNumericNumbers", Type: "string", Class: OptionRefused, Reason: "not supported yet"},
+	{Name: "dateFormat", Type: "string", Class: OptionRefused, Reason: "not supported yet; ISO 8601 dates are read"},
+	{Name: "timestampFormat", Type: "string", Class: OptionRefused, Reason: "not supported yet; ISO 8601 timestamps are read"},
+	{Name: "timestampNTZFormat", Type: "string", Class: OptionRefused, Reason: "not supported yet; ISO 8601 timestamps are read"},
+	{Name: "locale", Type: "enum", Values: []string{"en-US", "US"}, Default: "en-US", Doc: "Other locales are not supported yet."},
+	{Name: "enableDateTimeParsingFallback", Type: "string", Class: OptionRefused, Reason: "not supported yet"},
+	{Name: "inferTimestamp", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet; use schemaHints."},
+	{Name: "prefersDecimal", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet; use schemaHints."},
+	{Name: "primitivesAsString", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet; use inferColumnTypes=false."},
+	{Name: "dropFieldIfAllNull", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "silt waits for a value before it makes a column."},
+	{Name: "samplingRatio", Type: "string", Class: OptionRefused, Reason: "not supported yet"},
+	{Name: "maxNumLen", Type: "string", Class: OptionRefused, Reason: "not supported yet"},
+	{Name: "maxStringLen", Type: "string", Class: OptionRefused, Reason: "not supported yet; a record may have 64 MiB"},
+	{Name: "compression", Type: "string", Class: OptionNoEffect, Reason: "the codec of a file is known by its content"},
+
+	// Writing.
+	{Name: "mergeSchema", Type: "boolean", Default: "true", CompatDefault: "false", Doc: "New columns become part of the table."},
+	{Name: "checkpointLocation", Type: "string", Doc: "Where silt remembers what it has loaded."},
+	{Name: "overwriteSchema", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "Overwriting is not supported yet."},
+	{Name: "txnAppId", Type: "string", Class: OptionRefused, Reason: "silt keeps its own; loads are exactly once without it"},
+	{Name: "txnVersion", Type: "string", Class: OptionRefused, Reason: "silt keeps its own; loads are exactly once without it"},
+	{Name: "spark.databricks.delta.schema.autoMerge.enabled", Type: "string", Class: OptionNoEffect, Reason: "mergeSchema says it"},
+
+	// silt's own.
+	{Name: "keepMetadata", Type: "boolean", Default: "false", Doc: "Write the column _metadata, which describes the file of a row."},
+	{Name: "maxRecordBytes", Type: "bytes", Default: "64m", Doc: "Longest record; a longer one is quarantined with its first 4 KiB."},
+}
+
 // OptionTable returns all options, by name.
-func OptionTable() []OptionInfo { panic("not yet") }
+func OptionTable() []OptionInfo {
+	table := slices.Clone(optionTable)
+	for i := range table {
+		if table[i].Class == "" {
+			table[i].Class = OptionHonoured
+		}
+	}
+	slices.SortFunc(table, func(a, b OptionInfo) int { return strings.Compare(a.Name, b.Name) })
+	return table
+}
+
+const (
+	optionPrefix = "cloudfiles."
+	// resourceTagPrefix starts options that tag what Auto Loader creates.
+	resourceTagPrefix = "resourcetag."
+)
+
+// optionKey is the form in which option names are compared.
+func optionKey(name string) string {
+	return strings.TrimPrefix(strings.ToLower(name), optionPrefix)
+}
+
+func findOption(name string) (OptionInfo, bool) {
+	key := optionKey(name)
+	if strings.HasPrefix(key, resourceTagPrefix) {
+		return OptionInfo{Name: name, Class: OptionNoEffect, Reason: "silt creates no resources"}, true
+	}
+	i := slices.IndexFunc(optionTable, func(o OptionInfo) bool { return optionKey(o.Name) == key })
+	if i < 0 {
+		return OptionInfo{}, false
+	}
+	return optionTable[i], true
+}
+
+// notOptions are names that circulate and never existed, with what their users want.
+var notOptions = map[string]string{
+	"startafter":            "use modifiedAfter",
+	"casesensitive":         "use readerCaseSensitive",
+	"inferschema":           "use cloudFiles.inferColumnTypes",
+	"schemaevolution":       "use cloudFiles.schemaEvolutionMode",
+	"enableschemaevolution": "use mergeSchema",
+}
+
+// nearestOption is the name that was probably meant, or "".
+func nearestOption(name string) string {
+	key, best, least := optionKey(name), "", 4
+	for _, o := range optionTable {
+		if d := distance(key, optionKey(o.Name)); d < least && d <= len(key)/2 {
+			best, least = o.Name, d
+		}
+	}
+	return best
+}
+
+// distance is the number of characters to insert, delete or replace to make b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,21 +1,302 @@
 package silt
 
-import "context"
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
-// Pipeline loads new files into its table. It is used by one goroutine at a time.
-type Pipeline struct{}
+	"github.com/siltlake/silt/internal/catalog"
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/convert"
+	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/internal/evolve"
+	"github.com/siltlake/silt/internal/source"
+	"github.com/siltlake/silt/objstore"
+)
+
+// Version is the version of silt.
+const Version = "0.1.0"
+
+// Pipeline loads new files into its table. It is used by one goroutine at a time, but for
+// [Pipeline.Stop].
+type Pipeline struct {
+	cfg    Config
+	set    *settings
+	name   string
+	source folder
+	place  catalog.Place
+
+	state     objstore.Store // rooted at the checkpoint location
+	statePath string
+	schemas   *evolve.Location
+
+	target, quarantine table
+
+	stop    atomic.Bool
+	stopped chan struct{} // closed by Stop
+	once    sync.Once
+}
+
+// folder is where files arrive.
+type folder struct {
+	store objstore.Store
+	path  string // absolute
+	glob  string // below path; may be empty
+}
+
+// URI is the full name of a file; it is not encoded, so that it reads as the file is named.
+func (f folder) URI(key string) string { return "file://" + f.path + "/" + key }
+
+func (f folder) String() string {
+	uri := "file://" + f.path + "/"
+	return uri + f.glob
+}
 
 // Open checks the whole Config and returns its pipeline. All mistakes are in one [*ConfigError].
 // Nothing is written.
-func Open(ctx context.Context, cfg Config) (*Pipeline, error) { panic("not yet") }
+func Open(ctx context.Context, cfg Config) (*Pipeline, error) {
+	p, faults := open(cfg)
+	if len(faults) > 0 {
+		return nil, &ConfigError{faults}
+	}
+	if err := p.checkTransform(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
 
-// RunOnce loads every file that is there, in batches, and stops. The Summary is not nil when the run
-// started, even when err is not nil.
-func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) { panic("not yet") }
+func open(cfg Config) (*Pipeline, []Fault) {
+	set, faults := cfg.parse()
+	p := &Pipeline{cfg: cfg, set: set, stopped: make(chan struct{})}
+	fault := func(key string, err error) {
+		faults = append(faults, Fault{Code: CodeValue, Key: []string{key}, Problem: err.Error()})
+	}
+	var err error
+	if cfg.Source != "" {
+		if p.source, err = openFolder(cfg.Source); err != nil {
+			fault("source", err)
+		}
+		if err := source.CheckGlob(p.source.glob); err != nil {
+			fault("source", err)
+		}
+	}
+	if cfg.Target.Table != "" || cfg.Target.Path != "" {
+		if p.place, err = cfg.place(); err != nil {
+			fault("target", err)
+		}
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	if p.source.holds(p.place.Path, set.source.StrictGlobber) {
+		return nil, []Fault{{Code: CodeContradiction, Key: []string{"target"},
+			Problem: fmt.Sprintf("the table %s lies inside the source %s, which would load the table's own files", p.place.Path, p.source.path),
+			Hint:    "load from a folder beside the table, or with a glob such as " + filepath.Join(cfg.Source, "*.json")}}
+	}
+	p.name = cfg.pipelineName(p.source)
+	p.statePath = filepath.Join(p.place.State, p.name)
+	if set.checkpoint != "" {
+		if p.statePath, err = absolute(set.checkpoint); err != nil {
+			fault("checkpointLocation", err)
+		}
+	}
+	p.state = objstore.NewDir(p.statePath)
+	schemas := p.state
+	if set.schemaLocation != "" {
+		path, err := absolute(set.schemaLocation)
+		if err != nil {
+			fault("options.cloudFiles.schemaLocation", err)
+		}
+		schemas = objstore.NewDir(path)
+	}
+	p.schemas = evolve.NewLocation(schemas, schemasPrefix)
+	p.target = openTable(mainTable, p.place.Table, p.place.Path)
+	p.quarantine = openTable(quarantineTable, p.place.Table+catalog.QuarantineSuffix, p.place.Quarantine)
+	return p, faults
+}
 
-// Watch loads files as they arrive, until ctx ends; it then finishes the batch it is in. Each round
-// that found something is a run with its own Summary, told as an Event.
-func (p *Pipeline) Watch(ctx context.Context) error { panic("not yet") }
+// schemasPrefix is the folder of a schema location that holds the versions. Source: Auto Loader,
+// "Configure schema inference and evolution".
+const schemasPrefix = "_schemas/"
+
+func absolute(location string) (string, error) {
+	path, err := localPath(location)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+// openFolder finds the folder and the glob of a source.
+func openFolder(location string) (folder, error) {
+	path, err := absolute(location)
+	if err != nil {
+		return folder{}, err
+	}
+	glob := ""
+	if fi, err := os.Stat(path); err == nil && !fi.IsDir() {
+		path, glob = filepath.Dir(path), quoteGlob(filepath.Base(path))
+	} else if i := strings.IndexAny(path, "*?[{"); err != nil && i >= 0 {
+		cut := strings.LastIndexByte(path[:i], '/')
+		path, glob = path[:max(cut, 1)], path[cut+1:]
+	}
+	return folder{store: objstore.NewDir(path), path: path, glob: glob}, nil
+}
+
+// quoteGlob is the glob that only name matches.
+func quoteGlob(name string) string {
+	var b strings.Builder
+	for _, r := range name {
+		if strings.ContainsRune(`*?[]{}\,`, r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// holds reports whether a listing of the folder would meet files at path.
+func (f folder) holds(path string, strict bool) bool {
+	rel, err := filepath.Rel(f.path, path)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		return false
+	}
+	return f.glob == "" || !strict
+}
+
+// pipelineName is the name of the pipeline and of its folder in the state.
+func (c Config) pipelineName(f folder) string {
+	if c.Name != "" {
+		return c.Name
+	}
+	sum := sha256.Sum256([]byte(f.String()))
+	return "load-" + hex.EncodeToString(sum[:4])
+}
+
+// checkTransform fails when there is a transform and no SQL in this binary, or when the SQL is none.
+func (p *Pipeline) checkTransform(ctx context.Context) error {
+	if p.set.transform == "" {
+		return nil
+	}
+	engine, err := duck.Open(ctx, duck.Options{})
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	_, err = engine.Tables(ctx, p.set.transform)
+	return err
+}
+
+// Name is the name of the pipeline.
+func (p *Pipeline) Name() string { return p.name }
 
 // Close releases what the pipeline holds.
 func (p *Pipeline) Close() error { return nil }
+
+// Stop makes RunOnce and Watch return when the batch they are in is complete. It may be called from any
+// goroutine, any number of times.
+func (p *Pipeline) Stop() {
+	p.once.Do(func() { p.stop.Store(true); close(p.stopped) })
+}
+
+// RunOnce loads every file that is there, in batches, and stops. The Summary is not nil when the run
+// started, even when err is not nil.
+func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) {
+	log, err := p.openLog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	r := newRun(p, log)
+	p.emit(RunStarted{Time: r.started, Pipeline: p.name, Run: r.summary.Run, Source: r.summary.Source, Target: r.summary.Target})
+	for err == nil && !p.stop.Load() {
+		var idle bool
+		if idle, err = r.batch(ctx); idle {
+			break
+		}
+	}
+	return r.finish(ctx, err)
+}
+
+// Watch loads files as they arrive, until [Pipeline.Stop] or until ctx ends. Each round that found
+// something is a run with its own Summary, told as an Event.
+func (p *Pipeline) Watch(ctx context.Context) error {
+	log, err := p.openLog(ctx)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	poll := p.cfg.Poll
+	if poll <= 0 {
+		poll = time.Second
+	}
+	r := newRun(p, log)
+	r.watching = true
+	for !p.stop.Load() {
+		idle, err := r.batch(ctx)
+		if err != nil {
+			_, err = r.finish(ctx, err)
+			return err
+		}
+		if !idle {
+			continue
+		}
+		if r.summary.Batches > 0 {
+			if _, err := r.finish(ctx, nil); err != nil {
+				return err
+			}
+			r = r.next()
+		}
+		select {
+		case <-time.After(poll):
+		case <-p.stopped:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if r.summary.Batches > 0 {
+		_, err = r.finish(ctx, nil)
+	}
+	return err
+}
+
+func (p *Pipeline) openLog(ctx context.Context) (*checkpoint.Log, error) {
+	host, _ := os.Hostname()
+	return checkpoint.Open(ctx, p.state, "", checkpoint.Options{
+		Pipeline: p.name, Owner: fmt.Sprintf("%s:%d", host, os.Getpid()),
+	})
+}
+
+func (p *Pipeline) emit(e Event) {
+	if p.cfg.Events != nil {
+		p.cfg.Events(e)
+	}
+}
+
+func (p *Pipeline) workers() int {
+	if p.cfg.Workers > 0 {
+		return p.cfg.Workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+func (p *Pipeline) stores() convert.Stores {
+	return convert.Stores{Source: p.source.store, URI: p.source.URI, Target: p.target.store, Quarantine: p.quarantine.store}
+}
+
+// duckOptions bound the SQL of one worker.
+func (p *Pipeline) duckOptions(set *settings) duck.Options {
+	dir := p.cfg.TempDir
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	return duck.Options{TimeZone: set.decode.TimeZone, TempDir: dir}
+}

@@ -3,21 +3,35 @@ package silt
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"iter"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/evolve"
+	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
 
 // State is what silt remembers about one pipeline, read without changing it.
 type State struct {
-	// Pipeline is its name, Location the canonical URI of its checkpoint location.
+	// Pipeline is its name, Location the folder of its checkpoint.
 	Pipeline, Location string
+
+	source  folder // empty when the configuration does not tell it
+	log     *checkpoint.Log
+	schemas *evolve.Location
 }
 
-// FileState is what became of one version of a file.
+// FileState is what became of one version of a file. The names are those of Databricks'
+// cloud_files_state where it has them.
 type FileState struct {
-	Path    string    `json:"path"` // URI
+	Path    string    `json:"path"` // URI, or the key where the source is not known
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"modification_time"`
 	ETag    string    `json:"etag"`
@@ -48,22 +62,152 @@ type SchemaVersion struct {
 	Pending   []string `json:"pending,omitempty"`
 }
 
+// States returns what is remembered about the pipelines that load into the target. When cfg has a
+// Source, a CheckpointLocation or a Name, only that pipeline's.
+func States(ctx context.Context, cfg Config) ([]*State, error) {
+	place, err := cfg.place()
+	if err != nil {
+		return nil, err
+	}
+	set, _ := cfg.parse()
+	var from folder
+	if cfg.Source != "" {
+		if from, err = openFolder(cfg.Source); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case set.checkpoint != "":
+		path, err := absolute(set.checkpoint)
+		if err != nil {
+			return nil, err
+		}
+		return oneState(ctx, path, from, set.schemaLocation)
+	case cfg.Name != "" || cfg.Source != "":
+		return oneState(ctx, filepath.Join(place.State, cfg.pipelineName(from)), from, set.schemaLocation)
+	}
+	entries, err := os.ReadDir(place.State)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	var all []*State
+	for _, e := range entries {
+		states, err := oneState(ctx, filepath.Join(place.State, e.Name()), from, set.schemaLocation)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, states...)
+	}
+	return all, nil
+}
+
+// oneState is the state below a folder, or nothing when there is none.
+func oneState(ctx context.Context, path string, from folder, schemaLocation string) ([]*State, error) {
+	store := objstore.NewDir(path)
+	log, err := checkpoint.OpenReadOnly(ctx, store, "")
+	if errors.Is(err, objstore.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	schemas := store
+	if schemaLocation != "" {
+		at, err := absolute(schemaLocation)
+		if err != nil {
+			return nil, err
+		}
+		schemas = objstore.NewDir(at)
+	}
+	return []*State{{Pipeline: filepath.Base(path), Location: path, source: from, log: log,
+		schemas: evolve.NewLocation(schemas, schemasPrefix)}}, nil
+}
+
+// uri is the full name of a file, as far as it is known.
+func (s *State) uri(b *checkpoint.Batch, key string) string {
+	if s.source.path != "" {
+		return s.source.URI(key)
+	}
+	var c pinned
+	if json.Unmarshal(b.Plan.Config, &c) == nil && c.Source != "" {
+		return folder{path: c.Source}.URI(key)
+	}
+	return key
+}
+
 // Files yields the files that were planned, the newest batch first.
-func (s *State) Files(ctx context.Context) iter.Seq2[FileState, error] { panic("not yet") }
+func (s *State) Files(ctx context.Context) iter.Seq2[FileState, error] {
+	return func(yield func(FileState, error) bool) {
+		for b, err := range s.log.Batches(ctx) {
+			if err != nil {
+				yield(FileState{}, err)
+				return
+			}
+			for _, f := range b.Files {
+				if !yield(s.file(&b, f), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *State) file(b *checkpoint.Batch, f checkpoint.File) FileState {
+	out := FileState{
+		Path: s.uri(b, f.Key), Size: f.Size, ModTime: f.ModTime, ETag: f.ETag, Status: "planned",
+		Batch: b.Plan.Batch, DiscoveryTime: b.Plan.Time, SchemaVersion: b.Plan.SchemaVersion,
+	}
+	if o := f.Outcome; o != nil {
+		out.Status, out.Tries, out.Error = string(o.State), o.Tries, o.Error
+		out.Records, out.Rows, out.Rescued, out.Bad = o.Records, o.Rows, o.Rescued, o.Bad
+		out.SchemaVersion = b.Staged.SchemaVersion
+	}
+	if b.Commits != nil {
+		t := b.Commits.Time
+		out.CommitTime = &t
+	} else {
+		out.Status = "planned"
+	}
+	return out
+}
 
 // Runs returns the summaries of runs, the newest first.
-func (s *State) Runs(ctx context.Context) ([]*Summary, error) { panic("not yet") }
+func (s *State) Runs(ctx context.Context) ([]*Summary, error) {
+	var all []*Summary
+	for r, err := range s.log.Runs(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		sum := new(Summary)
+		if err := json.Unmarshal(r.Body, sum); err != nil {
+			return nil, fmt.Errorf("run %s: %w", r.ID, err)
+		}
+		all = append(all, sum)
+	}
+	slices.Reverse(all)
+	return all, nil
+}
 
 // SchemaHistory returns the versions of the source schema, the oldest first.
-func (s *State) SchemaHistory(ctx context.Context) ([]SchemaVersion, error) { panic("not yet") }
-
-// States returns what is remembered about the pipelines that load into the target. When cfg has a
-// CheckpointLocation or a Name, only that pipeline's.
-func States(ctx context.Context, cfg Config) ([]*State, error) { panic("not yet") }
+func (s *State) SchemaHistory(ctx context.Context) ([]SchemaVersion, error) {
+	versions, err := s.schemas.History(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]SchemaVersion, len(versions))
+	for i, v := range versions {
+		out[i] = SchemaVersion{Version: v.Number, WrittenAt: v.WrittenAt, Reason: v.Reason, Batch: v.Batch,
+			Schema: v.Schema, Uncarried: v.Uncarried, Pending: v.Pending}
+		for _, f := range v.Added {
+			out[i].Added = append(out[i].Added, newField(f))
+		}
+	}
+	return out, nil
+}
 
 // QuarantinedRecord is a record that could not become a row.
 type QuarantinedRecord struct {
-	ID      string    `json:"id"` // batch and number, stable
+	ID      string    `json:"id"` // of the place of the record; stable
 	Time    time.Time `json:"quarantined_at"`
 	Batch   int64     `json:"batch_id"`
 	File    string    `json:"source_file"`
@@ -71,16 +215,47 @@ type QuarantinedRecord struct {
 	Offset  int64     `json:"offset"` // bytes into the decompressed file
 	Length  int64     `json:"length"` // bytes
 	Cut     bool      `json:"cut"`    // Record holds only the start
-	Reason  string    `json:"reason"` // "not JSON", "transform"
+	Reason  string    `json:"reason"` // "not JSON", "transform", "file"
 	Detail  string    `json:"detail"`
 	ErrorAt int64     `json:"error_at"` // bytes into Record
 	Record  []byte    `json:"-"`
 }
 
-// Quarantine yields the records in the quarantine table of the target, the newest first.
+// Quarantine yields the records in the quarantine table of the target.
 func Quarantine(ctx context.Context, cfg Config) iter.Seq2[QuarantinedRecord, error] {
-	panic("not yet")
+	return func(yield func(QuarantinedRecord, error) bool) {
+		place, err := cfg.place()
+		if err != nil {
+			yield(QuarantinedRecord{}, err)
+			return
+		}
+		t := openTable(quarantineTable, place.Table, place.Quarantine)
+		s, err := t.load(ctx)
+		if err != nil {
+			yield(QuarantinedRecord{}, err)
+			return
+		}
+		if s == nil {
+			return
+		}
+		for rec, err := range s.Scan(delta.ScanOptions{}).Batches(ctx) {
+			if err != nil {
+				yield(QuarantinedRecord{}, err)
+				return
+			}
+			for row := range int(rec.NumRows()) {
+				if !yield(quarantinedRecord(rec, row), nil) {
+					rec.Release()
+					return
+				}
+			}
+			rec.Release()
+		}
+	}
 }
+
+// ErrNoTable means that there is no table of the name, or at the path.
+var ErrNoTable = errors.New("there is no such table")
 
 // TableInfo describes a table.
 type TableInfo struct {
@@ -92,7 +267,7 @@ type TableInfo struct {
 	Bytes      int64             `json:"sizeInBytes"`
 	Rows       int64             `json:"numRecords"` // -1 when statistics are missing
 	CreatedAt  *time.Time        `json:"createdAt"`
-	Modified   time.Time         `json:"lastModified"`
+	Modified   *time.Time        `json:"lastModified"`
 	Partition  []string          `json:"partitionColumns"`
 	Properties map[string]string `json:"properties"`
 	MinReader  int               `json:"minReaderVersion"`
@@ -112,12 +287,80 @@ type TableHistoryEntry struct {
 	UserMetadata        string                     `json:"userMetadata,omitempty"`
 }
 
+// loadTarget opens the target of a Config.
+func loadTarget(ctx context.Context, cfg Config, version *int64) (*table, *delta.Snapshot, error) {
+	place, err := cfg.place()
+	if err != nil {
+		return nil, nil, err
+	}
+	t := openTable(mainTable, place.Table, place.Path)
+	s, err := delta.Load(ctx, t.store, delta.LoadOptions{Version: version})
+	if errors.Is(err, delta.ErrNoTable) {
+		return nil, nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(cfg.Catalogs))
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("table %s: %w", place.Table, err)
+	}
+	return &t, s, nil
+}
+
 // DescribeTable tells what the table is. With version nil it is the newest.
 func DescribeTable(ctx context.Context, cfg Config, version *int64) (*TableInfo, error) {
-	panic("not yet")
+	t, s, err := loadTarget(ctx, cfg, version)
+	if err != nil {
+		return nil, err
+	}
+	m, p := s.Metadata(), s.Protocol()
+	out := &TableInfo{
+		Name: t.name, Location: t.uri(), Version: s.Version(), ID: m.ID, Partition: m.PartitionColumns,
+		Properties: m.Configuration, MinReader: p.MinReaderVersion, MinWriter: p.MinWriterVersion,
+		Features: merged(p.ReaderFeatures, p.WriterFeatures), Schema: s.Schema(),
+	}
+	if m.CreatedTime != nil {
+		at := time.UnixMilli(*m.CreatedTime).UTC()
+		out.CreatedAt = &at
+	}
+	for add, err := range s.Files(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		out.Files++
+		out.Bytes += add.Size
+		var stats struct {
+			NumRecords *int64 `json:"numRecords"`
+		}
+		if json.Unmarshal([]byte(add.Stats), &stats) != nil || stats.NumRecords == nil || out.Rows < 0 {
+			out.Rows = -1
+			continue
+		}
+		out.Rows += *stats.NumRecords
+		if add.DeletionVector != nil {
+			out.Rows -= add.DeletionVector.Cardinality
+		}
+	}
+	history, err := delta.History(ctx, t.store, 1)
+	if err == nil && len(history) > 0 && version == nil {
+		at := history[0].Timestamp
+		out.Modified = &at
+	}
+	return out, nil
 }
 
 // TableHistory returns the newest versions of the table, at most limit (0: all), the newest first.
 func TableHistory(ctx context.Context, cfg Config, limit int) ([]TableHistoryEntry, error) {
-	panic("not yet")
+	t, _, err := loadTarget(ctx, cfg, nil)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := delta.History(ctx, t.store, limit)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.name, err)
+	}
+	out := make([]TableHistoryEntry, len(entries))
+	for i, e := range entries {
+		out[i] = TableHistoryEntry{Version: e.Version, Timestamp: e.Timestamp, Operation: e.Operation,
+			OperationParameters: e.OperationParameters, OperationMetrics: e.OperationMetrics,
+			EngineInfo: e.EngineInfo, UserMetadata: e.UserMetadata}
+	}
+	return out, nil
 }

@@ -20,8 +20,8 @@ func (r *Rescued) add(at Position) {
 	}
 }
 
-// merge adds the counts of s.
-func (r *Rescued) merge(s Rescued) {
+// Merge adds the counts of s.
+func (r *Rescued) Merge(s Rescued) {
 	if s.First != nil && (r.First == nil || s.First.compare(*r.First) < 0) {
 		r.First = s.First
 	}

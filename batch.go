@@ -1,0 +1,742 @@
+package silt
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/convert"
+	"github.com/siltlake/silt/internal/decode"
+	"github.com/siltlake/silt/internal/evolve"
+	"github.com/siltlake/silt/internal/source"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+const (
+	// taskBytes is the most a task reads, as stored, when it could read less.
+	taskBytes = 64 << 20
+	// minTaskBytes is the least for which the work is split further.
+	minTaskBytes = 4 << 20
+	// tornGrace is how old a file must be before the torn record at its end is taken for what it is.
+	tornGrace = 10 * time.Minute
+	// maxTries is how often a file that cannot be read is tried.
+	maxTries = 5
+	// inferFiles and inferBytes bound the first look at a source. Source: Auto Loader, "Configure
+	// schema inference and evolution", sampleSize.
+	inferFiles = 1000
+	inferBytes = 50 << 30
+)
+
+// conversion is the making of one batch: from its files to what is staged.
+type conversion struct {
+	*run
+	set   *settings
+	plan  checkpoint.Plan
+	files []objstore.Object
+
+	before  *evolve.Version // as planned; nil when the source had no schema
+	version *evolve.Version // as it becomes
+	added   []evolve.Field
+	pending []string
+	table   *delta.Snapshot // the target; nil when there is none yet
+	rules   evolve.Options
+
+	workers []*convert.Converter
+	rowwise bool // SQL, if any, may run on any part of the batch
+	results []*convert.Result
+	tasks   []convert.Task
+	change  *change // of the target
+	aside   *change // of the quarantine
+}
+
+// Convert implements [checkpoint.Effects].
+//
+// Records are read by the schema that is known. Where a task meets a new field that becomes a column,
+// that task alone is done again by the schema that has it; files written by other tasks stay valid,
+// because a column they lack reads as NULL.
+func (r *run) Convert(ctx context.Context, plan checkpoint.Plan, files []objstore.Object) (checkpoint.Staged, error) {
+	set, err := r.settingsOf(plan)
+	if err != nil {
+		return checkpoint.Staged{}, err
+	}
+	c := &conversion{run: r, set: set, plan: plan, files: files}
+	defer c.close()
+	if err := c.begin(ctx); err != nil {
+		return checkpoint.Staged{}, err
+	}
+	if err := c.load(ctx); err != nil {
+		c.discard(ctx)
+		return checkpoint.Staged{}, err
+	}
+	staged, err := c.stage(ctx)
+	if err != nil {
+		c.discard(ctx)
+	}
+	return staged, err
+}
+
+// begin finds the schema to start with.
+func (c *conversion) begin(ctx context.Context) (err error) {
+	for range c.Pipeline.workers() {
+		w := convert.New(c.stores(), c.duckOptions(c.set))
+		w.Progress = func(bytes, rows, rescued int64) { c.progress.add(0, bytes, rows, rescued) }
+		c.workers = append(c.workers, w)
+	}
+	if c.table, err = c.target.load(ctx); err != nil {
+		return err
+	}
+	c.rules = c.set.evolution
+	if c.table != nil && c.set.transform == "" {
+		c.rules.Table = c.withoutOurs(c.table.Schema())
+		if mode := c.table.Metadata().Configuration["delta.columnMapping.mode"]; mode != "name" && mode != "id" {
+			c.rules.ValidName = delta.ValidName
+		}
+	}
+	if c.plan.SchemaVersion >= 0 {
+		if c.before, err = c.schemas.Version(ctx, c.plan.SchemaVersion); err != nil {
+			return err
+		}
+		return c.resume(ctx)
+	}
+	return c.infer(ctx)
+}
+
+// withoutOurs is a table's schema less the columns that silt fills.
+func (c *conversion) withoutOurs(s *schema.Struct) *schema.Struct {
+	out := &schema.Struct{}
+	for _, f := range s.Fields {
+		if !slices.ContainsFunc(c.rules.Reserved, func(r string) bool { return schema.Fold(r) == schema.Fold(f.Name) }) {
+			out.Fields = append(out.Fields, f)
+		}
+	}
+	return out
+}
+
+// infer makes the first schema of all files that are there, not only of those in the batch, so that
+// the limits of a batch do not show in the schema.
+func (c *conversion) infer(ctx context.Context) error {
+	c.version = &evolve.Version{WrittenAt: c.plan.Time, Batch: c.plan.Batch, Query: c.log.ID(), Reason: "inferred"}
+	if c.rules.Given != nil {
+		c.version.Reason, c.version.Schema = "given", c.rules.Given
+		return c.accept(ctx)
+	}
+	o := c.wanted(c.set)
+	o.MaxFiles, o.MaxBytes = inferFiles, inferBytes
+	found, err := source.Discover(ctx, c.source.store, o, notAgain{c.run})
+	if err != nil {
+		return err
+	}
+	sample := found.Files
+	for _, f := range c.files {
+		if !slices.ContainsFunc(sample, func(o objstore.Object) bool { return o.Key == f.Key }) {
+			sample = append(sample, f)
+		}
+	}
+	c.progress.phase("infer")
+	opts := c.set.decode
+	opts.BatchBytes = 1 << 20
+	total := new(decode.Observed)
+	seen := make([]*decode.Observed, len(c.workers))
+	g, gctx := errgroup.WithContext(ctx)
+	for i, w := range c.workers {
+		var mine []objstore.Object
+		for k := i; k < len(sample); k += len(c.workers) {
+			mine = append(mine, sample[k])
+		}
+		g.Go(func() (err error) {
+			seen[i], err = w.Observe(gctx, mine, opts)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, o := range seen {
+		total.Merge(o)
+	}
+	d := evolve.Infer(total, c.rules)
+	c.version.Schema, c.pending = d.Schema, d.Pending
+	c.added = d.Added
+	c.progress.restart()
+	return c.accept(ctx)
+}
+
+// resume starts from the schema that the batch was planned with. Hints and types of the table that are
+// new since then are laid over it.
+func (c *conversion) resume(ctx context.Context) error {
+	v := *c.before
+	c.version, c.pending = &v, v.Pending
+	if c.rules.Given == nil {
+		if s := c.rules.Overlay(v.Schema); !schema.Equal(s, v.Schema) {
+			c.renew("hints")
+			c.version.Schema = s
+		}
+	} else if !schema.Equal(c.rules.Given, v.Schema) {
+		c.renew("given")
+		c.version.Schema = c.rules.Given
+	}
+	if v.Transform != c.set.digest() {
+		c.renew("transform")
+		return c.accept(ctx)
+	}
+	return nil
+}
+
+// renew makes the version one that the batch writes.
+func (c *conversion) renew(reason string) {
+	if c.before != nil && c.version.Number == c.before.Number {
+		c.version = &evolve.Version{Number: c.before.Number + 1, Schema: c.version.Schema, Uncarried: c.version.Uncarried,
+			Transform: c.version.Transform, WrittenAt: c.plan.Time, Batch: c.plan.Batch, Query: c.log.ID(), Reason: reason}
+	}
+}
+
+// isNew reports whether the batch writes its version of the schema.
+func (c *conversion) isNew() bool { return c.before == nil || c.version.Number != c.before.Number }
+
+// accept takes the transform as one that was written knowing all fields so far: what it leaves out is
+// left out on purpose.
+func (c *conversion) accept(context.Context) error {
+	c.version.Transform, c.version.Uncarried = c.set.digest(), nil
+	return nil
+}
+
+// digest names a transform; it is empty for none.
+func (s *settings) digest() string {
+	if s.transform == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(s.transform))
+	return hex.EncodeToString(sum[:8])
+}
+
+// load runs the tasks until no new field is left.
+func (c *conversion) load(ctx context.Context) error {
+	c.progress.phase("load")
+	if err := c.shape(ctx); err != nil {
+		return err
+	}
+	c.split()
+	c.results = make([]*convert.Result, len(c.tasks))
+	again := slices.Collect(seq(len(c.tasks)))
+	for round := 0; len(again) > 0; round++ {
+		if err := c.do(ctx, again); err != nil {
+			return err
+		}
+		d, err := evolve.Evolve(c.version.Schema, c.observed(), c.rules)
+		if err != nil {
+			return err
+		}
+		c.pending = merged(c.pending, d.Pending)
+		if len(d.Added) == 0 {
+			return nil
+		}
+		if round > 100 {
+			return fmt.Errorf("batch %d: the schema does not settle; last new field %s", c.plan.Batch, d.Added[0])
+		}
+		if again, err = c.grow(ctx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func seq(n int) func(func(int) bool) {
+	return func(yield func(int) bool) {
+		for i := range n {
+			if !yield(i) {
+				return
+			}
+		}
+	}
+}
+
+// merged is the union of two sorted lists.
+func merged(a, b []string) []string {
+	all := append(slices.Clone(a), b...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// grow makes the fields of a decision part of the schema, and returns the tasks that must be done
+// again.
+func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int, err error) {
+	c.renew("new fields")
+	uncarried := c.version.Uncarried
+	c.version.Schema = d.Schema
+	var columns []evolve.Field
+	for _, f := range d.Added {
+		if covered(uncarried, f) {
+			continue
+		}
+		carried, err := c.carries(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		if carried {
+			columns = append(columns, f)
+			continue
+		}
+		if c.set.uncarried == "fail" {
+			return nil, &UncarriedError{newField(f)}
+		}
+		c.version.Uncarried = append(c.version.Uncarried, f.String())
+	}
+	c.added = append(c.added, columns...)
+	if len(columns) == 0 {
+		return nil, nil
+	}
+	if err := c.shape(ctx); err != nil {
+		return nil, err
+	}
+	for i, r := range c.results {
+		if r != nil && meets(r, columns) {
+			c.workers[0].Discard(ctx, r)
+			c.results[i] = nil
+			again = append(again, i)
+		}
+	}
+	for i := range c.tasks {
+		c.fill(&c.tasks[i])
+	}
+	return again, nil
+}
+
+// covered reports whether f is, or lies in, one of the paths.
+func covered(paths []string, f evolve.Field) bool {
+	at := f.String()
+	return slices.ContainsFunc(paths, func(p string) bool { return at == p || strings.HasPrefix(at, p+".") })
+}
+
+// meets reports whether a task saw one of the fields without a column for it.
+func meets(r *convert.Result, fields []evolve.Field) bool {
+	for _, f := range fields {
+		for n := range f.Path {
+			if r.Observed[schema.Path(f.Path[:n]...)].Field(f.Path[n]) != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// An UncarriedError stops a pipeline whose transform leaves out a new field.
+type UncarriedError struct{ Field NewField }
+
+func (e *UncarriedError) Error() string {
+	return fmt.Sprintf("new field %s %s is not in the table: the transform does not carry it", e.Field.Path, e.Field.DDL)
+}
+
+// carries reports whether the values of a new field reach the table through the transform.
+func (c *conversion) carries(ctx context.Context, f evolve.Field) (bool, error) {
+	if c.set.transform == "" || c.set.uncarried == "allow" {
+		return true, nil
+	}
+	engine, err := c.workers[0].Engine(ctx)
+	if err != nil {
+		return false, err
+	}
+	task := c.task(c.version.Read())
+	with := task.Source()
+	less := *c.version
+	less.Uncarried = append(slices.Clone(less.Uncarried), f.String())
+	task = c.task(less.Read())
+	return engine.Carried(ctx, c.set.transform, with, task.Source())
+}
+
+// task is what all tasks of the batch have in common, for records that are read by s.
+func (c *conversion) task(s *schema.Struct) convert.Task {
+	opts := c.set.decode
+	opts.Schema = s
+	opts.Observe = c.rules.Mode == evolve.AddNewColumns || c.rules.Mode == evolve.FailOnNewColumns
+	if i := s.Index(c.set.corrupt); i >= 0 && s.Fields[i].Type == schema.String {
+		opts.Corrupt = c.set.corrupt
+	}
+	return convert.Task{
+		Batch: c.plan.Batch, Time: c.plan.Time, Decode: opts, TornGrace: tornGrace, Lineage: c.set.lineage,
+		Metadata: c.set.metadata || strings.Contains(strings.ToLower(c.set.transform), convert.MetadataColumn.Name),
+		SQL:      c.set.transform, OnCorrupt: c.set.onCorrupt,
+		Tags: map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)},
+	}
+}
+
+// shape works out what the table's schema becomes with the source schema of now.
+func (c *conversion) shape(ctx context.Context) error {
+	task := c.task(c.version.Read())
+	if c.table != nil {
+		task.Types = c.table.Schema()
+	}
+	rows, transform, err := c.workers[0].TargetSchema(ctx, &task)
+	if err != nil {
+		return err
+	}
+	c.rowwise = true
+	if transform != nil {
+		c.rowwise = transform.RowLocal()
+		transform.Close()
+	}
+	t := c.cfg.Target
+	c.change = &change{Schema: rows, PartitionBy: t.PartitionBy, Properties: t.Properties, Evolves: c.set.mergeSchema}
+	if err := c.target.evolves(c.table, c.change); err != nil {
+		return err
+	}
+	if c.aside == nil {
+		c.aside = &change{Schema: convert.QuarantineColumns, Evolves: true}
+	}
+	return nil
+}
+
+// contexts are what the writers of the two tables need, as of the schema of now.
+func (c *conversion) contexts(ctx context.Context) (target, quarantine delta.WriteContext, err error) {
+	tx, err := c.target.begin(c.table, c.change)
+	if err != nil {
+		return target, quarantine, err
+	}
+	target = tx.WriteContext()
+	c.change.Schema = target.Schema
+	aside, err := c.quarantine.load(ctx)
+	if err != nil {
+		return target, quarantine, err
+	}
+	if tx, err = c.quarantine.begin(aside, c.aside); err != nil {
+		return target, quarantine, err
+	}
+	return target, tx.WriteContext(), nil
+}
+
+// split divides the files into tasks.
+func (c *conversion) split() {
+	var total int64
+	for _, f := range c.files {
+		total += f.Size
+	}
+	size := min(max(total/int64(len(c.workers))+1, minTaskBytes), taskBytes)
+	var group []objstore.Object
+	var bytes int64
+	flush := func() {
+		if len(group) > 0 {
+			t := c.task(nil)
+			t.Files, t.Index = group, len(c.tasks)
+			c.tasks = append(c.tasks, t)
+		}
+		group, bytes = nil, 0
+	}
+	for _, f := range c.files {
+		if c.rowwise && bytes > 0 && bytes+f.Size > size {
+			flush()
+		}
+		group, bytes = append(group, f), bytes+f.Size
+	}
+	flush()
+	for i := range c.tasks {
+		c.fill(&c.tasks[i])
+	}
+}
+
+// fill gives a task the schema of now.
+func (c *conversion) fill(t *convert.Task) {
+	common := c.task(c.version.Read())
+	common.Files, common.Index = t.Files, t.Index
+	if c.table != nil && c.set.transform != "" {
+		common.Types = c.table.Schema()
+	}
+	common.Name = fmt.Sprintf("part-%s-%d-%d", queryPrefix(c.log.ID()), c.plan.Batch, t.Index)
+	*t = common
+}
+
+// queryPrefix is the start of a query id, as it stands in the names of data files.
+func queryPrefix(id string) string { return id[:min(len(id), 8)] }
+
+// do runs tasks, as many at once as there are workers.
+func (c *conversion) do(ctx context.Context, tasks []int) error {
+	target, quarantine, err := c.contexts(ctx)
+	if err != nil {
+		return err
+	}
+	queue := make(chan int)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(queue)
+		for _, i := range tasks {
+			select {
+			case queue <- i:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	})
+	for _, w := range c.workers {
+		g.Go(func() error {
+			for i := range queue {
+				t := c.tasks[i]
+				t.Target, t.Quarantine = target, quarantine
+				result, err := w.Run(ctx, t)
+				if err != nil {
+					return fmt.Errorf("batch %d: %w", c.plan.Batch, err)
+				}
+				c.results[i] = result
+				c.progress.add(len(t.Files), 0, 0, 0)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// observed is what all tasks met without a column for it.
+func (c *conversion) observed() map[string]*decode.Observed {
+	all := map[string]*decode.Observed{}
+	for _, r := range c.results {
+		for at, o := range r.Observed {
+			if all[at] == nil {
+				all[at] = new(decode.Observed)
+			}
+			all[at].Merge(o)
+		}
+	}
+	return all
+}
+
+// stage gathers what the batch is.
+func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
+	s := checkpoint.Staged{SchemaVersion: c.plan.SchemaVersion}
+	b := batchSummary{Schema: c.schemaChange()}
+	for i, t := range c.tasks {
+		r := c.results[i]
+		c.change.Adds = append(c.change.Adds, r.Target...)
+		c.change.Rows += r.Rows
+		c.aside.Adds = append(c.aside.Adds, r.Quarantine...)
+		c.aside.Rows += r.Quarantined
+		for k, f := range r.Files {
+			out, err := c.outcome(ctx, t.Files[k], f)
+			if err != nil {
+				return s, err
+			}
+			s.Files = append(s.Files, out)
+			b.count(f)
+		}
+	}
+	slices.SortFunc(s.Files, c.byPlan())
+	b.Rows, b.QuarantineRows = c.change.Rows, c.aside.Rows
+	b.Rescued.Paths = c.rescued()
+	if c.isNew() && (len(c.version.Schema.Fields) > 0 || len(c.change.Adds) > 0) {
+		c.version.Added, c.version.Pending = c.added, c.pending
+		text, err := c.version.MarshalText()
+		if err != nil {
+			return s, err
+		}
+		if s.Schema, err = json.Marshal(string(text)); err != nil {
+			return s, err
+		}
+		s.SchemaVersion = c.version.Number
+		c.emit(SchemaEvolved{Batch: c.plan.Batch, From: b.Schema.From, To: b.Schema.To, Added: b.Schema.Added})
+	}
+	for _, part := range []struct {
+		t *table
+		c *change
+	}{{&c.quarantine, c.aside}, {&c.target, c.change}} {
+		if len(part.c.Adds) == 0 {
+			continue
+		}
+		target := checkpoint.StagedTarget{Name: part.t.role, URI: part.t.uri(), Rows: part.c.Rows}
+		var err error
+		if target.Delta, err = json.Marshal(part.c); err != nil {
+			return s, err
+		}
+		s.Targets = append(s.Targets, target)
+	}
+	var err error
+	s.Summary, err = json.Marshal(b)
+	c.progress.phase("commit")
+	return s, err
+}
+
+// byPlan orders outcomes as their files stand in the plan.
+func (c *conversion) byPlan() func(a, b checkpoint.FileOutcome) int {
+	at := make(map[string]int, len(c.files))
+	for i, f := range c.files {
+		at[f.Key] = i
+	}
+	return func(a, b checkpoint.FileOutcome) int { return cmp.Compare(at[a.Key], at[b.Key]) }
+}
+
+func (b *batchSummary) count(f convert.FileOutcome) {
+	if f.State != convert.Loaded {
+		return
+	}
+	b.Bytes += f.Bytes
+	b.Records.Read += f.Records
+	b.Records.Quarantined += f.Bad
+	b.Records.Dropped += f.Dropped
+	b.Records.Loaded += f.Records - f.Bad - f.Dropped
+	b.Rescued.Rows += f.Rescued
+}
+
+// outcome is what the checkpoint keeps of a file. A file that failed too often is given up: it gets a
+// row in the quarantine table.
+func (c *conversion) outcome(ctx context.Context, o objstore.Object, f convert.FileOutcome) (checkpoint.FileOutcome, error) {
+	out := checkpoint.FileOutcome{Key: o.Key, ETag: o.ETag, State: checkpoint.Loaded, Records: f.Records, Rows: f.Rows, Bad: f.Bad, Rescued: f.Rescued, Tries: 1}
+	if f.State == convert.Loaded {
+		return out, nil
+	}
+	out = checkpoint.FileOutcome{Key: o.Key, ETag: o.ETag, Tries: 1, Error: f.Err.Error()}
+	if last, _, ok := c.seen.Tried(o); ok {
+		out.Tries = last.Tries + 1
+	}
+	switch f.State {
+	case convert.Deferred:
+		out.State = checkpoint.Deferred
+	case convert.Vanished:
+		out.State = checkpoint.Vanished
+	case convert.Overwritten:
+		out.State = checkpoint.Overwritten
+	default:
+		out.State = checkpoint.Failed
+		if out.Tries >= maxTries {
+			out.State = checkpoint.Quarantined
+			return out, c.giveUp(ctx, o, f.Err)
+		}
+	}
+	return out, nil
+}
+
+func (c *conversion) giveUp(ctx context.Context, o objstore.Object, cause error) error {
+	t := c.task(&schema.Struct{})
+	t.Files, t.Index = []objstore.Object{o}, len(c.tasks)
+	t.Name = fmt.Sprintf("part-%s-%d-file", queryPrefix(c.log.ID()), c.plan.Batch)
+	var err error
+	if _, t.Quarantine, err = c.contexts(ctx); err != nil {
+		return err
+	}
+	adds, err := c.workers[0].QuarantineFiles(ctx, t, []error{cause})
+	if err != nil {
+		return err
+	}
+	c.aside.Adds, c.aside.Rows = append(c.aside.Adds, adds...), c.aside.Rows+1
+	return nil
+}
+
+// schemaChange tells how the source schema changed.
+func (c *conversion) schemaChange() SchemaChange {
+	out := SchemaChange{From: c.plan.SchemaVersion, To: c.version.Number, Columns: len(c.version.Read().Fields), Pending: c.pending}
+	if c.before != nil {
+		for _, f := range c.added {
+			out.Added = append(out.Added, newField(f))
+		}
+	}
+	observed := c.observed()
+	for _, at := range c.version.Uncarried {
+		path, err := schema.ParsePath(at)
+		if err != nil {
+			continue
+		}
+		o := observed[schema.Path(path[:len(path)-1]...)].Field(path[len(path)-1])
+		if o == nil {
+			continue
+		}
+		f := NewField{Path: at, DDL: o.Type().String(), Rows: o.Values()}
+		if o.First != nil {
+			f.File, f.Line = o.First.File, o.First.Line
+		}
+		out.Uncarried = append(out.Uncarried, f)
+	}
+	return out
+}
+
+func newField(f evolve.Field) NewField {
+	return NewField{Path: f.String(), Type: f.Type, DDL: f.DDL, File: f.First.File, Line: f.First.Line, Rows: f.Values}
+}
+
+// rescued lists what went into the rescued data, by path.
+func (c *conversion) rescued() []RescuedPath {
+	if c.set.rescue == "" {
+		return nil
+	}
+	misfits := map[string]decode.Rescued{}
+	for _, r := range c.results {
+		for at, m := range r.Misfits {
+			all := misfits[at]
+			all.Merge(m)
+			misfits[at] = all
+		}
+	}
+	var paths []RescuedPath
+	for at, m := range misfits {
+		paths = append(paths, RescuedPath{Path: at, Values: m.Count, Reason: "mismatch", File: m.First.File, Line: m.First.Line})
+	}
+	for at, o := range c.observed() {
+		for _, f := range o.Fields {
+			if f.First == nil {
+				continue
+			}
+			name := schema.Path(f.Name)
+			if at != "" {
+				name = at + "." + name
+			}
+			paths = append(paths, RescuedPath{Path: name, Values: f.Values(), Reason: "unknown", File: f.First.File, Line: f.First.Line})
+		}
+	}
+	slices.SortFunc(paths, func(a, b RescuedPath) int {
+		return cmp.Or(-cmp.Compare(a.Values, b.Values), strings.Compare(a.Path, b.Path))
+	})
+	return paths
+}
+
+// discard removes the data files of a batch that will not be.
+func (c *conversion) discard(ctx context.Context) {
+	for _, r := range c.results {
+		if r != nil {
+			c.workers[0].Discard(context.WithoutCancel(ctx), r)
+		}
+	}
+}
+
+func (c *conversion) close() {
+	for _, w := range c.workers {
+		_ = w.Close() // nothing is in it that is needed
+	}
+}
+
+// PutSchema implements [checkpoint.Effects].
+func (r *run) PutSchema(ctx context.Context, _ checkpoint.Plan, s checkpoint.Staged) error {
+	if len(s.Schema) == 0 || string(s.Schema) == "null" {
+		return nil
+	}
+	var text string
+	if err := json.Unmarshal(s.Schema, &text); err != nil {
+		return fmt.Errorf("staged/%d: schema: %w", s.Batch, err)
+	}
+	v := &evolve.Version{Number: s.SchemaVersion}
+	if err := v.UnmarshalText([]byte(text)); err != nil {
+		return fmt.Errorf("staged/%d: schema: %w", s.Batch, err)
+	}
+	return r.schemas.Put(ctx, v)
+}
+
+// Commit implements [checkpoint.Effects].
+func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoint.Staged, target int) (checkpoint.Committed, error) {
+	t := &r.target
+	if staged.Targets[target].Name == quarantineTable {
+		t = &r.quarantine
+	}
+	done, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target])
+	if err != nil || done.Already {
+		return done, err
+	}
+	if err := t.maintain(ctx, done.Version); err != nil && !errors.Is(err, context.Canceled) {
+		r.warn(Warning{Code: "SILT-4004", Text: fmt.Sprintf("table %s: its log got no checkpoint at version %d: %v", t.name, done.Version, err)})
+	}
+	return done, nil
+}

@@ -1,0 +1,455 @@
+// Package convert is the data path: it makes data files of two tables, the target and its quarantine,
+// from the files of a source.
+//
+// A [Task] says which files and how; it holds all that its rows depend on, so it can run anywhere, and
+// running it twice does no harm. Its [Result] says which data files there are now, what became of each
+// source file, and what was met for which there is no column. No table changes: that is up to those
+// who get the Result.
+//
+//	bytes -> decode -> [SQL] -> data files of the target
+//	           |          |
+//	           +----------+--> data files of the quarantine
+package convert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/google/uuid"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/crash"
+	"github.com/siltlake/silt/internal/decode"
+	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+// Task is a part of a batch.
+type Task struct {
+	Batch int64             `json:"batch"`
+	Index int               `json:"index"` // within the batch
+	Files []objstore.Object `json:"files"`
+	// Time is the time of loading: the same for all tasks of a batch, and for a batch done again.
+	Time   time.Time      `json:"time"`
+	Decode decode.Options `json:"decode"`
+	// TornGrace makes a file that ends inside a record wait while it is younger than this at Time: it
+	// may still be written. Otherwise what is there of the record is bad.
+	TornGrace time.Duration `json:"tornGrace,omitempty"`
+	// Lineage are the columns that say where a row comes from, see [LineageColumns].
+	Lineage []string `json:"lineage,omitempty"`
+	// Metadata adds the column _metadata to what the SQL sees, or to the table when there is no SQL.
+	Metadata bool `json:"metadata,omitempty"`
+	// SQL makes the rows of the target from those of the source; empty: they are the same.
+	SQL string `json:"sql,omitempty"`
+	// Types are the columns of the target whose types SQL must meet.
+	Types *schema.Struct `json:"types,omitempty"`
+	// OnCorrupt says what happens to text that is no record.
+	OnCorrupt OnCorrupt `json:"onCorrupt,omitempty"`
+
+	Target     delta.WriteContext `json:"target"`
+	Quarantine delta.WriteContext `json:"quarantine"`
+	// Name starts the names of the task's data files.
+	Name string `json:"name"`
+	// Tags are put on each data file.
+	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// OnCorrupt is what happens to text that is no record, and to a row on which the SQL fails.
+type OnCorrupt uint8
+
+// The zero OnCorrupt loses nothing.
+const (
+	QuarantineCorrupt OnCorrupt = iota
+	DropCorrupt
+	FailOnCorrupt
+)
+
+// A CorruptError stops a task under FailOnCorrupt.
+type CorruptError struct {
+	decode.Position
+	Reason string
+	Text   []byte
+}
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("%s line %d: %s", e.File, e.Line, e.Reason)
+}
+
+// Result is what a Task made.
+type Result struct {
+	Task int
+	// Target and Quarantine are the new data files of the two tables.
+	Target, Quarantine []*delta.Add
+	Rows, Quarantined  int64
+	// Files holds an outcome for each file of the task, in its order.
+	Files []FileOutcome
+	// Observed is what was met for which there is no column, by the path of the struct it was in;
+	// Misfits counts values that did not fit their column, by its path.
+	Observed map[string]*decode.Observed
+	Misfits  map[string]decode.Rescued
+}
+
+// State is what became of a file.
+type State uint8
+
+// The states. Only the rows of a Loaded file are in the result.
+const (
+	Failed State = iota
+	Loaded
+	Deferred    // ends inside a record and may still be written
+	Vanished    // is not there any more
+	Overwritten // is another version by now
+)
+
+// FileOutcome is what became of one file of a task.
+type FileOutcome struct {
+	State State
+	// Records is the number of records read, Bad of those that went to the quarantine, Dropped of those
+	// that were dropped, Rows of the rows in the target, Rescued of records with rescued data.
+	Records, Bad, Dropped, Rows, Rescued int64
+	Bytes                                int64 // as stored
+	Err                                  error // of a file that is not Loaded
+}
+
+// Stores are where a Converter reads and writes.
+type Stores struct {
+	Source objstore.Store
+	// URI is the full name of a source file.
+	URI func(key string) string
+	// Target and Quarantine are rooted at their tables.
+	Target, Quarantine objstore.Store
+}
+
+// Converter runs tasks, one at a time. It keeps a SQL engine between them.
+type Converter struct {
+	stores Stores
+	sql    duck.Options
+	engine *duck.Engine
+	// Progress, when set, is told how many bytes of source files and how many rows have been read since
+	// it was told last.
+	Progress func(bytes, rows, rescued int64)
+}
+
+// New returns a Converter. SQL is opened when a task needs it.
+func New(stores Stores, sql duck.Options) *Converter { return &Converter{stores: stores, sql: sql} }
+
+// Close releases the engine.
+func (c *Converter) Close() error {
+	if c.engine == nil {
+		return nil
+	}
+	e := c.engine
+	c.engine = nil
+	return e.Close()
+}
+
+// Engine returns the SQL engine, which is opened by the first call.
+func (c *Converter) Engine(ctx context.Context) (*duck.Engine, error) {
+	if c.engine == nil {
+		e, err := duck.Open(ctx, c.sql)
+		if err != nil {
+			return nil, err
+		}
+		c.engine = e
+	}
+	return c.engine, nil
+}
+
+// Run runs a task. An error says that the task as a whole is impossible, and none of its data files
+// are left; a file that cannot be read is no error.
+func (c *Converter) Run(ctx context.Context, t Task) (*Result, error) {
+	out := &Result{Task: t.Index, Files: make([]FileOutcome, len(t.Files))}
+	for {
+		left := make([]int, 0, len(t.Files)) // files still to be read
+		for i := range t.Files {
+			if out.Files[i].Err == nil {
+				left = append(left, i)
+			}
+		}
+		r := run{Converter: c, task: &t, result: out, files: left}
+		err := r.do(ctx)
+		if err == nil {
+			return out, nil
+		}
+		r.abort(ctx)
+		var failed *decode.FileError
+		if !errors.As(err, &failed) {
+			return nil, err
+		}
+		// Rows of the file were written already, so everything is done again without it.
+		i := left[failed.Index]
+		state, ok := stateOf(failed.Err)
+		if !ok {
+			return nil, fmt.Errorf("read %s: %w", t.Files[i].Key, failed.Err)
+		}
+		*out = Result{Task: t.Index, Files: out.Files}
+		out.Files[i] = FileOutcome{State: state, Err: failed.Err}
+	}
+}
+
+// stateOf classifies why a file cannot be read. It is not ok when the fault may lie with the store, so
+// that nothing is known about the file.
+func stateOf(err error) (s State, ok bool) {
+	var content *decode.ContentError
+	switch {
+	case err == nil:
+		return Loaded, true
+	case errors.Is(err, decode.ErrTorn):
+		return Deferred, true
+	case errors.Is(err, objstore.ErrNotExist):
+		return Vanished, true
+	case errors.Is(err, objstore.ErrPrecondition):
+		return Overwritten, true
+	case errors.As(err, &content), errors.Is(err, objstore.ErrPermission), errors.Is(err, objstore.ErrNotRegular):
+		return Failed, true
+	}
+	return Failed, false
+}
+
+// open returns the file of a task as the decoder reads it: the planned version, and no other.
+func (c *Converter) open(o objstore.Object, deferTorn bool) decode.File {
+	return decode.File{
+		URI: c.stores.URI(o.Key), DeferTorn: deferTorn,
+		Open: func(ctx context.Context) (io.ReadCloser, error) {
+			body, _, err := c.stores.Source.Open(ctx, o.Key, objstore.Range{IfMatch: o.ETag})
+			return body, err
+		},
+	}
+}
+
+// Observe reads files without writing anything, and returns what is in them: the first look at a
+// source. Files that cannot be read are passed over; they come up again when they are loaded.
+func (c *Converter) Observe(ctx context.Context, files []objstore.Object, opts decode.Options) (*decode.Observed, error) {
+	opts.Schema, opts.Rescue, opts.Corrupt, opts.Observe, opts.KeepText = &schema.Struct{}, "", "", true, false
+	total := new(decode.Observed)
+	for _, o := range files { // one reader each, so that a file that fails leaves nothing behind
+		r, err := decode.NewReader([]decode.File{c.open(o, false)}, opts)
+		if err != nil {
+			return nil, err
+		}
+		for {
+			b, err := r.Next(ctx)
+			if err == nil {
+				c.progress(0, b.Record.NumRows(), 0)
+				b.Record.Release()
+				continue
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err == io.EOF && r.Reports()[0].Err == nil {
+				total.Merge(r.Observed()[""])
+			}
+			break
+		}
+		c.progress(o.Size, 0, 0)
+	}
+	return total, nil
+}
+
+func (c *Converter) progress(bytes, rows, rescued int64) {
+	if c.Progress != nil {
+		c.Progress(bytes, rows, rescued)
+	}
+}
+
+// run is one attempt at a task.
+type run struct {
+	*Converter
+	task   *Task
+	result *Result
+	files  []int // indexes into the task's files
+
+	reader     *decode.Reader
+	transform  *duck.Transform
+	target     *delta.DataWriter
+	quarantine *quarantine
+	told       int64 // bytes that progress was told of
+	rescued    int64 // rows, likewise
+}
+
+func (r *run) do(ctx context.Context) error {
+	t := r.task
+	files := make([]decode.File, len(r.files))
+	for k, i := range r.files {
+		files[k] = r.open(t.Files[i], t.Time.Sub(t.Files[i].ModTime) < t.TornGrace)
+	}
+	opts := t.Decode
+	opts.KeepText = t.SQL != ""
+	var err error
+	if r.reader, err = decode.NewReader(files, opts); err != nil {
+		return err
+	}
+	defer r.reader.Close()
+	if t.SQL != "" {
+		if err := r.prepare(ctx); err != nil {
+			return err
+		}
+		defer r.transform.Close()
+	}
+	r.quarantine = newQuarantine(r)
+	if r.target, err = r.writer(ctx, r.stores.Target, t.Target); err != nil {
+		return err
+	}
+	if r.transform != nil && !r.transform.RowLocal() {
+		err = r.whole(ctx)
+	} else {
+		err = r.stream(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return r.close(ctx)
+}
+
+// stream takes one batch of the decoder after the other all the way.
+func (r *run) stream(ctx context.Context) error {
+	for {
+		b, err := r.next(ctx)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.batch(ctx, b); err != nil {
+			return err
+		}
+		crash.Point("in-convert")
+	}
+}
+
+// next returns the next batch that has rows, with its lineage, and sets bad records aside.
+func (r *run) next(ctx context.Context) (*decode.Batch, error) {
+	for {
+		b, err := r.reader.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r.tell()
+		if err := r.bad(ctx, b); err != nil {
+			return nil, err
+		}
+		if b.Record.NumRows() == 0 {
+			b.Record.Release()
+			continue
+		}
+		b.Record = r.withLineage(b)
+		return b, nil
+	}
+}
+
+// tell reports progress.
+func (r *run) tell() {
+	var bytes, rescued int64
+	rows := int64(0)
+	for _, f := range r.reader.Reports() {
+		bytes += f.Bytes
+		rescued += f.Rescued
+		rows += f.Rows
+	}
+	r.progress(bytes-r.told, 0, rescued-r.rescued)
+	r.told, r.rescued = bytes, rescued
+}
+
+// batch takes the rows of a batch into the target.
+func (r *run) batch(ctx context.Context, b *decode.Batch) error {
+	defer b.Record.Release()
+	if r.transform == nil {
+		r.count(b, b.Record.NumRows(), func(row int64) int { return int(row) })
+		return r.write(ctx, b.Record)
+	}
+	rows, failed, err := r.transform.ApplyRows(ctx, b.Record)
+	if err != nil {
+		return err
+	}
+	for _, out := range rows {
+		r.count(b, out.Batch.NumRows(), func(row int64) int { return int(out.From[row]) })
+		err := r.write(ctx, out.Batch)
+		out.Batch.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return r.failed(ctx, b, failed)
+}
+
+func (r *run) write(ctx context.Context, rec arrow.RecordBatch) error {
+	r.result.Rows += rec.NumRows()
+	r.progress(0, rec.NumRows(), 0)
+	return r.target.Write(ctx, rec)
+}
+
+// count adds rows of the target to the files that they come from; from gives the row of b.
+func (r *run) count(b *decode.Batch, rows int64, from func(int64) int) {
+	for row := range rows {
+		r.outcome(b, from(row)).Rows++
+	}
+}
+
+// outcome is that of the file from which a row of b comes.
+func (r *run) outcome(b *decode.Batch, row int) *FileOutcome {
+	for _, run := range b.Runs {
+		if row -= run.Rows; row < 0 {
+			return &r.result.Files[r.files[run.File]]
+		}
+	}
+	panic("a row comes from no file")
+}
+
+func (r *run) writer(ctx context.Context, store objstore.Store, wc delta.WriteContext) (*delta.DataWriter, error) {
+	name := func(part int) string { return fmt.Sprintf("%s-%d-%s.parquet", r.task.Name, part, uuid.NewString()) }
+	return delta.NewDataWriter(ctx, store, wc, delta.DataWriterOptions{Name: name, Tags: r.task.Tags})
+}
+
+// close ends the data files and fills the result.
+func (r *run) close(ctx context.Context) error {
+	for k, report := range r.reader.Reports() {
+		f := &r.result.Files[r.files[k]]
+		state, ok := stateOf(report.Err)
+		if !ok {
+			return fmt.Errorf("read %s: %w", report.URI, report.Err)
+		}
+		f.State, f.Err, f.Bytes = state, report.Err, report.Bytes
+		f.Records, f.Rescued = report.Records, report.Rescued
+	}
+	var err error
+	if r.result.Target, err = r.target.Close(ctx); err != nil {
+		return err
+	}
+	r.target = nil
+	if r.result.Quarantine, err = r.quarantine.close(ctx); err != nil {
+		return err
+	}
+	r.result.Quarantined = r.quarantine.rows
+	r.result.Observed, r.result.Misfits = r.reader.Observed(), r.reader.Misfits()
+	return nil
+}
+
+// abort removes what was written.
+func (r *run) abort(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
+	if r.target != nil {
+		r.target.Abort(ctx)
+	}
+	if r.quarantine != nil {
+		r.quarantine.abort(ctx)
+	}
+	r.Discard(ctx, r.result)
+}
+
+// Discard removes the data files of a result that is not wanted. A file that cannot be removed stays
+// until the table is vacuumed.
+func (c *Converter) Discard(ctx context.Context, r *Result) {
+	for _, add := range r.Target {
+		_ = c.stores.Target.Delete(ctx, add.Path, objstore.Cond{})
+	}
+	for _, add := range r.Quarantine {
+		_ = c.stores.Quarantine.Delete(ctx, add.Path, objstore.Cond{})
+	}
+}

@@ -1,0 +1,122 @@
+package convert
+
+import (
+	"path"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/siltlake/silt/internal/decode"
+	"github.com/siltlake/silt/schema"
+)
+
+// LineageColumns are the columns that say where a row comes from.
+var LineageColumns = schema.NewStruct(
+	schema.Nullable("ingestion_timestamp", schema.Timestamp), // when the batch was planned
+	schema.Nullable("source_file", schema.String),            // URI
+	schema.Nullable("processing_date", schema.Date),          // the day of ingestion_timestamp, in the pipeline's zone
+	schema.Nullable("batch_id", schema.Long),
+)
+
+// MetadataColumn describes the file of a row. Source: Databricks, "File metadata column".
+var MetadataColumn = schema.Nullable("_metadata", schema.NewStruct(
+	schema.Nullable("file_path", schema.String),
+	schema.Nullable("file_name", schema.String),
+	schema.Nullable("file_size", schema.Long),
+	schema.Nullable("file_block_start", schema.Long),
+	schema.Nullable("file_block_length", schema.Long),
+	schema.Nullable("file_modification_time", schema.Timestamp),
+))
+
+// Source is the schema of the rows that a task reads: the columns of the data, the rescued data,
+// lineage, and _metadata if it is asked for.
+func (t *Task) Source() *schema.Struct {
+	s := t.Decode.Schema
+	if t.Decode.Rescue != "" {
+		s = s.Append(schema.Nullable(t.Decode.Rescue, schema.String))
+	}
+	for _, name := range t.Lineage {
+		s = s.Append(LineageColumns.Fields[LineageColumns.Index(name)])
+	}
+	if t.Metadata {
+		s = s.Append(MetadataColumn)
+	}
+	return s
+}
+
+// withLineage returns the rows of b with the columns behind the data. It takes over b's record.
+func (r *run) withLineage(b *decode.Batch) arrow.RecordBatch {
+	t := r.task
+	if len(t.Lineage) == 0 && !t.Metadata {
+		return b.Record
+	}
+	rec := b.Record
+	defer rec.Release()
+	columns := rec.Columns()[:rec.NumCols():rec.NumCols()]
+	fields := rec.Schema().Fields()
+	add := func(f schema.Field, fill func(array.Builder, *run, *decode.Run)) {
+		field := schema.NewStruct(f).Arrow().Field(0)
+		builder := array.NewBuilder(memory.DefaultAllocator, field.Type)
+		defer builder.Release()
+		builder.Reserve(int(rec.NumRows()))
+		for _, files := range b.Runs {
+			for range files.Rows {
+				fill(builder, r, &files)
+			}
+		}
+		columns, fields = append(columns, builder.NewArray()), append(fields, field)
+	}
+	for _, name := range t.Lineage {
+		add(LineageColumns.Fields[LineageColumns.Index(name)], lineageValues[name])
+	}
+	if t.Metadata {
+		add(MetadataColumn, appendMetadata)
+	}
+	out := array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, rec.NumRows())
+	for _, c := range columns[rec.NumCols():] {
+		c.Release()
+	}
+	return out
+}
+
+var lineageValues = map[string]func(array.Builder, *run, *decode.Run){
+	"ingestion_timestamp": func(b array.Builder, r *run, _ *decode.Run) {
+		b.(*array.TimestampBuilder).Append(arrow.Timestamp(r.task.Time.UnixMicro()))
+	},
+	"source_file": func(b array.Builder, r *run, files *decode.Run) {
+		b.(*array.StringBuilder).Append(r.uri(files))
+	},
+	"processing_date": func(b array.Builder, r *run, _ *decode.Run) {
+		b.(*array.Date32Builder).Append(arrow.Date32FromTime(r.task.Time.In(r.task.zone())))
+	},
+	"batch_id": func(b array.Builder, r *run, _ *decode.Run) {
+		b.(*array.Int64Builder).Append(r.task.Batch)
+	},
+}
+
+func (r *run) uri(files *decode.Run) string {
+	return r.stores.URI(r.task.Files[r.files[files.File]].Key)
+}
+
+// zone is that of the option timeZone; the decoder has checked it.
+func (t *Task) zone() *time.Location {
+	if loc, err := time.LoadLocation(t.Decode.TimeZone); err == nil {
+		return loc
+	}
+	return time.UTC
+}
+
+func appendMetadata(b array.Builder, r *run, files *decode.Run) {
+	o := r.task.Files[r.files[files.File]]
+	s := b.(*array.StructBuilder)
+	s.Append(true)
+	uri := r.uri(files)
+	s.FieldBuilder(0).(*array.StringBuilder).Append(uri)
+	s.FieldBuilder(1).(*array.StringBuilder).Append(path.Base(uri))
+	s.FieldBuilder(2).(*array.Int64Builder).Append(o.Size)
+	s.FieldBuilder(3).(*array.Int64Builder).Append(0)
+	s.FieldBuilder(4).(*array.Int64Builder).Append(o.Size)
+	s.FieldBuilder(5).(*array.TimestampBuilder).Append(arrow.Timestamp(o.ModTime.UnixMicro()))
+}

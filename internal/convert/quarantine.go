@@ -1,0 +1,199 @@
+package convert
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"unicode/utf8"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/decode"
+	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/schema"
+)
+
+// QuarantineColumns are those of a quarantine table.
+var QuarantineColumns = schema.NewStruct(
+	schema.Nullable("id", schema.String), // of the record: the same however often it is read
+	schema.Nullable("quarantined_at", schema.Timestamp),
+	schema.Nullable("batch_id", schema.Long),
+	schema.Nullable("source_file", schema.String), // URI
+	schema.Nullable("line", schema.Long),          // from 1
+	schema.Nullable("offset", schema.Long),        // bytes into the decompressed file
+	schema.Nullable("length", schema.Long),        // bytes of the record in the file
+	schema.Nullable("reason", schema.String),      // ReasonNotJSON, ReasonTransform or ReasonFile
+	schema.Nullable("detail", schema.String),
+	schema.Nullable("error_at", schema.Long),       // bytes into the record
+	schema.Nullable("cut", schema.Boolean),         // the record is longer than what is kept
+	schema.Nullable("record", schema.String),       // the text; NULL when it is not UTF-8
+	schema.Nullable("record_bytes", schema.Binary), // the bytes, when they are not UTF-8
+)
+
+// The reasons in a quarantine table.
+const (
+	ReasonNotJSON   = "not JSON"
+	ReasonTransform = "transform"
+	ReasonFile      = "file" // the file could not be read after many tries; there is no record
+)
+
+// maxQuarantineRows bounds the rows that are held before they are written.
+const maxQuarantineRows = 4096
+
+// quarantine collects the rows of the quarantine table. Its data file is begun by the first of them.
+type quarantine struct {
+	run    *run
+	b      *array.RecordBuilder
+	bytes  int
+	writer *delta.DataWriter
+	rows   int64
+}
+
+func newQuarantine(r *run) *quarantine {
+	return &quarantine{run: r, b: array.NewRecordBuilder(memory.DefaultAllocator, QuarantineColumns.Arrow())}
+}
+
+// quarantined is one row.
+type quarantined struct {
+	decode.Position
+	length         int64
+	reason, detail string
+	at             int64
+	cut            bool
+	text           []byte
+}
+
+func (q *quarantine) add(ctx context.Context, x quarantined) error {
+	t := q.run.task
+	id := fmt.Sprintf("%d-%08x-%d", t.Batch, crc32.ChecksumIEEE([]byte(x.File)), x.Offset)
+	fields := q.b.Fields()
+	fields[0].(*array.StringBuilder).Append(id)
+	fields[1].(*array.TimestampBuilder).Append(arrow.Timestamp(t.Time.UnixMicro()))
+	for i, n := range map[int]int64{2: t.Batch, 4: x.Line, 5: x.Offset, 6: x.length, 9: x.at} {
+		fields[i].(*array.Int64Builder).Append(n)
+	}
+	fields[3].(*array.StringBuilder).Append(x.File)
+	fields[7].(*array.StringBuilder).Append(x.reason)
+	fields[8].(*array.StringBuilder).Append(x.detail)
+	fields[10].(*array.BooleanBuilder).Append(x.cut)
+	if utf8.Valid(x.text) {
+		fields[11].(*array.StringBuilder).Append(string(x.text))
+		fields[12].AppendNull()
+	} else {
+		fields[11].AppendNull()
+		fields[12].(*array.BinaryBuilder).Append(x.text)
+	}
+	q.rows++
+	q.bytes += len(x.text)
+	if fields[0].Len() >= maxQuarantineRows || q.bytes >= 8<<20 {
+		return q.flush(ctx)
+	}
+	return nil
+}
+
+func (q *quarantine) flush(ctx context.Context) error {
+	rec := q.b.NewRecordBatch()
+	q.bytes = 0
+	defer rec.Release()
+	if rec.NumRows() == 0 {
+		return nil
+	}
+	if q.writer == nil {
+		w, err := q.run.writer(ctx, q.run.stores.Quarantine, q.run.task.Quarantine)
+		if err != nil {
+			return err
+		}
+		q.writer = w
+	}
+	return q.writer.Write(ctx, rec)
+}
+
+func (q *quarantine) close(ctx context.Context) ([]*delta.Add, error) {
+	defer q.b.Release()
+	if err := q.flush(ctx); err != nil || q.writer == nil {
+		return nil, err
+	}
+	w := q.writer
+	q.writer = nil
+	return w.Close(ctx)
+}
+
+func (q *quarantine) abort(ctx context.Context) {
+	if q.writer != nil {
+		q.writer.Abort(ctx)
+	}
+}
+
+// bad sets the bad records of a batch aside.
+func (r *run) bad(ctx context.Context, b *decode.Batch) error {
+	for _, rec := range b.Bad {
+		x := quarantined{Position: rec.Position, length: rec.Length, reason: ReasonNotJSON, detail: rec.Reason.String(),
+			at: rec.At, cut: rec.Cut, text: rec.Text}
+		if err := r.setAside(ctx, r.fileOf(rec.File), x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// failed sets the rows aside on which the SQL failed.
+func (r *run) failed(ctx context.Context, b *decode.Batch, rows []duck.FailedRow) error {
+	for _, row := range rows {
+		place := b.Places[row.Row]
+		x := quarantined{
+			Position: decode.Position{Line: place.Line, Offset: place.Offset}, length: int64(place.Length),
+			reason: ReasonTransform, detail: row.Err.Error(), text: b.Text(row.Row),
+		}
+		n := row.Row
+		for _, files := range b.Runs {
+			if n -= files.Rows; n < 0 {
+				x.File = r.uri(&files)
+				break
+			}
+		}
+		if err := r.setAside(ctx, r.outcome(b, row.Row), x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) setAside(ctx context.Context, f *FileOutcome, x quarantined) error {
+	switch r.task.OnCorrupt {
+	case DropCorrupt:
+		f.Dropped++
+		return nil
+	case FailOnCorrupt:
+		return &CorruptError{x.Position, x.detail, x.text}
+	}
+	f.Bad++
+	return r.quarantine.add(ctx, x)
+}
+
+// fileOf finds the outcome of a file by its URI.
+func (r *run) fileOf(uri string) *FileOutcome {
+	for k, report := range r.reader.Reports() {
+		if report.URI == uri {
+			return &r.result.Files[r.files[k]]
+		}
+	}
+	panic("a record comes from no file")
+}
+
+// QuarantineFiles writes a row for each file that is given up, and returns the data files.
+func (c *Converter) QuarantineFiles(ctx context.Context, t Task, reasons []error) ([]*delta.Add, error) {
+	r := &run{Converter: c, task: &t}
+	q := newQuarantine(r)
+	for i, o := range t.Files {
+		x := quarantined{Position: decode.Position{File: c.stores.URI(o.Key)}, length: o.Size, reason: ReasonFile,
+			detail: reasons[i].Error(), cut: true}
+		if err := q.add(ctx, x); err != nil {
+			q.abort(ctx)
+			return nil, err
+		}
+	}
+	return q.close(ctx)
+}

@@ -1,0 +1,136 @@
+package convert
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/schema"
+)
+
+// Carried are the columns that are in the target although the SQL does not name them.
+func (t *Task) Carried() []string {
+	carry := t.Lineage
+	if t.Decode.Rescue != "" {
+		carry = append([]string{t.Decode.Rescue}, carry...)
+	}
+	return carry
+}
+
+// Transform is the SQL of the task, checked.
+func (c *Converter) Transform(ctx context.Context, t *Task) (*duck.Transform, error) {
+	engine, err := c.Engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Prepare(ctx, t.SQL, t.Source(), duck.TransformOptions{Carry: t.Carried()})
+}
+
+func (r *run) prepare(ctx context.Context) (err error) {
+	r.transform, err = r.Converter.Transform(ctx, r.task)
+	return err
+}
+
+// whole runs SQL over all rows of the task at once.
+func (r *run) whole(ctx context.Context) error {
+	in := &taskReader{ctx: ctx, run: r, schema: r.task.Source().Arrow()}
+	in.refs.Store(1)
+	defer in.Release()
+	out, err := r.transform.ApplyAll(ctx, in)
+	if err != nil {
+		return in.cause(err)
+	}
+	defer out.Release()
+	for out.Next() {
+		if err := r.write(ctx, out.RecordBatch()); err != nil {
+			return err
+		}
+	}
+	return in.cause(out.Err())
+}
+
+// taskReader is the rows of a task as SQL reads them.
+type taskReader struct {
+	ctx    context.Context // of the call of whole that it lives in
+	run    *run
+	schema *arrow.Schema
+	refs   atomic.Int64
+	rec    arrow.RecordBatch
+	err    error
+}
+
+// cause is the error that ended the input, which says more than what SQL makes of it.
+func (t *taskReader) cause(err error) error {
+	if t.err != nil {
+		return t.err
+	}
+	return err
+}
+
+func (t *taskReader) Schema() *arrow.Schema { return t.schema }
+
+func (t *taskReader) Next() bool {
+	if t.rec != nil {
+		t.rec.Release()
+		t.rec = nil
+	}
+	b, err := t.run.next(t.ctx)
+	if err != nil {
+		if err != io.EOF {
+			t.err = err
+		}
+		return false
+	}
+	defer b.Record.Release()
+	// The decoder uses its memory again, and SQL may read ahead.
+	if t.rec, t.err = copyRecord(b.Record); t.err != nil {
+		return false
+	}
+	return true
+}
+
+func (t *taskReader) RecordBatch() arrow.RecordBatch { return t.rec }
+
+func (t *taskReader) Record() arrow.RecordBatch { return t.rec }
+
+func (t *taskReader) Err() error { return t.err }
+
+func (t *taskReader) Retain() { t.refs.Add(1) }
+
+func (t *taskReader) Release() {
+	if t.refs.Add(-1) == 0 && t.rec != nil {
+		t.rec.Release()
+		t.rec = nil
+	}
+}
+
+// copyRecord returns a record that shares no memory with rec.
+func copyRecord(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	columns := make([]arrow.Array, rec.NumCols())
+	for i, c := range rec.Columns() {
+		column, err := array.Concatenate([]arrow.Array{c}, memory.DefaultAllocator)
+		if err != nil {
+			return nil, err
+		}
+		defer column.Release()
+		columns[i] = column
+	}
+	return array.NewRecordBatch(rec.Schema(), columns, rec.NumRows()), nil
+}
+
+// TargetSchema is the schema of the rows that the task makes.
+func (c *Converter) TargetSchema(ctx context.Context, t *Task) (*schema.Struct, *duck.Transform, error) {
+	if t.SQL == "" {
+		return t.Source(), nil, nil
+	}
+	tr, err := c.Transform(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
+	return tr.Schema(), tr, nil
+}

@@ -1,0 +1,258 @@
+// Package evolve decides how the schema of a source grows, and remembers it.
+//
+// It sees no data: the decoder reports what it [decode.Observed], [Infer] makes the first schema of
+// it, and [Evolve] a further one. Both return a [Decision], a value that can be looked at before
+// anything is done. A [Location] keeps each schema that was decided as a [Version].
+//
+// A schema grows and never shrinks: a field keeps its place and its type, and a new one comes last in
+// its struct. Source: Auto Loader, "Configure schema inference and evolution".
+package evolve
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/siltlake/silt/internal/decode"
+	"github.com/siltlake/silt/schema"
+)
+
+// Mode is the option schemaEvolutionMode.
+type Mode uint8
+
+// The modes.
+const (
+	// AddNewColumns makes a new field a column.
+	AddNewColumns Mode = iota
+	// Rescue leaves the schema alone: new fields go to the rescued data.
+	Rescue
+	// FailOnNewColumns stops at a new field.
+	FailOnNewColumns
+	// None leaves the schema alone, and new fields go nowhere unless a rescue column is asked for.
+	None
+)
+
+var modeNames = [...]string{"addNewColumns", "rescue", "failOnNewColumns", "none"}
+
+func (m Mode) String() string { return modeNames[m] }
+
+// Modes returns the names of the modes.
+func Modes() []string { return slices.Clone(modeNames[:]) }
+
+// ParseMode reads the name of a mode, in any case.
+func ParseMode(name string) (Mode, bool) {
+	i := slices.IndexFunc(modeNames[:], func(m string) bool { return strings.EqualFold(m, name) })
+	return Mode(max(i, 0)), i >= 0
+}
+
+// Options are the rules of one pipeline.
+type Options struct {
+	Mode Mode
+	// Given is the schema when it is not inferred.
+	Given *schema.Struct
+	// Hints are laid over what is inferred.
+	Hints []schema.Hint
+	// StringsOnly makes every inferred column a STRING: inferColumnTypes=false.
+	StringsOnly bool
+	// UntypedAsString makes a STRING of a field that has held only null, [] or {} so far, instead of
+	// waiting for a value: Auto Loader's behaviour.
+	UntypedAsString bool
+	// Reserved are top-level names, compared without case, that no field of the data can have.
+	Reserved []string
+	// Table holds the columns of the table when fields are written into it as they are: its types and
+	// spellings win.
+	Table *schema.Struct
+	// ValidName says whether the table can have a column, at any depth, of this name; nil: of any.
+	ValidName func(string) bool
+}
+
+// Field is a field that the schema gets, or does not get yet.
+type Field struct {
+	Path  []string        `json:"path"`
+	Type  schema.Type     `json:"-"`
+	DDL   string          `json:"type,omitempty"`
+	First decode.Position `json:"first"`
+	// Values is the number of values seen that are not null.
+	Values int64 `json:"values"`
+}
+
+func (f Field) String() string { return schema.Path(f.Path...) }
+
+// Decision is how a schema goes on.
+type Decision struct {
+	Schema *schema.Struct
+	// Added are the fields that the schema did not have, in its order.
+	Added []Field
+	// Pending are the paths at which only null, [] or {} was seen.
+	Pending []string
+}
+
+// A NewColumnsError stops a pipeline in the mode FailOnNewColumns.
+type NewColumnsError struct{ Fields []Field }
+
+func (e *NewColumnsError) Error() string {
+	f := e.Fields[0]
+	text := fmt.Sprintf("new column %s %s, first at %s line %d", f, f.DDL, f.First.File, f.First.Line)
+	if n := len(e.Fields) - 1; n > 0 {
+		text += fmt.Sprintf(", and %d more", n)
+	}
+	return text
+}
+
+// Infer returns the first schema of a source in which o was seen at the top level; o is nil when
+// nothing was. A Given schema is returned as it is.
+func Infer(o *decode.Observed, opts Options) *Decision {
+	if opts.Given != nil {
+		return &Decision{Schema: opts.Given}
+	}
+	if o == nil {
+		o = new(decode.Observed)
+	}
+	d := &Decision{Schema: &schema.Struct{}}
+	fields := d.newFields(nil, d.Schema, o, opts)
+	d.Schema = opts.Overlay(d.Schema.Append(fields...))
+	d.Added = describe(schema.Additions(&schema.Struct{}, d.Schema), map[string]*decode.Observed{"": o})
+	return d
+}
+
+// Evolve returns the schema that follows s when fields were seen for which it has no column: observed
+// by the path of the struct they are in. In the mode FailOnNewColumns the error is a
+// [*NewColumnsError].
+func Evolve(s *schema.Struct, observed map[string]*decode.Observed, opts Options) (*Decision, error) {
+	d := &Decision{Schema: s}
+	for _, at := range slices.Sorted(maps.Keys(observed)) {
+		path, err := structPath(at)
+		if err != nil {
+			return nil, err
+		}
+		d.Schema = edit(d.Schema, path, func(t schema.Type) schema.Type {
+			if st, ok := t.(*schema.Struct); ok {
+				return st.Append(d.newFields(path, st, observed[at], opts)...)
+			}
+			return t
+		}).(*schema.Struct)
+	}
+	if opts.Given == nil {
+		d.Schema = opts.Overlay(d.Schema)
+	}
+	d.Added = describe(schema.Additions(s, d.Schema), observed)
+	switch {
+	case opts.Mode == FailOnNewColumns && len(d.Added) > 0:
+		return nil, &NewColumnsError{d.Added}
+	case opts.Mode != AddNewColumns:
+		d.Schema, d.Added = s, nil
+	}
+	return d, nil
+}
+
+// structPath is the inverse of schema.Path, which is empty for the top level.
+func structPath(at string) ([]string, error) {
+	if at == "" {
+		return nil, nil
+	}
+	return schema.ParsePath(at)
+}
+
+// newFields returns, sorted by name, the fields that the struct at path gets for what was seen in its
+// objects.
+func (d *Decision) newFields(path []string, s *schema.Struct, o *decode.Observed, opts Options) []schema.Field {
+	var fields []schema.Field
+	for _, f := range o.Struct().Fields {
+		at := append(path[:len(path):len(path)], f.Name)
+		switch {
+		case s.IndexFold(f.Name) >= 0, opts.rejects(at):
+			continue
+		case opts.StringsOnly && len(path) == 0:
+			f.Type = schema.String
+		default:
+			f.Type = d.finish(at, f.Type, opts)
+		}
+		if f.Type != nil {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}
+
+func (o Options) rejects(path []string) bool {
+	name := path[len(path)-1]
+	if len(path) == 1 && slices.ContainsFunc(o.Reserved, func(r string) bool { return schema.Fold(r) == schema.Fold(name) }) {
+		return true
+	}
+	return o.ValidName != nil && !o.ValidName(name)
+}
+
+// finish is the type of a column for what was seen, or nil when that has no type yet: VOID, a list of
+// it, an object without typed fields. Source: Spark's JsonInferSchema, canonicalizeType.
+func (d *Decision) finish(path []string, t schema.Type, opts Options) schema.Type {
+	switch t := t.(type) {
+	case schema.Primitive:
+		if t != schema.Void {
+			return t
+		}
+		if opts.UntypedAsString {
+			return schema.String
+		}
+	case *schema.Array:
+		if e := d.finish(append(path[:len(path):len(path)], "element"), t.Element, opts); e != nil {
+			return &schema.Array{Element: e, ContainsNull: true}
+		}
+		return nil
+	case *schema.Struct:
+		out := &schema.Struct{}
+		for _, f := range t.Fields {
+			at := append(path[:len(path):len(path)], f.Name)
+			if opts.rejects(at) {
+				continue
+			}
+			if f.Type = d.finish(at, f.Type, opts); f.Type != nil {
+				out.Fields = append(out.Fields, f)
+			}
+		}
+		if len(out.Fields) > 0 {
+			return out
+		}
+	default:
+		return t
+	}
+	d.Pending = append(d.Pending, schema.Path(path...))
+	return nil
+}
+
+// describe says of each addition where it was seen first.
+func describe(added []schema.Addition, observed map[string]*decode.Observed) []Field {
+	var fields []Field
+	for _, a := range added {
+		f := Field{Path: a.Path, Type: a.Type, DDL: a.Type.String()}
+		if o := find(a.Path, observed); o != nil {
+			f.Values = o.Values()
+			if o.First != nil {
+				f.First = *o.First
+			}
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// find returns what was seen at a path. The observation of a struct further up holds it when the
+// struct is new itself.
+func find(path []string, observed map[string]*decode.Observed) *decode.Observed {
+	for n := len(path) - 1; n >= 0; n-- {
+		o := observed[schema.Path(path[:n]...)]
+		for _, step := range path[n:] {
+			switch {
+			case o == nil:
+			case step == "element" && o.Element != nil && o.Field(step) == nil:
+				o = o.Element
+			default:
+				o = o.Field(step)
+			}
+		}
+		if o != nil {
+			return o
+		}
+	}
+	return nil
+}

@@ -1,0 +1,379 @@
+package silt
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/source"
+	"github.com/siltlake/silt/objstore"
+)
+
+// run is one run of a pipeline: it performs the effects of its batches, and adds up what they did.
+type run struct {
+	*Pipeline
+	log      *checkpoint.Log
+	seen     *checkpoint.Seen
+	watching bool
+	started  time.Time
+	summary  *Summary
+	// tried are the files that this run could not load; it does not try them again.
+	tried map[string]string // ETag by key
+
+	progress progress
+}
+
+func newRun(p *Pipeline, log *checkpoint.Log) *run {
+	now := time.Now()
+	r := &run{Pipeline: p, log: log, started: now, tried: map[string]string{}}
+	r.summary = &Summary{
+		Pipeline: p.name, Run: ulid.Make().String(), Source: p.source.String(), Target: p.place.Table,
+		Started: now, Schema: SchemaChange{From: -2, To: -1}, Warnings: slices.Clone(p.set.notes),
+	}
+	r.progress.emit = p.emit
+	return r
+}
+
+// next is the run that follows r in a watch.
+func (r *run) next() *run {
+	n := newRun(r.Pipeline, r.log)
+	n.watching, n.seen, n.tried = r.watching, r.seen, r.tried
+	return n
+}
+
+// finish ends the run. What it did is kept, also when it failed.
+func (r *run) finish(ctx context.Context, err error) (*Summary, error) {
+	s := r.summary
+	s.Took = time.Since(r.started)
+	if s.Schema.From == -2 {
+		s.Schema.From = -1
+		if v, latestErr := r.schemas.Latest(ctx); v != nil && latestErr == nil {
+			s.Schema.From, s.Schema.To, s.Schema.Columns = v.Number, v.Number, len(v.Schema.Fields)
+		}
+	}
+	if err != nil {
+		s.Error = err.Error()
+	}
+	if s.Batches > 0 || err != nil {
+		body, jsonErr := json.Marshal(s)
+		if jsonErr == nil {
+			jsonErr = r.log.PutRun(context.WithoutCancel(ctx), s.Run, body)
+		}
+		if jsonErr != nil && err == nil {
+			r.warn(Warning{Code: "SILT-6004", Text: "the summary of the run could not be kept: " + jsonErr.Error()})
+		}
+	}
+	r.emit(RunFinished{Summary: s, Err: err})
+	return s, err
+}
+
+func (r *run) warn(w Warning) {
+	r.summary.Warnings = append(r.summary.Warnings, w)
+	r.emit(w)
+}
+
+// batch finishes or makes one batch.
+func (r *run) batch(ctx context.Context) (idle bool, err error) {
+	started := time.Now()
+	out, err := r.log.RunBatch(ctx, r)
+	if err != nil || out.Idle {
+		return out.Idle, err
+	}
+	if out.Recovered {
+		r.emit(Recovered{Batch: out.Plan.Batch})
+	}
+	return false, r.add(out, time.Since(started))
+}
+
+// add adds a closed batch to the summary.
+func (r *run) add(out checkpoint.Outcome, took time.Duration) error {
+	s := r.summary
+	var b batchSummary
+	if err := json.Unmarshal(out.Staged.Summary, &b); err != nil {
+		return fmt.Errorf("batch %d: summary: %w", out.Plan.Batch, err)
+	}
+	s.Batches++
+	s.add(&b)
+	loaded := 0
+	for i := range out.Staged.Files {
+		f := &out.Staged.Files[i]
+		s.Files.Found++
+		switch f.State {
+		case checkpoint.Loaded:
+			loaded++
+			s.Files.Loaded++
+			if f.Bad > 0 {
+				s.Files.WithBad++
+			}
+			continue
+		case checkpoint.Quarantined:
+			s.Files.Quarantined++
+		case checkpoint.Deferred:
+			s.Files.Deferred++
+		case checkpoint.Vanished, checkpoint.Overwritten:
+			s.Files.Vanished++
+		case checkpoint.Failed:
+			s.Files.Failed++
+		}
+		if f.State.Again() {
+			r.tried[f.Key] = f.ETag
+		}
+		r.emit(FileFailed{File: r.source.URI(f.Key), Tries: f.Tries, GivenUp: f.State == checkpoint.Quarantined, Err: fileError(f.Error)})
+	}
+	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.target.name, Version: -1, Files: loaded, Rows: b.Rows,
+		RescuedRows: b.Rescued.Rows, Quarantined: b.Records.Quarantined, Took: took}
+	for _, c := range out.Commits.Targets {
+		t := TableVersion{Table: r.target.name, Version: c.Version, Batch: out.Plan.Batch, Rows: b.Rows}
+		if c.Name == quarantineTable {
+			t.Table, t.Rows = r.quarantine.name, b.QuarantineRows
+		} else {
+			event.Version = c.Version
+		}
+		s.Commits = append(s.Commits, t)
+	}
+	r.emit(event)
+	return nil
+}
+
+// fileError is the error of a file as it was kept.
+type fileError string
+
+func (e fileError) Error() string { return string(e) }
+
+// batchSummary is the part of a Summary that one batch makes. It is staged, so that a batch that is
+// finished by a later run counts there as it would have here.
+type batchSummary struct {
+	Bytes          int64         `json:"bytes"`
+	Records        RecordCounts  `json:"records"`
+	Rows           int64         `json:"rows"`
+	QuarantineRows int64         `json:"quarantineRows"`
+	Schema         SchemaChange  `json:"schema"`
+	Rescued        RescuedCounts `json:"rescued"`
+	Warnings       []Warning     `json:"warnings,omitempty"`
+}
+
+func (s *Summary) add(b *batchSummary) {
+	s.Bytes += b.Bytes
+	s.Rows += b.Rows
+	s.Records.Read += b.Records.Read
+	s.Records.Loaded += b.Records.Loaded
+	s.Records.Quarantined += b.Records.Quarantined
+	s.Records.Dropped += b.Records.Dropped
+	if s.Schema.From == -2 {
+		s.Schema.From = b.Schema.From
+	}
+	s.Schema.To, s.Schema.Columns = b.Schema.To, b.Schema.Columns
+	s.Schema.Added = append(s.Schema.Added, b.Schema.Added...)
+	s.Schema.Pending = b.Schema.Pending
+	for _, f := range b.Schema.Uncarried {
+		i := slices.IndexFunc(s.Schema.Uncarried, func(g NewField) bool { return g.Path == f.Path })
+		if i < 0 {
+			s.Schema.Uncarried = append(s.Schema.Uncarried, f)
+		} else {
+			s.Schema.Uncarried[i].Rows += f.Rows
+		}
+	}
+	s.Rescued.Rows += b.Rescued.Rows
+	for _, p := range b.Rescued.Paths {
+		i := slices.IndexFunc(s.Rescued.Paths, func(q RescuedPath) bool { return q.Path == p.Path && q.Reason == p.Reason })
+		if i < 0 {
+			s.Rescued.Paths = append(s.Rescued.Paths, p)
+		} else {
+			s.Rescued.Paths[i].Values += p.Values
+		}
+	}
+	for _, w := range b.Warnings {
+		if !slices.Contains(s.Warnings, w) {
+			s.Warnings = append(s.Warnings, w)
+		}
+	}
+}
+
+// Discover implements [checkpoint.Effects].
+func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
+	var err error
+	if r.seen, err = r.log.Seen(ctx); err != nil {
+		return nil, err
+	}
+	found, err := source.Discover(ctx, r.source.store, r.wanted(r.set), notAgain{r})
+	if err != nil {
+		return nil, fmt.Errorf("source %s: %w", r.source, err)
+	}
+	files, bytes := len(found.Files)+found.Waiting, found.WaitingBytes
+	for _, f := range found.Files {
+		bytes += f.Size
+	}
+	if r.summary.Batches == 0 {
+		r.summary.Files.Changed, r.summary.Files.Skipped = len(found.Changed), len(found.Skipped)
+		if !r.watching || files > 0 {
+			r.progress.total(files, bytes)
+			r.emit(Listed{Files: files, Changed: len(found.Changed), Skipped: len(found.Skipped), Bytes: bytes})
+		}
+		if !r.watching {
+			r.warnOfListing(found)
+		}
+	}
+	return found.Files, nil
+}
+
+func (r *run) warnOfListing(found *source.Found) {
+	if n := len(found.Changed); n > 0 && !r.set.source.AllowOverwrites {
+		r.warn(Warning{Code: "SILT-3005", Hint: "load them again with the option cloudFiles.allowOverwrites=true",
+			Text: fmt.Sprintf("%d files changed after they were loaded, first %s", n, r.source.URI(found.Changed[0].Key))})
+	}
+	if n := len(found.Skipped); n > 0 {
+		r.warn(Warning{Code: "SILT-3006",
+			Text: fmt.Sprintf("%d files or folders cannot be read, first %s: %s", n, r.source.URI(found.Skipped[0].Key), found.Skipped[0].Reason)})
+	}
+}
+
+// wanted are the files of the next batch.
+func (r *run) wanted(set *settings) source.Options {
+	o := set.source
+	o.Glob = r.source.glob
+	if r.watching {
+		o.MinAge = minAge
+	}
+	return o
+}
+
+// minAge is how old a file must be before a watching run takes it: it may still be written.
+const minAge = 2 * time.Second
+
+// notAgain is what the log has seen, and what this run could not load.
+type notAgain struct{ *run }
+
+func (n notAgain) Lookup(key string) (objstore.Object, bool) {
+	if etag, ok := n.tried[key]; ok {
+		return objstore.Object{Key: key, ETag: etag}, true
+	}
+	return n.seen.Lookup(key)
+}
+
+// pinned is what the rows of a batch depend on beside the files: it is kept in the plan, so that a batch
+// done again by another version of the configuration gives the same rows.
+type pinned struct {
+	Source      string            `json:"source"` // the folder; says what keys are relative to
+	Options     map[string]string `json:"options,omitempty"`
+	Transform   string            `json:"transform,omitempty"`
+	Lineage     []string          `json:"lineage"`
+	Compat      string            `json:"compat,omitempty"`
+	Uncarried   string            `json:"uncarried,omitempty"`
+	OnCorrupt   string            `json:"onCorrupt,omitempty"`
+	PartitionBy []string          `json:"partitionBy,omitempty"`
+	Properties  map[string]string `json:"properties,omitempty"`
+}
+
+// Plan implements [checkpoint.Effects].
+func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (checkpoint.Plan, error) {
+	c := r.cfg
+	config, err := json.Marshal(pinned{r.source.path, c.Options, c.Transform, r.set.lineage, c.Compat, c.Uncarried, c.OnCorrupt,
+		c.Target.PartitionBy, c.Target.Properties})
+	if err != nil {
+		return checkpoint.Plan{}, err
+	}
+	sum := sha256.Sum256(config)
+	p := checkpoint.Plan{Config: config, ConfigDigest: hex.EncodeToString(sum[:]), Engine: "silt/" + Version, SchemaVersion: -1}
+	latest, err := r.schemas.Latest(ctx)
+	if err != nil {
+		return p, err
+	}
+	if latest != nil {
+		p.SchemaVersion = latest.Number
+	}
+	for _, t := range []*table{&r.quarantine, &r.target} {
+		target := checkpoint.Target{Name: t.role, URI: t.uri(), Version: -1}
+		s, err := t.load(ctx)
+		if err != nil {
+			return p, err
+		}
+		if s != nil {
+			target.TableID, target.Version = s.Metadata().ID, s.Version()
+		}
+		p.Targets = append(p.Targets, target)
+	}
+	return p, nil
+}
+
+// settingsOf are the settings under which a batch was planned.
+func (r *run) settingsOf(plan checkpoint.Plan) (*settings, error) {
+	var c pinned
+	if err := json.Unmarshal(plan.Config, &c); err != nil {
+		return nil, fmt.Errorf("batch %d: configuration: %w", plan.Batch, err)
+	}
+	cfg := r.cfg
+	cfg.Options, cfg.Transform, cfg.Lineage, cfg.Compat, cfg.Uncarried, cfg.OnCorrupt = c.Options, c.Transform, c.Lineage, c.Compat, c.Uncarried, c.OnCorrupt
+	cfg.Target.PartitionBy, cfg.Target.Properties = c.PartitionBy, c.Properties
+	if cfg.Lineage == nil {
+		cfg.Lineage = []string{}
+	}
+	set, faults := cfg.parse()
+	if len(faults) > 0 {
+		return nil, fmt.Errorf("batch %d was planned with a configuration that is not valid any more: %w", plan.Batch, &ConfigError{faults})
+	}
+	return set, nil
+}
+
+// Archive implements [checkpoint.Effects].
+func (r *run) Archive(context.Context, checkpoint.Plan, checkpoint.Staged) error { return nil }
+
+// progress adds up what the workers tell.
+type progress struct {
+	emit func(Event)
+	mu   sync.Mutex
+	now  Progress
+	last time.Time
+}
+
+// progressEvery bounds how often progress is told.
+const progressEvery = 100 * time.Millisecond
+
+func (p *progress) total(files int, bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now.FilesTotal, p.now.BytesTotal = files, bytes
+}
+
+// restart begins again after a first look at the files.
+func (p *progress) restart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now = Progress{Phase: p.now.Phase, FilesTotal: p.now.FilesTotal, BytesTotal: p.now.BytesTotal}
+}
+
+func (p *progress) phase(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.now.Phase != name {
+		p.now.Phase = name
+		p.tell()
+	}
+}
+
+func (p *progress) add(files int, bytes, rows, rescued int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.now.FilesDone += files
+	p.now.BytesDone += bytes
+	p.now.Rows += rows
+	p.now.RescuedRows += rescued
+	if time.Since(p.last) >= progressEvery {
+		p.tell()
+	}
+}
+
+func (p *progress) tell() {
+	p.last = time.Now()
+	p.emit(p.now)
+}
+
+// NeedsAttention reports whether files were given up, which ends a run with another exit status.
+func (s *Summary) NeedsAttention() bool { return s.Files.Quarantined > 0 }

@@ -1,0 +1,434 @@
+package silt
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/siltlake/silt/internal/catalog"
+	"github.com/siltlake/silt/internal/convert"
+	"github.com/siltlake/silt/internal/decode"
+	"github.com/siltlake/silt/internal/evolve"
+	"github.com/siltlake/silt/internal/source"
+	"github.com/siltlake/silt/schema"
+)
+
+// settings is a Config in which every value has its type and its default.
+type settings struct {
+	compat    bool
+	evolution evolve.Options
+	decode    decode.Options // without the schema
+	rescue    string
+	corrupt   string // name of the column for corrupt records, if the schema has it
+	onCorrupt convert.OnCorrupt
+	source    source.Options // without what the source's path says
+	lineage   []string
+	metadata  bool
+	uncarried string
+	transform string
+
+	mergeSchema    bool
+	schemaLocation string
+	checkpoint     string
+	notes          []Warning
+}
+
+// parse checks everything in a Config that can be checked without looking at data.
+func (c Config) parse() (*settings, []Fault) {
+	p := parser{config: c, set: &settings{compat: c.Compat == "autoloader"}}
+	p.values()
+	p.options()
+	return p.set, p.faults
+}
+
+// parser reads the options of a Config, and collects what is wrong with them.
+type parser struct {
+	config Config
+	set    *settings
+	given  map[string]string // by optionKey
+	keys   map[string]string // as the user wrote them, by optionKey
+	faults []Fault
+}
+
+func (p *parser) fault(code string, key []string, hint, format string, args ...any) {
+	p.faults = append(p.faults, Fault{Code: code, Key: key, Problem: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// values checks the fields of the Config that are no options.
+func (p *parser) values() {
+	c, s := p.config, p.set
+	if c.Source == "" {
+		p.fault(CodeMissing, []string{"source"}, "give the folder where files arrive", "no source")
+	}
+	switch t := c.Target; {
+	case t.Table == "" && t.Path == "":
+		p.fault(CodeMissing, []string{"target"}, "give a table name such as main.demo.events, or a path", "no target")
+	case t.Table != "" && t.Path != "":
+		p.fault(CodeContradiction, []string{"target"}, "keep one of them", "both table and path are given")
+	case t.Table != "":
+		if _, err := catalog.ParseName(t.Table); err != nil {
+			p.fault(CodeValue, []string{"target", "table"}, "", "%v", err)
+		}
+	}
+	if len(c.Target.PartitionBy) > 0 {
+		for _, name := range c.Target.PartitionBy {
+			if name == "" {
+				p.fault(CodeValue, []string{"target", "partitionBy"}, "", "an empty name")
+			}
+		}
+	}
+	for name, cat := range c.Catalogs {
+		if cat.Type != "" && cat.Type != "local" {
+			p.fault(CodeUnsupported, []string{"catalogs", name, "type"}, "use local", "catalogs of type %s are not supported yet", cat.Type)
+		}
+	}
+	p.oneOf("compat", c.Compat, "", "autoloader")
+	p.oneOf("uncarried", c.Uncarried, "", "rescue", "allow", "fail")
+	p.oneOf("onCorrupt", c.OnCorrupt, "", "quarantine", "drop", "fail")
+	s.uncarried, s.transform = cmp.Or(c.Uncarried, "rescue"), strings.TrimSpace(c.Transform)
+	s.onCorrupt = map[string]convert.OnCorrupt{"drop": convert.DropCorrupt, "fail": convert.FailOnCorrupt}[c.OnCorrupt]
+	s.lineage = c.Lineage
+	if c.Lineage == nil && !s.compat {
+		s.lineage = []string{"ingestion_timestamp", "source_file"}
+	}
+	for _, name := range s.lineage {
+		if convert.LineageColumns.Index(name) < 0 {
+			p.fault(CodeValue, []string{"lineage"}, "", "there is no lineage column %s; there are %s", name,
+				strings.Join(convert.LineageColumns.Names(), ", "))
+		}
+	}
+}
+
+func (p *parser) oneOf(key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		p.fault(CodeValue, []string{key}, "", "%q is none of %s", value, strings.Join(allowed[1:], ", "))
+	}
+}
+
+func (p *parser) options() {
+	p.given, p.keys = map[string]string{}, map[string]string{}
+	for name, value := range p.config.Options {
+		key := optionKey(name)
+		if other, twice := p.keys[key]; twice {
+			p.fault(CodeContradiction, p.at(name), "keep one of them", "is the same option as %s", other)
+		}
+		p.given[key], p.keys[key] = value, name
+	}
+	for _, pair := range [][2]string{{"filenamepattern", "pathglobfilter"}, {"charset", "encoding"}} {
+		if v, ok := p.given[pair[0]]; ok {
+			if _, both := p.given[pair[1]]; both {
+				p.fault(CodeContradiction, p.at(p.keys[pair[0]]), "keep one of them", "is the same option as %s", p.keys[pair[1]])
+			}
+			p.given[pair[1]], p.keys[pair[1]] = v, p.keys[pair[0]]
+		}
+	}
+	for _, key := range sortedKeys(p.given) {
+		p.known(key)
+	}
+	p.schema()
+	p.reading()
+	p.files()
+}
+
+func (p *parser) at(name string) []string { return []string{"options", name} }
+
+// known checks the name and class of an option, and the value of one that has few.
+func (p *parser) known(key string) {
+	name := p.keys[key]
+	o, ok := findOption(name)
+	switch {
+	case !ok && strings.EqualFold(p.given["validateoptions"], "false"):
+		p.note("SILT-1104", fmt.Sprintf("unknown option %s is ignored", name), "")
+	case !ok:
+		hint := notOptions[key]
+		if near := nearestOption(name); hint == "" && near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		p.fault(CodeUnknownOption, p.at(name), cmp.Or(hint, "see the list of options: silt config schema"), "unknown option")
+	case o.Class == OptionRefused:
+		p.fault(CodeUnsupported, p.at(name), "take the option out", "%s", o.Reason)
+	case o.Class == OptionNoEffect:
+		p.note("SILT-1106", fmt.Sprintf("option %s has no effect: %s", name, o.Reason), "")
+	case o.Type == "enum" && !slices.ContainsFunc(o.Values, func(v string) bool { return strings.EqualFold(v, p.given[key]) }):
+		if o.Name == "cloudFiles.schemaEvolutionMode" && strings.EqualFold(p.given[key], "addNewColumnsWithTypeWidening") {
+			p.fault(CodeUnsupported, p.at(name), "use addNewColumns", "type widening is not supported yet")
+			return
+		}
+		hint := ""
+		if len(o.Values) == 1 && o.Doc != "" {
+			hint = o.Doc
+		}
+		p.fault(CodeValue, p.at(name), hint, "%q is none of %s", p.given[key], strings.Join(o.Values, ", "))
+	}
+}
+
+func (p *parser) note(code, text, hint string) {
+	p.set.notes = append(p.set.notes, Warning{Code: code, Text: text, Hint: hint})
+}
+
+// value is what the user gave for an option, or its default.
+func (p *parser) value(name string) string {
+	if v, ok := p.given[optionKey(name)]; ok {
+		return v
+	}
+	o, ok := findOption(name)
+	if !ok {
+		panic("there is no option " + name)
+	}
+	if p.set.compat && o.CompatDefault != "" {
+		return o.CompatDefault
+	}
+	return o.Default
+}
+
+func (p *parser) isGiven(name string) bool {
+	_, ok := p.given[optionKey(name)]
+	return ok
+}
+
+func (p *parser) bad(name, hint, format string, args ...any) {
+	key := optionKey(name)
+	p.fault(CodeValue, p.at(cmp.Or(p.keys[key], name)), hint, format, args...)
+}
+
+func (p *parser) boolean(name string) bool {
+	v, err := strconv.ParseBool(strings.ToLower(cmp.Or(p.value(name), "false")))
+	if err != nil {
+		p.bad(name, "", "%q is neither true nor false", p.value(name))
+	}
+	return v
+}
+
+// integer reads a positive whole number; an option without a value is 0.
+func (p *parser) integer(name string) int {
+	text := p.value(name)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		p.bad(name, "", "%q is no whole number above 0", text)
+	}
+	return n
+}
+
+func (p *parser) bytes(name string) int64 {
+	text := p.value(name)
+	if text == "" {
+		return 0
+	}
+	n, err := parseBytes(text)
+	if err != nil {
+		p.bad(name, "write 10g, 512m, 64k or a number of bytes", "%v", err)
+	}
+	return n
+}
+
+// parseBytes reads a size as Spark writes it: a whole number and k, m, g or t, with or without a b.
+func parseBytes(text string) (int64, error) {
+	s := strings.ToLower(strings.TrimSpace(text))
+	s = strings.TrimSuffix(s, "b")
+	shift := 0
+	for i, unit := range []string{"k", "m", "g", "t"} {
+		if rest, ok := strings.CutSuffix(s, unit); ok {
+			s, shift = rest, 10*(i+1)
+			break
+		}
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil || n <= 0 || n > 1<<(62-shift) {
+		return 0, fmt.Errorf("%q is no size in bytes", text)
+	}
+	return n << shift, nil
+}
+
+// timestampLayouts are the forms in which modifiedAfter and modifiedBefore are written. Source: Auto
+// Loader options, "modifiedAfter": 2021-01-01 00:00:00.000000 UTC+0.
+var timestampLayouts = []string{
+	time.RFC3339Nano, "2006-01-02 15:04:05.999999 UTC-07", "2006-01-02 15:04:05.999999 UTC-7",
+	"2006-01-02T15:04:05.999999", "2006-01-02 15:04:05.999999", "2006-01-02 15:04:05.999999 MST", "2006-01-02",
+}
+
+func (p *parser) timestamp(name string) time.Time {
+	text := p.value(name)
+	if text == "" {
+		return time.Time{}
+	}
+	clean := strings.Replace(text, "UTC+0", "UTC", 1)
+	for _, layout := range timestampLayouts {
+		if t, err := time.Parse(layout, clean); err == nil {
+			return t
+		}
+	}
+	p.bad(name, "write 2024-01-31 00:00:00.000000 UTC+0 or 2024-01-31T00:00:00Z", "%q is no timestamp", text)
+	return time.Time{}
+}
+
+func (p *parser) schema() {
+	s := p.set
+	e := &s.evolution
+	e.UntypedAsString = s.compat
+	e.StringsOnly = !p.boolean("cloudFiles.inferColumnTypes")
+	if text := p.value("schema"); text != "" {
+		given, err := parseSchema(text)
+		if err != nil {
+			p.bad("schema", "", "%v", err)
+		}
+		e.Given = given
+	}
+	if text := p.value("cloudFiles.schemaHints"); text != "" {
+		hints, err := schema.ParseHints(text)
+		if err != nil {
+			p.bad("cloudFiles.schemaHints", "", "%v", err)
+		}
+		e.Hints = hints
+		if e.Given != nil {
+			p.fault(CodeContradiction, p.at(p.keys["schemahints"]), "put the types into the schema", "hints are for an inferred schema, and option schema gives one")
+		}
+	}
+	mode := p.value("cloudFiles.schemaEvolutionMode")
+	if e.Given != nil && !p.isGiven("cloudFiles.schemaEvolutionMode") {
+		mode = evolve.None.String()
+	}
+	if m, ok := evolve.ParseMode(mode); ok {
+		e.Mode = m
+	}
+	if e.Given != nil && s.compat && e.Mode == evolve.AddNewColumns {
+		p.fault(CodeContradiction, p.at(p.keys["schemaevolutionmode"]), "take the schema out and use schemaHints", "addNewColumns does not go with option schema")
+	}
+	none := e.Mode == evolve.None
+	if off := s.compat && (none || e.Given != nil) || none && p.isGiven("cloudFiles.schemaEvolutionMode"); !off || p.isGiven("rescuedDataColumn") {
+		s.rescue = p.value("rescuedDataColumn")
+	}
+	s.corrupt = p.value("columnNameOfCorruptRecord")
+	s.mergeSchema = p.boolean("mergeSchema")
+	s.metadata = p.boolean("keepMetadata")
+	s.schemaLocation = p.value("cloudFiles.schemaLocation")
+	s.checkpoint = cmp.Or(p.config.CheckpointLocation, p.value("checkpointLocation"))
+	if p.config.CheckpointLocation != "" && p.isGiven("checkpointLocation") && p.value("checkpointLocation") != p.config.CheckpointLocation {
+		p.fault(CodeContradiction, p.at(p.keys["checkpointlocation"]), "keep one of them", "differs from the pipeline's checkpointLocation")
+	}
+	if s.rescue != "" {
+		e.Reserved = append(e.Reserved, s.rescue)
+	}
+	e.Reserved = append(e.Reserved, s.lineage...)
+	if s.metadata {
+		e.Reserved = append(e.Reserved, convert.MetadataColumn.Name)
+	}
+}
+
+// parseSchema reads the option schema: DDL, or @ and a file of DDL or of Spark's StructType JSON.
+func parseSchema(text string) (*schema.Struct, error) {
+	if name, ok := strings.CutPrefix(text, "@"); ok {
+		content, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		text = strings.TrimSpace(string(content))
+	}
+	if strings.HasPrefix(text, "{") {
+		return schema.ParseJSON([]byte(text))
+	}
+	s, err := schema.ParseDDL(text)
+	if err == nil && len(s.Fields) == 0 {
+		err = errors.New("the schema has no columns")
+	}
+	return s, err
+}
+
+func (p *parser) reading() {
+	s := p.set
+	s.decode = decode.Options{
+		Rescue: s.rescue, NoFilePath: !p.boolean("spark.databricks.sql.rescuedDataColumn.filePath.enabled"),
+		Compat: s.compat, TimeZone: p.value("timeZone"), MaxDepth: p.integer("maxNestingDepth"),
+		MaxRecord: int(p.bytes("maxRecordBytes")),
+	}
+	if _, err := time.LoadLocation(s.decode.TimeZone); err != nil {
+		p.bad("timeZone", "write a name such as Europe/Berlin", "there is no zone %q", s.decode.TimeZone)
+	}
+	switch multiLine := p.isGiven("multiLine"); {
+	case multiLine && p.boolean("multiLine") && s.compat:
+		s.decode.Framing = "file"
+	case multiLine && p.boolean("multiLine"):
+		s.decode.Framing = "values"
+	case multiLine || s.compat:
+		s.decode.Framing = "lines"
+	}
+	switch mode := strings.ToUpper(p.value("mode")); {
+	case mode == "DROPMALFORMED":
+		s.onCorrupt = convert.DropCorrupt
+	case mode == "FAILFAST":
+		s.onCorrupt = convert.FailOnCorrupt
+	}
+	if p.isGiven("mode") && p.config.OnCorrupt != "" && !strings.EqualFold(p.value("mode"), "PERMISSIVE") {
+		p.fault(CodeContradiction, []string{"onCorrupt"}, "keep one of them", "option mode says what happens to corrupt records")
+	}
+}
+
+func (p *parser) files() {
+	p.set.source = source.Options{
+		StrictGlobber: p.boolean("cloudFiles.useStrictGlobber"), PathGlobFilter: p.value("pathGlobFilter"),
+		ModifiedAfter: p.timestamp("modifiedAfter"), ModifiedBefore: p.timestamp("modifiedBefore"),
+		MaxFiles: p.integer("cloudFiles.maxFilesPerTrigger"), MaxBytes: p.bytes("cloudFiles.maxBytesPerTrigger"),
+		AllowOverwrites: p.boolean("cloudFiles.allowOverwrites"),
+	}
+	if err := source.CheckGlob(p.set.source.PathGlobFilter); err != nil {
+		p.bad("pathGlobFilter", "", "%v", err)
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// place is where the target, its quarantine and the pipelines' state are.
+func (c Config) place() (catalog.Place, error) {
+	var p catalog.Place
+	if c.Target.Table == "" {
+		path, err := localPath(c.Target.Path)
+		if err != nil {
+			return p, err
+		}
+		p = catalog.AtPath(path)
+	} else {
+		name, err := catalog.ParseName(c.Target.Table)
+		if err != nil {
+			return p, err
+		}
+		p = lakeOf(c.Catalogs, name.Catalog).Place(name)
+	}
+	var err error
+	for _, path := range []*string{&p.Path, &p.Quarantine, &p.State} {
+		if *path, err = filepath.Abs(*path); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func lakeOf(catalogs map[string]Catalog, name string) catalog.Local {
+	return catalog.Local{Lake: cmp.Or(catalogs[name].Path, DefaultLake)}
+}
+
+// localPath is the path that a path or a file URI names.
+func localPath(location string) (string, error) {
+	scheme, rest, ok := strings.Cut(location, ":/")
+	switch {
+	case !ok || len(scheme) < 2 || strings.ContainsAny(scheme, "/\\"):
+		return location, nil
+	case strings.EqualFold(scheme, "file"):
+		return "/" + strings.TrimLeft(rest, "/"), nil
+	}
+	return "", fmt.Errorf("%s: locations of the kind %s: are not supported yet; silt reads and writes folders", location, scheme)
+}

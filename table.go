@@ -1,0 +1,183 @@
+package silt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+// The roles of the tables of a batch, in the order in which they are committed.
+const (
+	quarantineTable = "quarantine"
+	mainTable       = "main"
+)
+
+// table is a table that a pipeline writes.
+type table struct {
+	role, name, path string
+	store            objstore.Store // rooted at the table
+}
+
+func openTable(role, name, path string) table {
+	return table{role, name, path, objstore.NewDir(path)}
+}
+
+func (t *table) uri() string { return "file://" + t.path }
+
+// load returns the newest version, or nil when there is no table yet.
+func (t *table) load(ctx context.Context) (*delta.Snapshot, error) {
+	s, err := delta.Load(ctx, t.store, delta.LoadOptions{})
+	if errors.Is(err, delta.ErrNoTable) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.name, err)
+	}
+	return s, nil
+}
+
+// change is what a batch does to a table: staged, then committed.
+type change struct {
+	// Schema holds the columns of the batch, with what the table's metadata says of them.
+	Schema *schema.Struct `json:"schema"`
+	// PartitionBy and Properties are those of a new table.
+	PartitionBy []string          `json:"partitionBy,omitempty"`
+	Properties  map[string]string `json:"properties,omitempty"`
+	Adds        []*delta.Add      `json:"adds"`
+	Rows        int64             `json:"rows"`
+	// Evolves is false when the table must have all columns already.
+	Evolves bool `json:"evolves"`
+}
+
+// begin starts the transaction of a change, on the table or for a new one.
+func (t *table) begin(s *delta.Snapshot, c *change) (*delta.Transaction, error) {
+	if s == nil {
+		return delta.NewTable(t.store, delta.TableOptions{Schema: c.Schema, PartitionBy: c.PartitionBy, Properties: c.Properties})
+	}
+	tx := s.Begin("STREAMING UPDATE") // Spark's name for a batch of a stream
+	if err := tx.SetSchema(c.Schema); err != nil {
+		return nil, fmt.Errorf("table %s: %w", t.name, err)
+	}
+	return tx, nil
+}
+
+// A MismatchError says that a batch has columns the table lacks, and that the table must not change.
+type MismatchError struct {
+	Table  string
+	Fields []string // paths
+}
+
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("table %s has no column %s, and mergeSchema is off", e.Table, e.Fields[0])
+}
+
+// A ReplacedError says that there is another table at the place of the one that was planned for.
+type ReplacedError struct{ Table, Planned, Found string }
+
+func (e *ReplacedError) Error() string {
+	return fmt.Sprintf("table %s was replaced: the batch was planned for table id %s, now it is %s", e.Table, e.Planned, e.Found)
+}
+
+// evolves checks that the table may take the columns of a change.
+func (t *table) evolves(s *delta.Snapshot, c *change) error {
+	if s == nil || c.Evolves {
+		return nil
+	}
+	added := schema.Additions(s.Schema(), c.Schema)
+	if len(added) == 0 {
+		return nil
+	}
+	e := &MismatchError{Table: t.name}
+	for _, a := range added {
+		e.Fields = append(e.Fields, schema.Path(a.Path...))
+	}
+	return e
+}
+
+// commitTries bounds how often a commit starts over because a table came or changed meanwhile.
+const commitTries = 5
+
+// commit puts a staged change into the table, unless the table has it.
+func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, staged checkpoint.Staged, target checkpoint.StagedTarget) (checkpoint.Committed, error) {
+	done := checkpoint.Committed{Name: t.role, URI: t.uri(), TxnID: staged.Nonce + "-" + t.role}
+	var c change
+	if err := json.Unmarshal(target.Delta, &c); err != nil {
+		return done, fmt.Errorf("staged/%d: %s: %w", plan.Batch, t.role, err)
+	}
+	for try := 1; ; try++ {
+		s, err := t.load(ctx)
+		if err != nil {
+			return done, err
+		}
+		if err := t.expected(s, plan); err != nil {
+			return done, err
+		}
+		if s != nil {
+			done.TableID, done.Version = s.Metadata().ID, s.Version()
+			if v, ok := s.TxnVersion(query); ok && v >= plan.Batch {
+				done.Already = true
+				return done, nil
+			}
+		}
+		tx, err := t.begin(s, &c)
+		if err != nil {
+			return done, err
+		}
+		tx.Add(c.Adds...)
+		tx.SetTxn(query, plan.Batch)
+		tx.SetNonce(done.TxnID)
+		tx.SetCommitInfo(delta.CommitDetails{Parameters: map[string]string{
+			"outputMode": "Append", "queryId": query, "epochId": strconv.FormatInt(plan.Batch, 10),
+		}})
+		after, err := tx.Commit(ctx, nil)
+		var conflict *delta.ConflictError
+		if errors.As(err, &conflict) && try < commitTries {
+			continue
+		}
+		if err != nil {
+			return done, fmt.Errorf("table %s: %w", t.name, err)
+		}
+		done.TableID, done.Version, done.Already = after.Metadata().ID, after.Version(), tx.AlreadyCommitted()
+		return done, nil
+	}
+}
+
+// expected fails when the table is not the one that the batch was planned for.
+func (t *table) expected(s *delta.Snapshot, plan checkpoint.Plan) error {
+	for _, target := range plan.Targets {
+		if target.Name != t.role || target.TableID == "" {
+			continue
+		}
+		if s == nil {
+			return &ReplacedError{t.name, target.TableID, "gone"}
+		}
+		if id := s.Metadata().ID; id != target.TableID {
+			return &ReplacedError{t.name, target.TableID, id}
+		}
+	}
+	return nil
+}
+
+// checkpointInterval is how many versions apart the checkpoints of a table's log are, unless the table
+// says otherwise. Source: Delta, "delta.checkpointInterval".
+const checkpointInterval = 10
+
+// maintain writes a checkpoint of the table's log now and then. It is a help to readers, so a failure
+// is told and nothing more.
+func (t *table) maintain(ctx context.Context, version int64) error {
+	if version == 0 || version%checkpointInterval != 0 {
+		return nil
+	}
+	s, err := t.load(ctx)
+	if err != nil || s == nil || s.Version() != version {
+		return err
+	}
+	return s.WriteCheckpoint(ctx)
+}
