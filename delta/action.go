@@ -122,8 +122,14 @@ type CommitInfo struct {
 	TxnID string `json:"txnId,omitempty"`
 }
 
-// action is one line of a log entry: exactly one member is set, or none for an action that is not
-// known, which readers pass over.
+// sidecar names a file with the file actions of a V2 checkpoint.
+type sidecar struct {
+	Path        string `json:"path"`
+	SizeInBytes int64  `json:"sizeInBytes"`
+}
+
+// action is one line of a log entry or of a checkpoint: exactly one member is set, or none for an
+// action that is not known, which readers pass over.
 type action struct {
 	CommitInfo     *CommitInfo     `json:"commitInfo,omitempty"`
 	Protocol       *Protocol       `json:"protocol,omitempty"`
@@ -132,6 +138,7 @@ type action struct {
 	DomainMetadata *DomainMetadata `json:"domainMetadata,omitempty"`
 	Add            *Add            `json:"add,omitempty"`
 	Remove         *Remove         `json:"remove,omitempty"`
+	Sidecar        *sidecar        `json:"sidecar,omitempty"` // in checkpoints only
 }
 
 // Source: protocol, "Delta Log Entries": an entry is newline-delimited JSON.

@@ -26,6 +26,8 @@ type feature struct {
 	name   string
 	reader int // the reader version that implies it, 0 for none
 	writer int // the writer version that implies it
+	// readerWriter says that readers, too, must know it.
+	readerWriter bool
 	// read and write say whether the package honours it. Where write depends on use, inUse tells whether
 	// the table makes use of it.
 	read, write bool
@@ -38,10 +40,10 @@ var features = []feature{
 	{name: "checkConstraints", writer: 3, read: true, inUse: propertiesWith("delta.constraints.")},
 	{name: "changeDataFeed", writer: 4, read: true, write: true},
 	{name: "generatedColumns", writer: 4, read: true, inUse: fieldsWith("delta.generationExpression")},
-	{name: "columnMapping", reader: 2, writer: 5, read: true, write: true},
+	{name: "columnMapping", reader: 2, writer: 5, readerWriter: true, read: true, write: true},
 	{name: "identityColumns", writer: 6, read: true, inUse: fieldsWith("delta.identity.start")},
-	{name: "timestampNtz", read: true, write: true},
-	{name: "vacuumProtocolCheck", read: true, write: true},
+	{name: "timestampNtz", readerWriter: true, read: true, write: true},
+	{name: "vacuumProtocolCheck", readerWriter: true, read: true, write: true},
 	{name: "domainMetadata", read: true, write: true},
 	{name: "allowColumnDefaults", read: true, inUse: fieldsWith("CURRENT_DEFAULT")},
 }
@@ -96,9 +98,6 @@ func (p *Protocol) checkAppend(m *Metadata, s *schema.Struct) error {
 			}
 		}
 	}
-	if len(m.PartitionColumns) > 0 {
-		missing = append(missing, "partition columns ("+strings.Join(m.PartitionColumns, ", ")+")")
-	}
 	if mode := m.columnMapping(); mode != "" && mode != mappingName && mode != mappingID {
 		missing = append(missing, "column mapping mode "+mode)
 	}
@@ -114,6 +113,14 @@ func (p *Protocol) has(f feature) bool {
 		return slices.Contains(p.WriterFeatures, f.name)
 	}
 	return f.writer > 0 && p.MinWriterVersion >= f.writer
+}
+
+// supports reports whether the protocol supports the feature of this name.
+func (p *Protocol) supports(name string) bool {
+	if i := indexFeature(name); i >= 0 {
+		return p.has(features[i])
+	}
+	return slices.Contains(p.WriterFeatures, name)
 }
 
 func indexFeature(name string) int {
@@ -178,6 +185,47 @@ func newProtocol(s *schema.Struct, mapped bool) Protocol {
 		return Protocol{MinReaderVersion: 2, MinWriterVersion: 5}
 	}
 	return Protocol{MinReaderVersion: 1, MinWriterVersion: 2}
+}
+
+// withFeature returns a protocol that supports the feature too. Source: protocol, "Table Features":
+// whoever raises a legacy version lists what that version implied.
+func (p *Protocol) withFeature(name string) *Protocol {
+	f := features[indexFeature(name)]
+	if p.has(f) {
+		return p
+	}
+	up := &Protocol{MinReaderVersion: max(p.MinReaderVersion, f.minReader()), MinWriterVersion: featureWriter}
+	for _, g := range features {
+		if p.has(g) {
+			up.WriterFeatures = append(up.WriterFeatures, g.name)
+		}
+	}
+	if up.MinReaderVersion == featureReader {
+		up.ReaderFeatures = slices.Clone(p.ReaderFeatures)
+		for _, g := range features {
+			if p.MinReaderVersion < featureReader && g.readerWriter && p.has(g) {
+				up.ReaderFeatures = append(up.ReaderFeatures, g.name)
+			}
+		}
+	}
+	for _, unknown := range p.WriterFeatures {
+		if !slices.Contains(up.WriterFeatures, unknown) {
+			up.WriterFeatures = append(up.WriterFeatures, unknown)
+		}
+	}
+	up.WriterFeatures = append(up.WriterFeatures, name)
+	if f.readerWriter {
+		up.ReaderFeatures = append(up.ReaderFeatures, name)
+	}
+	return up
+}
+
+// minReader is the reader version that a table needs to list the feature.
+func (f feature) minReader() int {
+	if f.readerWriter {
+		return featureReader
+	}
+	return 1
 }
 
 // uses reports whether t is p, or an array or map of it.

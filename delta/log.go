@@ -27,6 +27,7 @@ func checkpointKey(version int64) string {
 var (
 	commitName     = regexp.MustCompile(`^(\d{20})\.json$`)
 	checkpointName = regexp.MustCompile(`^(\d{20})\.checkpoint\.(?:parquet|(\d{10})\.(\d{10})\.parquet|[0-9a-fA-F-]{36}\.(?:json|parquet))$`)
+	compactedName  = regexp.MustCompile(`^(\d{20})\.(\d{20})\.compacted\.json$`)
 )
 
 // ErrNoTable means that there is no log.
@@ -42,12 +43,35 @@ func (e *LogError) Error() string {
 	return fmt.Sprintf("the Delta log is broken at version %d: %s", e.Version, e.Reason)
 }
 
+// A VersionError means that the log does not have the version asked for, or not any more.
+type VersionError struct{ Version, Oldest, Newest int64 }
+
+func (e *VersionError) Error() string {
+	if e.Oldest > 0 {
+		return fmt.Sprintf("the table has no version %d, it has %d to %d", e.Version, e.Oldest, e.Newest)
+	}
+	return fmt.Sprintf("the table has no version %d, its newest is %d", e.Version, e.Newest)
+}
+
 // segment is the part of a log that makes up one version: a checkpoint and the commits behind it.
 type segment struct {
 	version    int64
-	checkpoint *objstore.Object
-	cpVersion  int64             // -1 without a checkpoint
-	commits    []objstore.Object // of cpVersion+1 to version
+	checkpoint *checkpoint // nil without
+	commits    []objstore.Object
+}
+
+func (s *segment) checkpointVersion() int64 {
+	if s.checkpoint == nil {
+		return -1
+	}
+	return s.checkpoint.version
+}
+
+// listing is what a log directory holds, as far as it is known by name.
+type listing struct {
+	commits     []objstore.Object // in order
+	checkpoints map[int64][]objstore.Object
+	compacted   []objstore.Object
 }
 
 // lastCheckpoint is the content of _last_checkpoint, as far as it is used. It is a hint: it may be
@@ -65,67 +89,102 @@ func readLastCheckpoint(ctx context.Context, store objstore.Store) (lastCheckpoi
 	return hint, err == nil && json.Unmarshal(text, &hint) == nil
 }
 
-// listSegment finds what makes up the version, or the newest one when version is negative.
+// newest asks listSegment for the newest version.
+const newest = -1
+
+// listSegment finds what makes up the version.
 func listSegment(ctx context.Context, store objstore.Store, version int64) (*segment, error) {
 	hint, ok := readLastCheckpoint(ctx, store)
-	if ok && (version < 0 || hint.Version <= version) {
-		seg, err := listSegmentFrom(ctx, store, hint.Version, version)
-		if err != nil || seg.checkpoint != nil {
-			return seg, err
+	if ok && hint.Version > 0 && (version == newest || hint.Version <= version) {
+		l, err := listLog(ctx, store, hint.Version)
+		if err != nil {
+			return nil, err
+		}
+		seg, err := l.segment(version)
+		if err == nil && seg.checkpoint != nil {
+			return seg, nil
 		}
 		// The checkpoint that the hint names is not there.
 	}
-	return listSegmentFrom(ctx, store, 0, version)
+	l, err := listLog(ctx, store, 0)
+	if err != nil {
+		return nil, err
+	}
+	return l.segment(version)
 }
 
-func listSegmentFrom(ctx context.Context, store objstore.Store, from, version int64) (*segment, error) {
-	var commits []objstore.Object
-	checkpoints := map[int64][]objstore.Object{}
-	after := fmt.Sprintf("%s%020d", logDir, from)
-	for o, err := range store.List(ctx, logDir, after) {
+// listLog lists the log from a version on.
+func listLog(ctx context.Context, store objstore.Store, from int64) (*listing, error) {
+	l := &listing{checkpoints: map[int64][]objstore.Object{}}
+	for o, err := range store.List(ctx, logDir, fmt.Sprintf("%s%020d", logDir, from)) {
 		if err != nil {
 			return nil, fmt.Errorf("list the Delta log: %w", err)
 		}
 		name := strings.TrimPrefix(o.Key, logDir)
-		if m := commitName.FindStringSubmatch(name); m != nil {
-			if v, _ := strconv.ParseInt(m[1], 10, 64); version < 0 || v <= version {
-				commits = append(commits, o)
-			}
-		} else if m := checkpointName.FindStringSubmatch(name); m != nil {
-			if v, _ := strconv.ParseInt(m[1], 10, 64); version < 0 || v <= version {
-				checkpoints[v] = append(checkpoints[v], o)
+		switch {
+		case commitName.MatchString(name):
+			l.commits = append(l.commits, o)
+		case checkpointName.MatchString(name):
+			l.checkpoints[versionOf(o.Key)] = append(l.checkpoints[versionOf(o.Key)], o)
+		case compactedName.MatchString(name):
+			l.compacted = append(l.compacted, o)
+		}
+	}
+	return l, nil
+}
+
+// segment chooses the newest complete checkpoint and the commits behind it.
+func (l *listing) segment(version int64) (*segment, error) {
+	seg := &segment{version: -1}
+	for v, objects := range l.checkpoints {
+		if v > seg.checkpointVersion() && (version == newest || v <= version) {
+			if cp := newCheckpoint(v, objects); cp != nil {
+				seg.checkpoint, seg.version = cp, v
 			}
 		}
 	}
-	seg := &segment{cpVersion: -1, version: -1}
-	for v, parts := range checkpoints {
-		if v <= seg.cpVersion {
-			continue
-		}
-		for _, o := range parts {
-			if o.Key == checkpointKey(v) { // the other forms are passed over; the commits do as well
-				seg.cpVersion, seg.checkpoint = v, &o
-			}
-		}
-	}
-	seg.version = seg.cpVersion
-	for _, o := range commits {
+	for _, o := range l.commits {
 		v := versionOf(o.Key)
-		if v <= seg.cpVersion {
+		switch {
+		case v <= seg.checkpointVersion() || version != newest && v > version:
 			continue
-		}
-		if v != seg.version+1 {
-			return nil, gap(seg.version+1, v, checkpoints)
+		case v != seg.version+1:
+			return nil, l.gap(seg, v, version)
 		}
 		seg.version, seg.commits = v, append(seg.commits, o)
 	}
 	switch {
-	case seg.version < 0:
+	case seg.version < 0 && len(l.commits) == 0:
 		return nil, ErrNoTable
-	case version > seg.version:
-		return nil, fmt.Errorf("the table has no version %d, its newest is %d", version, seg.version)
+	case seg.version < 0, version > seg.version:
+		return nil, &VersionError{Version: version, Oldest: l.oldest(), Newest: l.newestVersion()}
 	}
 	return seg, nil
+}
+
+// oldest returns the oldest version that can be read.
+func (l *listing) oldest() int64 {
+	if len(l.commits) > 0 && versionOf(l.commits[0].Key) == 0 {
+		return 0
+	}
+	v := int64(-1)
+	for cp, objects := range l.checkpoints {
+		if newCheckpoint(cp, objects) != nil && (v < 0 || cp < v) {
+			v = cp
+		}
+	}
+	return v
+}
+
+func (l *listing) newestVersion() int64 {
+	v := int64(-1)
+	for cp := range l.checkpoints {
+		v = max(v, cp)
+	}
+	if n := len(l.commits); n > 0 {
+		v = max(v, versionOf(l.commits[n-1].Key))
+	}
+	return v
 }
 
 func versionOf(key string) int64 {
@@ -133,21 +192,26 @@ func versionOf(key string) int64 {
 	return v
 }
 
-// gap explains why version is missing although next is there.
-func gap(version, next int64, checkpoints map[int64][]objstore.Object) error {
-	newest := int64(-1)
-	for v := range checkpoints {
-		newest = max(newest, v)
-	}
-	if newest >= version {
-		var names []string
-		for _, o := range checkpoints[newest] {
-			names = append(names, strings.TrimPrefix(o.Key, logDir))
+// gap explains why a commit is missing although next is there.
+func (l *listing) gap(seg *segment, next, version int64) error {
+	if seg.version < 0 && version != newest {
+		if oldest := l.oldest(); oldest > version {
+			return &VersionError{Version: version, Oldest: oldest, Newest: l.newestVersion()}
 		}
-		slices.Sort(names)
-		return &UnsupportedError{"read", []string{"the checkpoint " + names[0] + " (multi-part or V2)"}}
 	}
-	return &LogError{version, fmt.Sprintf("its commit is missing, the next one is %d", next)}
+	reason := fmt.Sprintf("its commit is missing, the next one is %d", next)
+	for v, objects := range l.checkpoints {
+		if v > seg.version && newCheckpoint(v, objects) == nil {
+			names := make([]string, len(objects))
+			for i, o := range objects {
+				names[i] = strings.TrimPrefix(o.Key, logDir)
+			}
+			slices.Sort(names)
+			reason += "; of the checkpoint of version " + strconv.FormatInt(v, 10) + " only " + strings.Join(names, ", ") + " is there"
+			break
+		}
+	}
+	return &LogError{seg.version + 1, reason}
 }
 
 func readCommit(ctx context.Context, store objstore.Store, version int64) ([]action, error) {

@@ -1,0 +1,460 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/google/uuid"
+
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+// WriteContext is all that a writer of data files needs to know of the table. It can travel as JSON.
+// The files that are written under it fit the transaction that it comes from, and any later one whose
+// SetSchema is given its Schema.
+type WriteContext struct {
+	// Schema is the table's, with the metadata of column mapping.
+	Schema *schema.Struct `json:"schema"`
+	// Mapping is the mode of column mapping: name, id, or empty for none.
+	Mapping     string   `json:"mapping,omitempty"`
+	PartitionBy []string `json:"partitionBy,omitempty"`
+	// Codec names Parquet's compression.
+	Codec string `json:"codec"`
+	// TargetSize is about the size of a data file in bytes.
+	TargetSize int64        `json:"targetSize"`
+	Stats      StatsColumns `json:"stats"`
+	// TightBounds says that statistics tell whether they are exact, for tables with deletion vectors.
+	TightBounds bool `json:"tightBounds,omitempty"`
+	// Refused says why the table cannot be written; empty when it can.
+	Refused string `json:"refused,omitempty"`
+}
+
+// DataWriterOptions are what a writer of data files may be told.
+type DataWriterOptions struct {
+	// Name returns the name of the next data file, which must be used by nobody else, without a folder.
+	// Parts count from 0. nil: part-<part>-<uuid>.<codec>.parquet.
+	Name func(part int) string
+	// Tags become the tags of each Add.
+	Tags map[string]string
+	// Allocator is where Arrow memory comes from; nil is Go's.
+	Allocator memory.Allocator
+}
+
+// DataWriter writes rows into data files. It belongs to one goroutine.
+type DataWriter struct {
+	store  objstore.Store
+	wc     WriteContext
+	o      DataWriterOptions
+	cols   []*column // those in data files
+	keys   []*column // partition columns
+	out    *arrow.Schema
+	props  *parquet.WriterProperties
+	source *arrow.Schema // of the last record, and how to reshape it
+	shapes []*reshaper
+	pos    []int
+	open   map[string]*dataFile // by partition
+	adds   []*Add
+	parts  int
+	err    error
+}
+
+// The size of a row group in Arrow's memory, before encoding: what a writer holds in memory at most is
+// its encoded and compressed form. The size of the pieces in which records are handed on.
+const (
+	rowGroupBytes = 64 << 20
+	pieceBytes    = 4 << 20
+)
+
+// NewDataWriter returns a writer of data files below the root of the store.
+func NewDataWriter(ctx context.Context, store objstore.Store, wc WriteContext, o DataWriterOptions) (*DataWriter, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if wc.Refused != "" {
+		return nil, errors.New(wc.Refused)
+	}
+	cols, err := writeColumns(wc.Schema, wc.Mapping)
+	if err != nil {
+		return nil, err
+	}
+	w := &DataWriter{store: store, wc: wc, o: o, open: map[string]*dataFile{}}
+	if w.o.Allocator == nil {
+		w.o.Allocator = memory.DefaultAllocator
+	}
+	if err := w.splitKeys(cols); err != nil {
+		return nil, err
+	}
+	if len(w.cols) == 0 {
+		return nil, errors.New("the table has no column that a data file can hold")
+	}
+	codec, err := parquetCodec(wc.Codec)
+	if err != nil {
+		return nil, err
+	}
+	w.out = arrow.NewSchema(outFields(w.cols), nil)
+	w.props = parquet.NewWriterProperties(
+		parquet.WithAllocator(w.o.Allocator),
+		parquet.WithCompression(codec),
+		parquet.WithCompressionLevel(compressionLevel(codec)),
+		parquet.WithDataPageVersion(parquet.DataPageV1),
+		parquet.WithVersion(parquet.V2_LATEST),
+		parquet.WithStoreDecimalAsInteger(true),
+		parquet.WithCreatedBy("silt version "+version()),
+		parquet.WithRootName("spark_schema"),
+	)
+	return w, nil
+}
+
+// splitKeys sets partition columns, which stand in the paths and in the log, apart from the others.
+func (w *DataWriter) splitKeys(cols []*column) error {
+	for _, name := range w.wc.PartitionBy {
+		i := slices.IndexFunc(cols, func(c *column) bool { return schema.Fold(c.name) == schema.Fold(name) })
+		if i < 0 {
+			return fmt.Errorf("the table is partitioned by %s, which is no column that can hold a value", schema.Quote(name))
+		}
+		w.keys = append(w.keys, cols[i])
+	}
+	for _, c := range cols {
+		if !slices.Contains(w.keys, c) {
+			w.cols = append(w.cols, c)
+		}
+	}
+	return nil
+}
+
+func parquetCodec(name string) (compress.Compression, error) {
+	switch strings.ToLower(name) {
+	case "", "zstd":
+		return compress.Codecs.Zstd, nil
+	case "snappy":
+		return compress.Codecs.Snappy, nil
+	case "gzip":
+		return compress.Codecs.Gzip, nil
+	case "none", "uncompressed":
+		return compress.Codecs.Uncompressed, nil
+	}
+	return 0, fmt.Errorf("property %s: unknown codec %q, want zstd, snappy, gzip or uncompressed", propCodec, name)
+}
+
+func compressionLevel(codec compress.Compression) int {
+	if codec == compress.Codecs.Zstd {
+		return 1 // the fastest
+	}
+	return compress.DefaultCompressionLevel
+}
+
+// Write adds the rows of rec, whose columns are matched to the table's by name, at any depth and
+// without case. Those that are missing are null. It does not keep rec. After an error the writer can
+// only be aborted.
+func (w *DataWriter) Write(ctx context.Context, rec arrow.RecordBatch) error {
+	if w.err == nil {
+		w.err = w.write(ctx, rec)
+	}
+	return w.err
+}
+
+func (w *DataWriter) write(ctx context.Context, rec arrow.RecordBatch) error {
+	if rec.NumRows() == 0 {
+		return nil
+	}
+	rows, keys, err := w.reshape(ctx, rec)
+	if err != nil {
+		return err
+	}
+	defer rows.Release()
+	if len(w.keys) == 0 {
+		return w.append(ctx, nil, rows)
+	}
+	defer keys.Release()
+	return w.appendPartitions(ctx, rows, keys)
+}
+
+// reshape returns the record as data files hold it, and its partition columns.
+func (w *DataWriter) reshape(ctx context.Context, rec arrow.RecordBatch) (rows, keys arrow.RecordBatch, err error) {
+	all := append(slices.Clip(w.cols), w.keys...)
+	if w.source == nil || !w.source.Equal(rec.Schema()) {
+		fields := rec.Schema().Fields()
+		shapes, pos, err := newReshapers(all, fields, matching{fold: true, enforce: true})
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := w.checkExtra(fields, pos); err != nil {
+			return nil, nil, err
+		}
+		w.source, w.shapes, w.pos = rec.Schema(), shapes, pos
+	}
+	arrays := make([]arrow.Array, len(all))
+	defer func() {
+		for _, a := range arrays {
+			if a != nil {
+				a.Release()
+			}
+		}
+	}()
+	for i, c := range all {
+		if w.shapes[i] == nil {
+			arrays[i] = nulls(w.o.Allocator, c.out.Type, int(rec.NumRows()))
+		} else if arrays[i], err = w.shapes[i].apply(ctx, w.o.Allocator, rec.Column(w.pos[i])); err != nil {
+			return nil, nil, err
+		}
+		if !c.out.Nullable && arrays[i].NullN() > 0 {
+			return nil, nil, notNullError(c)
+		}
+	}
+	n := len(w.cols)
+	rows = array.NewRecordBatch(w.out, arrays[:n], rec.NumRows())
+	if len(w.keys) > 0 {
+		keys = array.NewRecordBatch(arrow.NewSchema(outFields(w.keys), nil), arrays[n:], rec.NumRows())
+	}
+	return rows, keys, nil
+}
+
+// checkExtra refuses a record with a column that would be lost.
+func (w *DataWriter) checkExtra(fields []arrow.Field, pos []int) error {
+	for i, f := range fields {
+		if slices.Contains(pos, i) || f.Type.ID() == arrow.NULL {
+			continue
+		}
+		if j := w.wc.Schema.IndexFold(f.Name); j < 0 || w.wc.Schema.Fields[j].Type != schema.Void {
+			return fmt.Errorf("the table has no column %s", schema.Quote(f.Name))
+		}
+		return fmt.Errorf("column %s of the table can only hold nulls", schema.Quote(f.Name))
+	}
+	return nil
+}
+
+// append writes rows, as data files hold them, into the open file of a partition.
+func (w *DataWriter) append(ctx context.Context, p *partition, rows arrow.RecordBatch) error {
+	step := max(1, int64(float64(rows.NumRows())*pieceBytes/float64(max(1, recordBytes(rows)))))
+	for from := int64(0); from < rows.NumRows(); from += step {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		f := w.open[p.key()]
+		if f == nil {
+			var err error
+			if f, err = w.newFile(ctx, p); err != nil {
+				return err
+			}
+			w.open[p.key()] = f
+		}
+		piece := rows.NewSlice(from, min(from+step, rows.NumRows()))
+		err := f.append(piece)
+		piece.Release()
+		if err != nil {
+			return fmt.Errorf("write data file %s: %w", f.key, err)
+		}
+		if f.size() >= w.wc.TargetSize {
+			if err := w.finish(p.key()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// finish closes the open file of a partition.
+func (w *DataWriter) finish(key string) error {
+	f := w.open[key]
+	add, err := f.close()
+	if err != nil {
+		return fmt.Errorf("write data file %s: %w", f.key, err)
+	}
+	delete(w.open, key)
+	add.Tags = maps.Clone(w.o.Tags)
+	w.adds = append(w.adds, add)
+	return nil
+}
+
+// Close finishes the data files. When it returns without an error they are durable; they become part of
+// the table when a transaction adds them and commits.
+func (w *DataWriter) Close(ctx context.Context) ([]*Add, error) {
+	if w.err == nil {
+		w.err = ctx.Err()
+	}
+	for _, key := range slices.Sorted(maps.Keys(w.open)) {
+		if w.err == nil {
+			w.err = w.finish(key)
+		}
+	}
+	if w.err != nil {
+		w.Abort(ctx)
+		return nil, w.err
+	}
+	w.err = errors.New("the data writer is closed")
+	return w.adds, nil
+}
+
+// Abort gives up the files that are not finished, and deletes those that are, as far as it can: a file
+// that stays is part of no table, and is vacuumed. After Close it does nothing.
+func (w *DataWriter) Abort(ctx context.Context) {
+	if w.err != nil && len(w.open) == 0 {
+		return
+	}
+	for _, f := range w.open {
+		f.abort()
+	}
+	clear(w.open)
+	for _, a := range w.adds {
+		if key, err := decodePath(a.Path); err == nil {
+			w.store.Delete(context.WithoutCancel(ctx), key, objstore.Cond{})
+		}
+	}
+	w.adds = nil
+	if w.err == nil {
+		w.err = errors.New("the data writer is aborted")
+	}
+}
+
+// dataFile is one file that is being written.
+type dataFile struct {
+	key    string
+	part   *partition
+	w      *countingWriter
+	pq     *pqarrow.FileWriter
+	stats  *fileStats
+	group  int64 // bytes of the open row group, in Arrow's memory
+	packed int64 // compressed bytes of the last row group
+}
+
+type countingWriter struct {
+	objstore.Writer
+	n int64
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.n += int64(n)
+	return n, err
+}
+
+func (w *DataWriter) newFile(ctx context.Context, p *partition) (*dataFile, error) {
+	name := ""
+	if w.o.Name != nil {
+		name = w.o.Name(w.parts)
+	} else {
+		name = fmt.Sprintf("part-%05d-%s.%s.parquet", w.parts, uuid.NewString(), strings.ToLower(w.wc.Codec))
+	}
+	w.parts++
+	f := &dataFile{key: p.dir() + name, part: p, stats: newFileStats(w.cols, w.wc.Stats, w.wc.TightBounds)}
+	ow, err := objstore.Create(ctx, w.store, f.key)
+	if err != nil {
+		return nil, fmt.Errorf("write data file %s: %w", f.key, err)
+	}
+	f.w = &countingWriter{Writer: ow}
+	f.pq, err = pqarrow.NewFileWriter(w.out, writeOnly{f.w}, w.props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(w.o.Allocator)))
+	if err != nil {
+		ow.Abort()
+		return nil, fmt.Errorf("write data file %s: %w", f.key, err)
+	}
+	return f, nil
+}
+
+// writeOnly hides Close from the Parquet writer, which would close the object.
+type writeOnly struct{ w *countingWriter }
+
+func (w writeOnly) Write(p []byte) (int, error) { return w.w.Write(p) }
+
+func (f *dataFile) append(rows arrow.RecordBatch) (err error) {
+	defer recovered(&err)
+	f.stats.add(rows)
+	if err := f.pq.WriteBuffered(rows); err != nil {
+		return err
+	}
+	if f.group += recordBytes(rows); f.group >= rowGroupBytes {
+		before := f.w.n
+		if err := f.pq.NewBufferedRowGroupChecked(); err != nil {
+			return err
+		}
+		f.group, f.packed = 0, f.w.n-before
+	}
+	return nil
+}
+
+// size is about how large the file is with what is still in memory.
+func (f *dataFile) size() int64 {
+	if f.packed == 0 { // of the first row group nothing is known but the pages that are full
+		return f.w.n + f.pq.RowGroupTotalCompressedBytes()
+	}
+	return f.w.n + f.packed*f.group/rowGroupBytes
+}
+
+func (f *dataFile) close() (add *Add, err error) {
+	defer recovered(&err)
+	if err := f.pq.Close(); err != nil {
+		f.w.Abort()
+		return nil, err
+	}
+	o, err := f.w.Close()
+	if err != nil {
+		f.w.Abort()
+		return nil, err
+	}
+	return &Add{Path: encodePath(f.key), PartitionValues: f.part.values(), Size: f.w.n,
+		ModificationTime: millis(o.ModTime), DataChange: true, Stats: f.stats.json()}, nil
+}
+
+func (f *dataFile) abort() { f.w.Abort() }
+
+// recordBytes is the size of the rows of rec in Arrow's memory.
+func recordBytes(rec arrow.RecordBatch) (n int64) {
+	for _, c := range rec.Columns() {
+		n += arrayBytes(c)
+	}
+	return n
+}
+
+func arrayBytes(a arrow.Array) int64 {
+	n := int64(a.Len()) / 8
+	switch a := a.(type) {
+	case *array.String:
+		n += int64(a.Len())*4 + int64(len(a.ValueBytes()))
+	case *array.Binary:
+		n += int64(a.Len())*4 + int64(len(a.ValueBytes()))
+	case *array.Struct:
+		for i := range a.NumField() {
+			n += arrayBytes(a.Field(i))
+		}
+	case array.ListLike:
+		n += int64(a.Len()) * 4
+		if a.Len() > 0 {
+			from, _ := a.ValueOffsets(0)
+			_, to := a.ValueOffsets(a.Len() - 1)
+			if all := a.ListValues(); to > from && all.Len() > 0 {
+				n += int64(float64(arrayBytes(all)) * float64(to-from) / float64(all.Len()))
+			}
+		}
+	default:
+		if t, ok := a.DataType().(arrow.FixedWidthDataType); ok {
+			n += int64(a.Len()) * int64(t.BitWidth()) / 8
+		}
+	}
+	return n
+}
+
+// version is that of silt in the running program.
+func version() string {
+	const module = "github.com/siltlake/silt"
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
+		if m.Path == module && m.Version != "" && m.Version != "(devel)" {
+			return strings.TrimPrefix(m.Version, "v")
+		}
+	}
+	return "devel"
+}

@@ -1,0 +1,272 @@
+package delta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+// Snapshot is one version of a table. It is immutable. What it knows of the data files is read when it
+// is asked for: loading a table to append to it does not load the list of its files.
+type Snapshot struct {
+	store    objstore.Store
+	version  int64
+	protocol *Protocol
+	metadata *Metadata
+	schema   *schema.Struct
+	txns     map[string]Txn
+	domains  map[string]DomainMetadata
+
+	checkpoint *checkpoint // nil without
+	sidecars   []sidecar
+	tail       []entryFiles // of the commits behind the checkpoint, in order
+}
+
+// entryFiles is what one commit does to the data files of the table.
+type entryFiles struct {
+	adds    []*Add
+	removes []*Remove
+}
+
+// LoadOptions says which version to load.
+type LoadOptions struct {
+	Version *int64 // nil: the newest
+}
+
+// Load reads the log of the table at the root of the store. Without a log the error is [ErrNoTable].
+func Load(ctx context.Context, store objstore.Store, o LoadOptions) (*Snapshot, error) {
+	version := int64(newest)
+	if o.Version != nil {
+		version = *o.Version
+		if version < 0 {
+			return nil, &VersionError{Version: version}
+		}
+	}
+	seg, err := listSegment(ctx, store, version)
+	if err != nil {
+		return nil, err
+	}
+	return loadSegment(ctx, store, seg)
+}
+
+// noTable is what the first entry of a log builds on.
+func noTable(store objstore.Store) *Snapshot {
+	return &Snapshot{store: store, version: -1, txns: map[string]Txn{}, domains: map[string]DomainMetadata{}}
+}
+
+func loadSegment(ctx context.Context, store objstore.Store, seg *segment) (*Snapshot, error) {
+	b := &snapshotBuilder{*noTable(store)}
+	b.s.version, b.s.checkpoint = seg.checkpointVersion(), seg.checkpoint
+	if seg.checkpoint != nil {
+		for a, err := range seg.checkpoint.table(ctx, store) {
+			if err != nil {
+				return nil, err
+			}
+			b.take(a)
+		}
+	}
+	for _, o := range seg.commits {
+		actions, err := readCommit(ctx, store, versionOf(o.Key))
+		if err != nil {
+			return nil, err
+		}
+		b.entry(actions)
+	}
+	return b.finish()
+}
+
+// snapshotBuilder is a snapshot under construction: actions come in the order of the log.
+type snapshotBuilder struct{ s Snapshot }
+
+// take applies an action that is not about files.
+func (b *snapshotBuilder) take(a action) {
+	switch {
+	case a.Protocol != nil:
+		b.s.protocol = a.Protocol
+	case a.MetaData != nil:
+		b.s.metadata, b.s.schema = a.MetaData, nil
+	case a.Txn != nil:
+		b.s.txns[a.Txn.AppID] = *a.Txn
+	case a.DomainMetadata != nil && a.DomainMetadata.Removed:
+		delete(b.s.domains, a.DomainMetadata.Domain)
+	case a.DomainMetadata != nil:
+		b.s.domains[a.DomainMetadata.Domain] = *a.DomainMetadata
+	case a.Sidecar != nil:
+		b.s.sidecars = append(b.s.sidecars, *a.Sidecar)
+	}
+}
+
+// entry applies the next commit.
+func (b *snapshotBuilder) entry(actions []action) {
+	var files entryFiles
+	for _, a := range actions {
+		switch {
+		case a.Add != nil:
+			files.adds = append(files.adds, a.Add)
+		case a.Remove != nil:
+			files.removes = append(files.removes, a.Remove)
+		default:
+			b.take(a)
+		}
+	}
+	b.s.version++
+	b.s.tail = append(b.s.tail, files)
+}
+
+func (b *snapshotBuilder) finish() (*Snapshot, error) {
+	s := &b.s
+	switch {
+	case s.protocol == nil:
+		return nil, &LogError{s.version, "there is no protocol action up to it"}
+	case s.metadata == nil:
+		return nil, &LogError{s.version, "there is no metaData action up to it"}
+	}
+	if err := s.protocol.checkRead(); err != nil {
+		return nil, err
+	}
+	if s.schema == nil {
+		var err error
+		if s.schema, err = schema.ParseJSON([]byte(s.metadata.SchemaString)); err != nil {
+			return nil, &LogError{s.version, "its schema: " + err.Error()}
+		}
+	}
+	return s, nil
+}
+
+// after returns the snapshot that the next entries make of s.
+func (s *Snapshot) after(entries ...[]action) (*Snapshot, error) {
+	b := &snapshotBuilder{*s}
+	b.s.txns, b.s.domains = maps.Clone(s.txns), maps.Clone(s.domains)
+	b.s.tail = slices.Clip(s.tail)
+	for _, e := range entries {
+		b.entry(e)
+	}
+	return b.finish()
+}
+
+// Update returns the newest version of the table. It reads only what was committed since s.
+func (s *Snapshot) Update(ctx context.Context) (*Snapshot, error) {
+	entries, err := readEntries(ctx, s.store, s.version+1)
+	if err != nil || len(entries) == 0 {
+		return s, err
+	}
+	return s.after(entries...)
+}
+
+// readEntries reads the commits from a version on, to the newest.
+func readEntries(ctx context.Context, store objstore.Store, version int64) ([][]action, error) {
+	var entries [][]action
+	for {
+		actions, err := readCommit(ctx, store, version+int64(len(entries)))
+		if errors.Is(err, objstore.ErrNotExist) {
+			return entries, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, actions)
+	}
+}
+
+// Version returns the number of the version.
+func (s *Snapshot) Version() int64 { return s.version }
+
+// Metadata returns the table's metadata, which the caller does not change.
+func (s *Snapshot) Metadata() *Metadata { return s.metadata }
+
+// Protocol returns what the table needs of its readers and writers. The caller does not change it.
+func (s *Snapshot) Protocol() *Protocol { return s.protocol }
+
+// Schema returns the columns of the table, partition columns included.
+func (s *Snapshot) Schema() *schema.Struct { return s.schema }
+
+// TxnVersion returns the newest version that the application has written into the table.
+func (s *Snapshot) TxnVersion(appID string) (version int64, ok bool) {
+	t, ok := s.txns[appID]
+	return t.Version, ok
+}
+
+// Domain returns the configuration that the table keeps under the name of a domain.
+func (s *Snapshot) Domain(name string) (configuration string, ok bool) {
+	d, ok := s.domains[name]
+	return d.Configuration, ok
+}
+
+// fileKey identifies a logical file: a data file with one deletion vector or none.
+// Source: protocol, "Action Reconciliation".
+type fileKey struct{ path, dv string }
+
+// replay visits the actions on files from the newest to the oldest, each logical file once: its state
+// is what the first visit says.
+type replay struct{ seen map[fileKey]struct{} }
+
+// first reports whether the logical file is seen for the first time.
+func (r *replay) first(path string, dv *DeletionVectorDescriptor) bool {
+	k := fileKey{canonicalPath(path), dv.id()}
+	if _, ok := r.seen[k]; ok {
+		return false
+	}
+	r.seen[k] = struct{}{}
+	return true
+}
+
+// tailState returns what the commits behind the checkpoint leave of data files and tombstones, in the
+// order of the log, and the logical files that they decide about.
+func (s *Snapshot) tailState() (r *replay, adds []*Add, removes []*Remove) {
+	r = &replay{map[fileKey]struct{}{}}
+	for i := len(s.tail) - 1; i >= 0; i-- {
+		e := s.tail[i]
+		for j := len(e.adds) - 1; j >= 0; j-- {
+			if a := e.adds[j]; r.first(a.Path, a.DeletionVector) {
+				adds = append(adds, a)
+			}
+		}
+		for j := len(e.removes) - 1; j >= 0; j-- {
+			if a := e.removes[j]; r.first(a.Path, a.DeletionVector) {
+				removes = append(removes, a)
+			}
+		}
+	}
+	slices.Reverse(adds)
+	slices.Reverse(removes)
+	return r, adds, removes
+}
+
+// Files yields the data files of the table, older ones first.
+func (s *Snapshot) Files(ctx context.Context) iter.Seq2[*Add, error] {
+	return func(yield func(*Add, error) bool) {
+		r, adds, _ := s.tailState()
+		if s.checkpoint != nil {
+			for a, err := range s.checkpoint.adds(ctx, s.store, s.sidecars) {
+				if err != nil {
+					yield(nil, fmt.Errorf("list the data files: %w", err))
+					return
+				}
+				if r.isNew(a.Add.Path, a.Add.DeletionVector) && !yield(a.Add, nil) {
+					return
+				}
+			}
+		}
+		for _, a := range adds {
+			if !yield(a, nil) {
+				return
+			}
+		}
+	}
+}
+
+// isNew reports whether the logical file has not been visited, without visiting it: a checkpoint names
+// each one once.
+func (r *replay) isNew(path string, dv *DeletionVectorDescriptor) bool {
+	if len(r.seen) == 0 {
+		return true
+	}
+	_, ok := r.seen[fileKey{canonicalPath(path), dv.id()}]
+	return !ok
+}

@@ -1,0 +1,54 @@
+"""Reads the Delta tables named on the command line with deltalake and, where its extension is
+installed, with DuckDB, and prints their rows as JSON: one line a table and reader."""
+
+import base64, datetime, decimal, glob, json, math, os, sys
+
+import deltalake
+
+
+def plain(v):
+    if isinstance(v, dict):
+        return {k: plain(x) for k, x in v.items()}
+    if isinstance(v, list):
+        if v and all(isinstance(x, tuple) and len(x) == 2 for x in v):  # a map
+            return {"map": sorted(([plain(k), plain(x)] for k, x in v), key=json.dumps)}
+        return [plain(x) for x in v]
+    if isinstance(v, bytes):
+        return base64.b64encode(v).decode()
+    if isinstance(v, datetime.datetime):
+        if v.tzinfo is not None:
+            v = v.astimezone(datetime.timezone.utc)
+        return v.strftime("%Y-%m-%dT%H:%M:%S.%f") + ("Z" if v.tzinfo is not None else "")
+    if isinstance(v, datetime.date):
+        return v.isoformat()
+    if isinstance(v, decimal.Decimal):
+        return format(v, "f")
+    if isinstance(v, float) and not math.isfinite(v):
+        return repr(v)
+    return v
+
+
+def show(reader, table):
+    rows = [plain(r) for r in table.to_pylist()]
+    print(json.dumps({"reader": reader, "rows": rows}, sort_keys=True))
+
+
+def duckdb_reader():
+    try:
+        import duckdb
+        import duckdb_extension_delta
+
+        found = glob.glob(os.path.join(os.path.dirname(duckdb_extension_delta.__file__), "extensions", "*", "*.duckdb_extension"))
+        con = duckdb.connect()
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute("LOAD '" + found[0] + "'")
+        return con
+    except ImportError:
+        return None
+
+
+con = duckdb_reader()
+for path in sys.argv[1:]:
+    show("deltalake", deltalake.DeltaTable(path).to_pyarrow_table())
+    if con is not None:
+        show("duckdb", con.execute("SELECT * FROM delta_scan('" + path + "')").to_arrow_table())
