@@ -426,9 +426,7 @@ func (c *conversion) split() {
 	var bytes int64
 	flush := func() {
 		if len(group) > 0 {
-			t := c.task(nil)
-			t.Files, t.Index = group, len(c.tasks)
-			c.tasks = append(c.tasks, t)
+			c.tasks = append(c.tasks, convert.Task{Files: group, Index: len(c.tasks)})
 		}
 		group, bytes = nil, 0
 	}
