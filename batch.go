@@ -67,11 +67,10 @@ type conversion struct {
 // that task alone is done again by the schema that has it; files written by other tasks stay valid,
 // because a column they lack reads as NULL.
 func (r *run) Convert(ctx context.Context, plan checkpoint.Plan, files []objstore.Object) (checkpoint.Staged, error) {
-	set, err := r.settingsOf(plan)
-	if err != nil {
+	if err := r.samePlace(plan); err != nil {
 		return checkpoint.Staged{}, err
 	}
-	c := &conversion{run: r, set: set, plan: plan, files: files}
+	c := &conversion{run: r, set: r.set, plan: plan, files: files}
 	defer c.close()
 	if err := c.begin(ctx); err != nil {
 		return checkpoint.Staged{}, err
@@ -236,7 +235,7 @@ func (c *conversion) load(ctx context.Context) error {
 		}
 		d, err := evolve.Evolve(c.version.Schema, c.observed(), c.rules)
 		if err != nil {
-			return err
+			return newColumns(err)
 		}
 		c.pending = merged(c.pending, d.Pending)
 		if len(d.Added) == 0 {
@@ -311,6 +310,31 @@ func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int,
 		c.fill(&c.tasks[i])
 	}
 	return again, nil
+}
+
+// A NewColumnsError stops a pipeline in the mode failOnNewColumns.
+type NewColumnsError struct{ Fields []NewField }
+
+func (e *NewColumnsError) Error() string {
+	f := e.Fields[0]
+	text := fmt.Sprintf("new column %s %s, first at %s line %d", f.Path, f.DDL, f.File, f.Line)
+	if n := len(e.Fields) - 1; n > 0 {
+		text += fmt.Sprintf(", and %d more", n)
+	}
+	return text
+}
+
+// newColumns makes the error of evolve one that callers can see into.
+func newColumns(err error) error {
+	var stop *evolve.NewColumnsError
+	if !errors.As(err, &stop) {
+		return err
+	}
+	e := new(NewColumnsError)
+	for _, f := range stop.Fields {
+		e.Fields = append(e.Fields, newField(f))
+	}
+	return e
 }
 
 // covered reports whether f is, or lies in, one of the paths.

@@ -258,8 +258,9 @@ func (n notAgain) Lookup(key string) (objstore.Object, bool) {
 	return n.seen.Lookup(key)
 }
 
-// pinned is what the rows of a batch depend on beside the files: it is kept in the plan, so that a batch
-// done again by another version of the configuration gives the same rows.
+// pinned is what the rows of a batch depend on beside the files. It is kept in the plan for those who
+// look back. A batch that is done again before it was staged takes the configuration of then: it may
+// have stopped because of a mistake in the old one, and no row of it is anywhere yet.
 type pinned struct {
 	Source      string            `json:"source"` // the folder; says what keys are relative to
 	Options     map[string]string `json:"options,omitempty"`
@@ -289,6 +290,9 @@ func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (check
 	if latest != nil {
 		p.SchemaVersion = latest.Number
 	}
+	if err := r.checkTarget(ctx); err != nil {
+		return p, err
+	}
 	for _, t := range []*table{&r.quarantine, &r.target} {
 		target := checkpoint.Target{Name: t.role, URI: t.uri(), Version: -1}
 		s, err := t.load(ctx)
@@ -303,23 +307,32 @@ func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (check
 	return p, nil
 }
 
-// settingsOf are the settings under which a batch was planned.
-func (r *run) settingsOf(plan checkpoint.Plan) (*settings, error) {
-	var c pinned
-	if err := json.Unmarshal(plan.Config, &c); err != nil {
-		return nil, fmt.Errorf("batch %d: configuration: %w", plan.Batch, err)
+// A TargetError says that a checkpoint belongs to another table.
+type TargetError struct{ Location, Was, Is string }
+
+func (e *TargetError) Error() string {
+	return fmt.Sprintf("the checkpoint %s has loaded its files into %s, and the target is %s now", e.Location, e.Was, e.Is)
+}
+
+// checkTarget fails when earlier batches went to another table, which has rows that this one would
+// never get.
+func (r *run) checkTarget(ctx context.Context) error {
+	for b, err := range r.log.Batches(ctx) {
+		if err != nil {
+			return err
+		}
+		return r.samePlace(b.Plan)
 	}
-	cfg := r.cfg
-	cfg.Options, cfg.Transform, cfg.Lineage, cfg.Compat, cfg.Uncarried, cfg.OnCorrupt = c.Options, c.Transform, c.Lineage, c.Compat, c.Uncarried, c.OnCorrupt
-	cfg.Target.PartitionBy, cfg.Target.Properties = c.PartitionBy, c.Properties
-	if cfg.Lineage == nil {
-		cfg.Lineage = []string{}
+	return nil
+}
+
+func (r *run) samePlace(plan checkpoint.Plan) error {
+	for _, t := range plan.Targets {
+		if t.Name == mainTable && t.URI != r.target.uri() {
+			return &TargetError{r.statePath, t.URI, r.target.uri()}
+		}
 	}
-	set, faults := cfg.parse()
-	if len(faults) > 0 {
-		return nil, fmt.Errorf("batch %d was planned with a configuration that is not valid any more: %w", plan.Batch, &ConfigError{faults})
-	}
-	return set, nil
+	return nil
 }
 
 // Archive implements [checkpoint.Effects].

@@ -2,12 +2,20 @@ package silt_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/objstore"
 )
 
 // lab is a source folder, a table and the events of the runs between them.
@@ -76,6 +84,80 @@ func (l *lab) schema() string {
 	return info.Schema.DDL()
 }
 
+// rows are the rows of the table as JSON, without NULLs and without the named columns.
+func (l *lab) rows(without ...string) []string {
+	l.t.Helper()
+	s, err := delta.Load(l.t.Context(), objstore.NewDir(l.cfg.Target.Path), delta.LoadOptions{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var out []string
+	for rec, err := range s.Scan(delta.ScanOptions{}).Batches(l.t.Context()) {
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		text, err := rec.MarshalJSON()
+		rec.Release()
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		var rows []map[string]any
+		if err := json.Unmarshal(text, &rows); err != nil {
+			l.t.Fatal(err)
+		}
+		for _, row := range rows {
+			for _, name := range append(without, "ingestion_timestamp", "source_file") {
+				delete(row, name)
+			}
+			text, err := json.Marshal(trim(row))
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			out = append(out, strings.ReplaceAll(string(text), "file://"+l.cfg.Source+"/", ""))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// trim removes nulls.
+func trim(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, x := range v {
+			if x == nil {
+				delete(v, k)
+			} else {
+				v[k] = trim(x)
+			}
+		}
+	case []any:
+		for i := range v {
+			v[i] = trim(v[i])
+		}
+	}
+	return v
+}
+
+func (l *lab) want(rows ...string) {
+	l.t.Helper()
+	if diff := cmp.Diff(rows, l.rows()); diff != "" {
+		l.t.Errorf("rows of the table (-want +got):\n%s", diff)
+	}
+}
+
+func (l *lab) quarantine() []silt.QuarantinedRecord {
+	l.t.Helper()
+	var all []silt.QuarantinedRecord
+	for q, err := range silt.Quarantine(l.t.Context(), l.cfg) {
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		all = append(all, q)
+	}
+	return all
+}
+
 func TestANewFieldLandsInTheSameCommitAsItsFirstRows(t *testing.T) {
 	l := newLab(t)
 	l.file("a.json", `{"id":1,"v":{"x":1}}`+"\n")
@@ -94,4 +176,188 @@ func TestANewFieldLandsInTheSameCommitAsItsFirstRows(t *testing.T) {
 	if got := l.run(); got.Batches != 0 {
 		t.Errorf("a third run loads %d batches, want none", got.Batches)
 	}
+}
+
+func TestLoad(t *testing.T) {
+	t.Run("what_does_not_fit_is_rescued_and_counted", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1,"geo":{"lat":1.5}}`+"\n")
+		l.run()
+		l.file("2.json", `{"id":"x","geo":{"lat":"n/a"}}`+"\n"+`{"ID":3,"geo":7}`+"\n")
+		s := l.run()
+		l.want(
+			`{"_rescued_data":"{\"ID\":3,\"geo\":7,\"_file_path\":\"2.json\"}"}`,
+			`{"_rescued_data":"{\"id\":\"x\",\"geo\":{\"lat\":\"n/a\"},\"_file_path\":\"2.json\"}","geo":{}}`,
+			`{"geo":{"lat":1.5},"id":1}`)
+		if s.Rescued.Rows != 2 || len(s.Rescued.Paths) != 4 {
+			t.Errorf("rescued %+v", s.Rescued)
+		}
+	})
+	t.Run("a_corrupt_record_is_quarantined_with_its_text_and_place", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1}`+"\n"+`{"id":2,,}`+"\n"+`{"id":3}`+"\n")
+		s := l.run()
+		l.want(`{"id":1}`, `{"id":3}`)
+		if s.Records.Read != 3 || s.Records.Loaded != 2 || s.Records.Quarantined != 1 || s.Files.WithBad != 1 {
+			t.Errorf("counts %+v %+v", s.Records, s.Files)
+		}
+		q := l.quarantine()
+		if len(q) != 1 || string(q[0].Record) != `{"id":2,,}` || q[0].Line != 2 || q[0].Offset != 9 || q[0].Reason != "not JSON" {
+			t.Fatalf("quarantine %+v", q)
+		}
+	})
+	t.Run("a_corrupt_record_goes_to_its_column_when_a_hint_asks_for_it", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Options = map[string]string{"schemaHints": "_corrupt_record string"}
+		l.file("1.json", `{"id":1}`+"\n"+`{"id":`+"\n"+`{"id":3}`+"\n")
+		l.run()
+		l.want(`{"_corrupt_record":"{\"id\":"}`, `{"id":1}`, `{"id":3}`)
+	})
+	t.Run("mode_rescue_keeps_the_schema", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Options = map[string]string{"cloudFiles.schemaEvolutionMode": "rescue"}
+		l.file("1.json", `{"id":1}`+"\n")
+		l.run()
+		l.file("2.json", `{"id":2,"new":{"a":[1]}}`+"\n")
+		s := l.run()
+		l.want(`{"_rescued_data":"{\"new\":{\"a\":[1]},\"_file_path\":\"2.json\"}","id":2}`, `{"id":1}`)
+		if len(s.Schema.Added) != 0 || s.Schema.To != 0 {
+			t.Errorf("schema %+v", s.Schema)
+		}
+	})
+	t.Run("mode_failOnNewColumns_stops_and_writes_nothing", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Options = map[string]string{"schemaEvolutionMode": "failOnNewColumns"}
+		l.file("1.json", `{"id":1}`+"\n")
+		l.run()
+		l.file("2.json", `{"id":2,"new":1}`+"\n")
+		_, err := l.tryRun()
+		var stop *silt.NewColumnsError
+		if !errors.As(err, &stop) || stop.Fields[0].Path != "new" || stop.Fields[0].Line != 1 {
+			t.Errorf("error %v", err)
+		}
+		l.want(`{"id":1}`)
+		l.cfg.Options = nil
+		l.run()
+		l.want(`{"id":1}`, `{"id":2,"new":1}`)
+	})
+	t.Run("hints_type_columns_and_nested_fields", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Options = map[string]string{"schemaHints": "at timestamp, v.soc double, tags map<string,string>, absent.x int"}
+		l.file("1.json", `{"id":1,"at":"2024-01-02T03:04:05Z","v":{"soc":80},"tags":{"a":"b"}}`+"\n")
+		l.run()
+		want := "at TIMESTAMP,id BIGINT,tags MAP<STRING, STRING>,v STRUCT<soc: DOUBLE>,absent STRUCT<x: INT>,_rescued_data STRING,ingestion_timestamp TIMESTAMP,source_file STRING"
+		if got := l.schema(); got != want {
+			t.Errorf("schema\n got %s\nwant %s", got, want)
+		}
+	})
+	t.Run("a_field_that_was_only_null_or_empty_is_pending", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1,"a":[],"b":{},"c":null}`+"\n")
+		s := l.run()
+		l.want(`{"_rescued_data":"{\"a\":[],\"b\":{},\"_file_path\":\"1.json\"}","id":1}`)
+		if !slices.Equal(s.Schema.Pending, []string{"a", "b"}) {
+			t.Errorf("pending %q", s.Schema.Pending)
+		}
+		l.file("2.json", `{"id":2,"a":[1.5],"b":{"x":true}}`+"\n")
+		l.run()
+		l.want(`{"_rescued_data":"{\"a\":[],\"b\":{},\"_file_path\":\"1.json\"}","id":1}`, `{"a":[1.5],"b":{"x":true},"id":2}`)
+	})
+	t.Run("the_limits_of_a_batch_do_not_show_in_the_rows", func(t *testing.T) {
+		var first []string
+		for _, limit := range []string{"1", "2", "1000"} {
+			l := newLab(t)
+			l.cfg.Options = map[string]string{"maxFilesPerTrigger": limit}
+			l.file("1.json", `{"a":1}`+"\n")
+			l.file("2.json", `{"a":1.5,"b":1}`+"\n")
+			l.file("3.json", `{"a":"x","b":{"c":1}}`+"\n")
+			s := l.run()
+			if s.Files.Loaded != 3 || s.Files.Found != 3 {
+				t.Errorf("limit %s: files %+v", limit, s.Files)
+			}
+			if first == nil {
+				first = l.rows()
+			} else {
+				l.want(first...)
+			}
+		}
+	})
+	t.Run("a_truncated_gzip_loads_nothing_and_the_batch_goes_on", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1}`+"\n")
+		l.file("2.json.gz", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xabV")
+		for try := 1; try <= 6; try++ {
+			s := l.run()
+			given := s.Files.Quarantined == 1
+			if try < 5 && s.Files.Failed != 1 || given != (try == 5) {
+				t.Errorf("try %d: files %+v", try, s.Files)
+			}
+		}
+		l.want(`{"id":1}`)
+		if q := l.quarantine(); len(q) != 1 || q[0].Reason != "file" {
+			t.Errorf("quarantine %+v", q)
+		}
+	})
+	t.Run("a_field_named_as_a_column_of_ours_is_rescued", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1,"source_file":"mine","_rescued_data":5}`+"\n")
+		l.run()
+		l.want(`{"_rescued_data":"{\"source_file\":\"mine\",\"_rescued_data\":5,\"_file_path\":\"1.json\"}","id":1}`)
+	})
+	t.Run("a_name_that_needs_mapping_makes_a_mapped_table_and_is_rescued_in_another", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"a b":1}`+"\n")
+		l.run()
+		l.want(`{"a b":1}`)
+		l = newLab(t)
+		l.file("1.json", `{"a":1}`+"\n")
+		l.run()
+		l.file("2.json", `{"a":2,"a b":1,"s":{"x,y":1,"z":2}}`+"\n")
+		l.run()
+		l.want(`{"_rescued_data":"{\"a b\":1,\"s\":{\"x,y\":1},\"_file_path\":\"2.json\"}","a":2,"s":{"z":2}}`, `{"a":1}`)
+	})
+	t.Run("an_existing_table_gives_its_types_as_hints", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Options = map[string]string{"schemaHints": "id string"}
+		l.file("1.json", `{"id":"a"}`+"\n")
+		l.run()
+		l.cfg.Name, l.cfg.Options = "another", nil
+		l.file("1.json", `{"id":7}`+"\n")
+		l.run()
+		l.want(`{"id":"7"}`, `{"id":"a"}`)
+	})
+	t.Run("a_changed_file_is_told_of_and_loaded_only_when_asked", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1}`+"\n")
+		l.run()
+		l.file("1.json", `{"id":1}`+"\n"+`{"id":2}`+"\n")
+		if s := l.run(); s.Files.Changed != 1 || s.Batches != 0 || len(s.Warnings) != 1 {
+			t.Errorf("summary %+v", s)
+		}
+		l.cfg.Options = map[string]string{"allowOverwrites": "true"}
+		l.run()
+		l.want(`{"id":1}`, `{"id":1}`, `{"id":2}`)
+	})
+	t.Run("a_file_that_ends_inside_a_record_waits_while_it_is_young", func(t *testing.T) {
+		l := newLab(t)
+		l.clock = time.Now().Add(-time.Minute)
+		l.file("1.json", `{"id":1}`+"\n"+`{"id":`)
+		if s := l.run(); s.Files.Deferred != 1 || s.Rows != 0 {
+			t.Errorf("young: %+v", s.Files)
+		}
+		l.clock = time.Now().Add(-time.Hour)
+		l.file("1.json", `{"id":1}`+"\n"+`{"id":`)
+		if s := l.run(); s.Files.Loaded != 1 || s.Records.Quarantined != 1 {
+			t.Errorf("old: %+v %+v", s.Files, s.Records)
+		}
+		l.want(`{"id":1}`)
+	})
+	t.Run("a_replaced_table_stops_the_run_of_a_batch_planned_before", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1}`+"\n")
+		l.run()
+		if _, err := silt.Open(t.Context(), silt.Config{Source: l.dir, Target: l.cfg.Target}); err == nil {
+			t.Error("a table inside the source is accepted")
+		}
+	})
 }

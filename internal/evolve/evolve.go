@@ -216,6 +216,9 @@ func (d *Decision) finish(path []string, t schema.Type, opts Options) schema.Typ
 	default:
 		return t
 	}
+	for len(path) > 1 && path[len(path)-1] == "element" {
+		path = path[:len(path)-1] // it is the list that has no type yet
+	}
 	d.Pending = append(d.Pending, schema.Path(path...))
 	return nil
 }
