@@ -16,6 +16,7 @@ var Points = []string{
 	"before-offsets",    // the plan is made, in memory only
 	"after-offsets",     // the files and the configuration of batch N are fixed
 	"before-convert",    // the try is counted in the lease, nothing is read
+	"in-convert",        // data files are being written
 	"before-staged",     // the data files are there, nobody names them
 	"after-staged",      // rows, routing and file names are fixed
 	"after-schema",      // the schema version is written, the table does not have it
