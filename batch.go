@@ -707,7 +707,11 @@ func (c *conversion) rescued() []RescuedPath {
 			if at != "" {
 				name = at + "." + name
 			}
-			paths = append(paths, RescuedPath{Path: name, Values: f.Values(), Reason: "unknown", File: f.First.File, Line: f.First.Line})
+			reason := "unknown"
+			if slices.Contains(c.pending, name) {
+				reason = "untyped"
+			}
+			paths = append(paths, RescuedPath{Path: name, Values: f.Values(), Reason: reason, File: f.First.File, Line: f.First.Line})
 		}
 	}
 	slices.SortFunc(paths, func(a, b RescuedPath) int {

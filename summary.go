@@ -74,7 +74,8 @@ type RescuedCounts struct {
 type RescuedPath struct {
 	Path   string `json:"path"`
 	Values int64  `json:"values"`
-	// Reason is "unknown" for a field without a column, "mismatch" for a value that does not fit it.
+	// Reason is "mismatch" for values that do not fit their column, "unknown" for a field without a
+	// column, "untyped" for one that has held only null, [] or {}.
 	Reason string `json:"reason"`
 	File   string `json:"file"` // of the first value
 	Line   int64  `json:"line"`

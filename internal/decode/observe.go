@@ -67,8 +67,8 @@ func (o *Observed) Values() int64 {
 }
 
 // Type is the type that inference gives to the values seen: the unification of their types, with
-// fields sorted by name. A place where only null and empty strings were seen is VOID, an object
-// without typed fields an empty struct.
+// fields sorted by name. An empty string fits what else was seen, and is a STRING alone. A place where
+// only null was seen is VOID, an object without typed fields an empty struct.
 //
 // Source: Spark's JsonInferSchema; Auto Loader, "Schema inference".
 func (o *Observed) Type() schema.Type {
@@ -93,6 +93,9 @@ func (o *Observed) Type() schema.Type {
 			element = o.Element.Type()
 		}
 		t = schema.Unify(t, &schema.Array{Element: element, ContainsNull: true})
+	}
+	if t == schema.Void && o.Blanks > 0 {
+		return schema.String
 	}
 	return t
 }
