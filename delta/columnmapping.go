@@ -62,7 +62,7 @@ func mapColumns(s *schema.Struct, configuration map[string]string) (*schema.Stru
 		}
 		maxID++
 		f, err := f.WithMetadata(metaColumnID, maxID)
-		if err != nil {
+		if _, ok := f.MetadataString(metaPhysicalName); ok || err != nil {
 			return f, err
 		}
 		return f.WithMetadata(metaPhysicalName, "col-"+uuid.NewString())
