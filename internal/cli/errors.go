@@ -1,0 +1,411 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime/debug"
+	"strings"
+	"syscall"
+
+	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/convert"
+	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/internal/source"
+)
+
+// problem is what a person or a program is told about an error. Its JSON form is part of the
+// interface.
+type problem struct {
+	Code  string `json:"code"`
+	Title string `json:"title"`
+	// Detail says more, in lines.
+	Detail string `json:"detail,omitempty"`
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	// Path is the key in the configuration, or the field in the data.
+	Path string `json:"path,omitempty"`
+	// Hint is the one recommended fix.
+	Hint string `json:"hint,omitempty"`
+	Docs string `json:"docs"`
+
+	exit    int
+	reason  string
+	excerpt []string // the place, for people
+}
+
+// rule makes problems of one type of error.
+type rule func(err error) (problems []problem, ok bool)
+
+// typed is the rule for errors of type E.
+func typed[E error](exit int, reason string, f func(E) problem) rule {
+	return func(err error) ([]problem, bool) {
+		var e E
+		if !errors.As(err, &e) {
+			return nil, false
+		}
+		p := f(e)
+		p.exit, p.reason = exit, reason
+		return []problem{p}, true
+	}
+}
+
+// sentinel is the rule for errors that are err.
+func sentinel(sentinel error, exit int, reason string, f func(error) problem) rule {
+	return func(err error) ([]problem, bool) {
+		if !errors.Is(err, sentinel) {
+			return nil, false
+		}
+		p := f(err)
+		p.exit, p.reason = exit, reason
+		return []problem{p}, true
+	}
+}
+
+// rules holds what is known about errors, by their type; the first that fits counts. What fits none is
+// SILT-4000: the run failed.
+var rules = []rule{
+	func(err error) ([]problem, bool) {
+		var e *faultError
+		if !errors.As(err, &e) {
+			return nil, false
+		}
+		var all []problem
+		for i, f := range e.faults {
+			p := problem{Code: f.code, Title: f.problem, Hint: f.hint, Path: f.path, exit: exitUsage, reason: "configuration"}
+			if s := f.at.source; s != nil {
+				p.File, p.Line = s.name, f.at.line
+				if !s.file {
+					p.Line = 0
+				}
+				p.Title += " in " + f.at.String()
+				p.excerpt = excerpt(f.at, i == 0 || len(e.faults) < 4)
+			}
+			all = append(all, p)
+		}
+		return all, true
+	},
+	func(err error) ([]problem, bool) {
+		var e *silt.ConfigError
+		if !errors.As(err, &e) {
+			return nil, false
+		}
+		var all []problem
+		for _, f := range e.Faults {
+			all = append(all, problem{Code: f.Code, Title: faultTitle(f), Hint: f.Hint, Path: strings.Join(f.Key, "."), exit: exitUsage, reason: "configuration"})
+		}
+		return all, true
+	},
+	typed(exitUsage, "usage", func(e *usageError) problem {
+		p := problem{Code: codeUsage, Title: e.problem, Hint: e.hint}
+		if p.Hint == "" && e.command != "" {
+			p.Hint = e.command + " --help says more"
+		}
+		return p
+	}),
+	typed(exitUsage, "configuration", func(e *fileError) problem {
+		return problem{Code: codeNoFile, Title: "the pipeline file " + e.path + ": " + e.problem, File: e.path, Hint: e.hint}
+	}),
+	typed(exitUsage, "usage", func(e *nameError) problem {
+		p := problem{Code: codeName, Title: e.Error()}
+		if len(e.known) > 0 {
+			p.Detail = e.thing + "s: " + some(e.known, 12)
+		}
+		if n := nearest(e.name, e.known); n != "" {
+			p.Hint = "did you mean " + n + "?"
+		}
+		return p
+	}),
+	typed(exitInterrupted, "interrupted", func(e *interruptedError) problem {
+		return problem{Code: codeInterrupted, Title: "interrupted", Hint: "run the same command again: it goes on from here"}
+	}),
+	typed(exitFailed, "bug", func(e *panicError) problem {
+		return problem{Code: codeBug, Title: fmt.Sprintf("silt met a case it should not: %v", e.value), Hint: "report it, with what -v prints"}
+	}),
+	sentinel(duck.ErrNoSQL, exitUsage, "no_sql", func(err error) problem {
+		return problem{Code: codeNoSQL, Title: "this silt was built without SQL", Hint: "make build, or CGO_ENABLED=1 go build -tags duckdb_arrow ./cmd/silt (needs a C++ compiler)"}
+	}),
+	typed(exitUsage, "sql", sqlProblem),
+	typed(exitStopped, "new_column", func(e *silt.NewColumnsError) problem {
+		p := problem{Code: codeNewColumn, Title: "a new column arrived and this pipeline does not allow it (schemaEvolutionMode: failOnNewColumns)"}
+		var lines []string
+		for _, f := range e.Fields[:min(3, len(e.Fields))] {
+			lines = append(lines, fmt.Sprintf("column %s (%s), first in %s line %d", f.Path, strings.ToLower(f.DDL), f.File, f.Line))
+		}
+		if more := len(e.Fields) - len(lines); more > 0 {
+			lines = append(lines, fmt.Sprintf("and %d more", more))
+		}
+		p.Detail, p.Path = strings.Join(lines, "\n"), e.Fields[0].Path
+		p.File, p.Line = e.Fields[0].File, int(e.Fields[0].Line)
+		p.Hint = "to keep it aside, set schemaEvolutionMode: rescue; to make it a column, addNewColumns"
+		return p
+	}),
+	typed(exitStopped, "new_column", func(e *silt.UncarriedError) problem {
+		f := e.Field
+		return problem{Code: codeUncarried, Title: "a new field arrived that the SQL does not carry into the table, and uncarried is fail", Path: f.Path,
+			File: f.File, Line: int(f.Line), Detail: fmt.Sprintf("field %s (%s)", f.Path, strings.ToLower(f.DDL)),
+			Hint: "add " + f.Path + " to the SQL, or keep it aside with uncarried: rescue"}
+	}),
+	typed(exitStopped, "new_column", func(e *silt.MismatchError) problem {
+		return problem{Code: codeMismatch, Title: "the table has no such column, and mergeSchema is off: " + some(e.Fields, 4), Path: e.Fields[0],
+			Detail: "table " + e.Table, Hint: "let the table grow with mergeSchema: true"}
+	}),
+	typed(exitUsage, "target", func(e *silt.TargetError) problem {
+		return problem{Code: codeTarget, Title: "this pipeline has loaded its files into another table",
+			Detail: "before " + e.Was + "\nnow    " + e.Is + "\ncheckpoint " + e.Location, Hint: "give the new table a pipeline of its own: another name, or another checkpointLocation"}
+	}),
+	typed(exitConflict, "replaced", func(e *silt.ReplacedError) problem {
+		return problem{Code: codeReplaced, Title: "the table " + e.Table + " was replaced by another one",
+			Detail: "planned for id " + e.Planned + "\nfound    id " + e.Found, Hint: "put the table back, or load into a new one with a pipeline of its own"}
+	}),
+	typed(exitConflict, "conflict", func(e *delta.ConflictError) problem {
+		return problem{Code: codeConflict, Title: fmt.Sprintf("another writer changed the table in version %d: %s", e.Version, e.Reason), Hint: "run the same command again"}
+	}),
+	typed(exitFailed, "name", func(e *delta.NameError) problem {
+		return problem{Code: codeMapping, Title: e.Error(), Path: e.Path, Hint: "keep it aside with schemaEvolutionMode: rescue, or load into a new table"}
+	}),
+	sentinel(delta.ErrOutcomeUnknown, exitConflict, "unknown", func(err error) problem {
+		return problem{Code: codeUnknown, Title: err.Error(), Hint: "run the same command again: it finds out, and loads nothing twice"}
+	}),
+	typed(exitStopped, "corrupt_record", func(e *convert.CorruptError) problem {
+		return problem{Code: codeCorrupt, Title: "text that is no record, and onCorrupt is fail: " + e.Reason, File: e.File, Line: int(e.Line),
+			Detail: cut(string(e.Text), 120), Hint: "to keep it aside and go on, set onCorrupt: quarantine"}
+	}),
+	typed(exitConflict, "held", func(e *checkpoint.HeldError) problem {
+		title := "another silt is loading into this table: " + e.Owner
+		if e.Lost {
+			title = "another silt took over this pipeline: " + e.Owner
+		}
+		return problem{Code: codeHeld, Title: title, Detail: "its lease ends " + clock(e.Until), Hint: "wait until it is done, then run the same command again"}
+	}),
+	typed(exitFailed, "state", func(e *checkpoint.StateError) problem {
+		return problem{Code: codeState, Title: "what silt remembers about this pipeline is damaged: " + e.Problem, File: e.Object, Hint: e.Next}
+	}),
+	typed(exitFailed, "unsupported_table", func(e *delta.UnsupportedError) problem {
+		return problem{Code: codeFeature, Title: e.Error(), Hint: "write to another table, or drop the feature there"}
+	}),
+	typed(exitUsage, "no_version", func(e *delta.VersionError) problem {
+		return problem{Code: codeNoVersion, Title: e.Error(), Hint: "silt table history lists them"}
+	}),
+	typed(exitFailed, "broken_log", func(e *delta.LogError) problem {
+		return problem{Code: codeLog, Title: e.Error(), Hint: "compare the table's _delta_log with a backup; silt changes nothing here"}
+	}),
+	typed(exitUsage, "not_loaded", func(e *notLoadedError) problem {
+		return problem{Code: codeNoTable, Title: e.Error(), Hint: shell("silt", "load", "SOURCE", e.table)}
+	}),
+	typed(exitUsage, "no_record", func(e *noRecordError) problem {
+		return problem{Code: codeNoRecord, Title: e.Error(), Hint: e.list + " lists them"}
+	}),
+	sentinel(silt.ErrNoTable, exitUsage, "no_table", func(err error) problem {
+		title, known, _ := strings.Cut(err.Error(), "; there are ")
+		p := problem{Code: codeNoTable, Title: title, Hint: "silt load SOURCE TARGET makes one"}
+		if known != "" {
+			p.Detail, p.Hint = "tables: "+known, "name one of them"
+		}
+		return p
+	}),
+	sentinel(delta.ErrNoTable, exitUsage, "no_table", func(err error) problem {
+		return problem{Code: codeNoTable, Title: err.Error(), Hint: "name a table that exists; silt load SOURCE TARGET makes one"}
+	}),
+	sentinel(source.ErrNoFolder, exitUsage, "no_source", func(err error) problem {
+		return problem{Code: codeNoSource, Title: err.Error(), Hint: "check the path of the source"}
+	}),
+	sentinel(fs.ErrPermission, exitAccess, "permission", func(err error) problem {
+		p := problem{Code: codePermission, Title: err.Error(), Hint: "give this user the right to read and write there"}
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			p.File = at.Path
+		}
+		return p
+	}),
+	sentinel(syscall.ENOSPC, exitFailed, "disk_full", func(err error) problem {
+		return problem{Code: codeDisk, Title: err.Error(), Hint: "make room, then run the same command again"}
+	}),
+	sentinel(context.Canceled, exitInterrupted, "interrupted", func(error) problem {
+		return problem{Code: codeInterrupted, Title: "interrupted", Hint: "run the same command again: it goes on from here"}
+	}),
+}
+
+// The codes of errors that stop a run. What only warns is named where it is found.
+const (
+	codeUncarried   = "SILT-2003"
+	codeMismatch    = "SILT-2004"
+	codeCorrupt     = "SILT-3002"
+	codeNoSource    = "SILT-3004"
+	codeFailed      = "SILT-4000"
+	codeConflict    = "SILT-4001"
+	codeDisk        = "SILT-4002"
+	codeFeature     = "SILT-4003"
+	codeInterrupted = "SILT-4005"
+	codeLog         = "SILT-4006"
+	codeUnknown     = "SILT-4007"
+	codeMapping     = "SILT-4008"
+	codePermission  = "SILT-5001"
+	codeHeld        = "SILT-6001"
+	codeState       = "SILT-6002"
+	codeNoTable     = "SILT-6003"
+	codeNoRecord    = "SILT-6005"
+	codeNoVersion   = "SILT-6006"
+	codeTarget      = "SILT-6007"
+	codeReplaced    = "SILT-6008"
+	codeSQL         = "SILT-7001"
+	codeNoSQL       = "SILT-7002"
+	codeBug         = "SILT-9001"
+)
+
+func sqlProblem(e *duck.SQLError) problem {
+	p := problem{Code: codeSQL, Title: "the SQL is not right: " + e.Message, Line: e.Line, Hint: e.Hint}
+	if e.Line > 0 {
+		lines := strings.Split(e.SQL, "\n")
+		p.excerpt = excerpt(place{&document{name: "SQL", lines: lines, file: len(lines) > 1}, e.Line, e.Column}, true)
+	}
+	if p.Hint == "" {
+		p.Hint = "silt query \"describe ...\" shows the columns of a table"
+	}
+	return p
+}
+
+// interruptedError is what a command ended with after the user asked it to stop.
+type interruptedError struct{ err error }
+
+func (e *interruptedError) Error() string { return "interrupted: " + e.err.Error() }
+
+func (e *interruptedError) Unwrap() error { return e.err }
+
+// panicError is a bug.
+type panicError struct {
+	value any
+	stack string
+}
+
+func (e *panicError) Error() string { return fmt.Sprint(e.value) }
+
+func stack() string { return string(debug.Stack()) }
+
+// writtenError says what was written before err. It is the answer to the first question after an
+// error.
+type writtenError struct {
+	err     error
+	written string
+}
+
+func (e *writtenError) Error() string { return e.err.Error() }
+
+func (e *writtenError) Unwrap() error { return e.err }
+
+// explained returns what there is to say about err, at least one problem.
+func explained(err error) []problem {
+	var problems []problem
+	for _, r := range rules {
+		if p, ok := r(err); ok {
+			problems = p
+			break
+		}
+	}
+	if problems == nil {
+		problems = []problem{{Code: codeFailed, Title: err.Error(), Hint: "run the same command again; what was loaded is not loaded twice", exit: exitFailed, reason: "failed"}}
+	}
+	for i := range problems {
+		problems[i].Docs = "silt explain " + problems[i].Code
+	}
+	return problems
+}
+
+// errorJSON is the JSON form of a command that failed.
+type errorJSON struct {
+	Schema   string    `json:"schema"`
+	Error    problem   `json:"error"`
+	Errors   []problem `json:"errors,omitempty"` // all, when there are several
+	Written  string    `json:"written,omitempty"`
+	ExitCode int       `json:"exit_code"`
+	Reason   string    `json:"reason"`
+}
+
+// report tells err and returns the exit status.
+func (a *app) report(err error) int {
+	var done *reportedError
+	if errors.As(err, &done) {
+		return done.status
+	}
+	problems := explained(err)
+	var written *writtenError
+	errors.As(err, &written)
+	if a.machine() {
+		out := errorJSON{Schema: "silt.error/v1", Error: problems[0], ExitCode: problems[0].exit, Reason: problems[0].reason}
+		if len(problems) > 1 {
+			out.Errors = problems
+		}
+		if written != nil {
+			out.Written = written.written
+		}
+		a.printJSON(out)
+	} else {
+		fmt.Fprint(a.stderr, a.paint(problems, written))
+	}
+	if a.flags.verbose {
+		fmt.Fprintln(a.stderr, err.Error())
+		var p *panicError
+		if errors.As(err, &p) {
+			fmt.Fprintln(a.stderr, p.stack)
+		}
+	}
+	return problems[0].exit
+}
+
+// reportedError says that the command has told its error as part of its result.
+type reportedError struct {
+	err    error
+	status int
+}
+
+func (e *reportedError) Error() string { return e.err.Error() }
+
+// paint writes problems for people: the cause first, the fix last because the eye ends there.
+func (a *app) paint(problems []problem, written *writtenError) string {
+	var b strings.Builder
+	colour := a.colour(a.stderr)
+	for _, p := range problems {
+		label := "error " + p.Code
+		if colour {
+			label = "\x1b[1;31m" + label + "\x1b[0m"
+		}
+		fmt.Fprintf(&b, "%s: %s\n", label, cut(p.Title, 400))
+		if p.File != "" && !strings.Contains(p.Title, p.File) {
+			at := p.File
+			if p.Line > 0 {
+				at += fmt.Sprintf(" line %d", p.Line)
+			}
+			fmt.Fprintf(&b, "  %s\n", at)
+		}
+		for _, line := range p.excerpt {
+			b.WriteString(line + "\n")
+		}
+		if p.Detail != "" {
+			for _, line := range strings.Split(p.Detail, "\n") {
+				b.WriteString("  " + line + "\n")
+			}
+		}
+		if written != nil {
+			b.WriteString("  " + written.written + "\n")
+		}
+		if p.Hint != "" {
+			b.WriteString("  " + p.Hint + "\n")
+		}
+	}
+	var codes []string
+	for _, p := range problems {
+		if len(codes) == 0 || codes[len(codes)-1] != p.Code {
+			codes = append(codes, p.Code)
+		}
+	}
+	if len(problems) > 1 {
+		fmt.Fprintf(&b, "%d mistakes; ", len(problems))
+	} else {
+		b.WriteString("  ")
+	}
+	b.WriteString("silt explain " + codes[0] + "\n")
+	return b.String()
+}

@@ -1,0 +1,174 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/siltlake/silt"
+)
+
+// The codes of mistakes that this package finds; the root has more.
+const (
+	codeUsage     = "SILT-1001" // the command line
+	codeNoFile    = "SILT-1002" // the pipeline file cannot be read
+	codeSyntax    = "SILT-1003" // the pipeline file is no YAML
+	codeKey       = "SILT-1004" // no such key
+	codeKind      = "SILT-1005" // a list where text belongs, and such
+	codeVariable  = "SILT-1006" // ${...}
+	codeName      = "SILT-1007" // no such pipeline, environment or table in the configuration
+	codeNewColumn = "SILT-2002"
+)
+
+const (
+	codeValue         = silt.CodeValue
+	codeContradiction = silt.CodeContradiction
+	codeUnsupported   = silt.CodeUnsupported
+)
+
+// fault is one mistake in the configuration, in its place.
+type fault struct {
+	code    string
+	problem string
+	hint    string // the fix; may be empty
+	at      place
+	path    string // of the key, with dots
+}
+
+// faultError holds all mistakes that were found.
+type faultError struct{ faults []fault }
+
+func (e *faultError) Error() string {
+	texts := make([]string, len(e.faults))
+	for i, f := range e.faults {
+		texts[i] = f.at.String() + ": " + f.problem
+	}
+	return strings.Join(texts, "; ")
+}
+
+// orNil returns the faults as an error, in the order they were written, each once; nil when there are
+// none.
+func faultsOrNil(faults []fault) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(faults, func(a, b fault) int {
+		if a.at.source != b.at.source {
+			return 0
+		}
+		return a.at.line - b.at.line
+	})
+	return &faultError{slices.Compact(faults)}
+}
+
+// locate puts the faults that the root found into their places below v, the value of the pipeline.
+// document is the whole configuration, where faults about catalogs are.
+func locate(e *silt.ConfigError, document, v *value, prefix ...string) []fault {
+	var faults []fault
+	for _, f := range e.Faults {
+		if len(f.Key) == 1 {
+			f.Key = strings.SplitN(f.Key[0], ".", 2)
+		}
+		in, path := v, slices.Concat(prefix, f.Key)
+		if len(f.Key) > 0 && f.Key[0] == "catalogs" {
+			in, path = document, f.Key
+		}
+		found, key := in.find(f.Key)
+		at := key
+		if f.Code != silt.CodeUnknownOption && found != nil && found.at.line > 0 && len(found.entries) == 0 {
+			at = found.at
+		}
+		hint := f.Hint
+		if hint == "" && f.Code == silt.CodeUnknownOption && len(f.Key) > 0 {
+			if n := nearest(f.Key[len(f.Key)-1], optionNames()); n != "" {
+				hint = "did you mean " + n + "?"
+			}
+		}
+		faults = append(faults, fault{f.Code, faultTitle(f), hint, at, strings.Join(path, ".")})
+	}
+	return faults
+}
+
+// faultTitle is what the root found, with the key that it is about.
+func faultTitle(f silt.Fault) string {
+	if len(f.Key) == 0 {
+		return f.Problem
+	}
+	key := f.Key[len(f.Key)-1]
+	if f.Code == silt.CodeUnknownOption {
+		return fmt.Sprintf("unknown option %q", key)
+	}
+	return key + ": " + f.Problem
+}
+
+func optionNames() []string {
+	var names []string
+	for _, o := range silt.OptionTable() {
+		names = append(names, o.Name)
+	}
+	return names
+}
+
+// excerpt shows the line of a place with a caret below it; with context, the line before it too. The
+// values of secrets are not shown.
+func excerpt(p place, context bool) []string {
+	if p.source == nil || p.line < 1 || p.line > len(p.source.lines) {
+		return nil
+	}
+	line := p.source.lines[p.line-1]
+	if !p.source.file {
+		shown, column := window(line, p.column)
+		return []string{"  " + shown, "  " + strings.Repeat(" ", column-1) + "^"}
+	}
+	var out []string
+	if context && p.line > 1 {
+		if before := p.source.lines[p.line-2]; strings.TrimSpace(before) != "" {
+			shown, _ := window(maskLine(before), 1)
+			out = append(out, fmt.Sprintf("  %4d | %s", p.line-1, shown))
+		}
+	}
+	shown, column := window(maskLine(line), p.column)
+	return append(out, fmt.Sprintf("> %4d | %s", p.line, shown), strings.Repeat(" ", 9+column-1)+"^")
+}
+
+// window cuts a long line to the part around a column, which it returns anew.
+func window(line string, column int) (string, int) {
+	const most = 100
+	r := []rune(strings.ReplaceAll(line, "\t", " "))
+	column = min(max(column, 1), len(r)+1)
+	from := 0
+	if column > most-20 {
+		from = column - most/2
+	}
+	out := string(r[from:min(len(r), from+most)])
+	column -= from
+	if from > 0 {
+		out, column = "…"+out, column+1
+	}
+	if from+most < len(r) {
+		out += "…"
+	}
+	return out, column
+}
+
+// maskLine hides the value in a line whose key names a secret.
+func maskLine(line string) string {
+	key, rest, ok := strings.Cut(line, ":")
+	if !ok || !isSecret(strings.TrimSpace(key)) || strings.Contains(rest, "${") || strings.TrimSpace(rest) == "" {
+		return line
+	}
+	return key + ": " + masked
+}
+
+const masked = "••••"
+
+// isSecret says whether a key names something that must not be shown.
+func isSecret(key string) bool {
+	key = strings.ToLower(key)
+	for _, word := range []string{"secret", "token", "password", "accesskey", "access_key", "connectionstring", "sastoken", "credential"} {
+		if strings.Contains(key, word) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,175 @@
+package cli
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/google/jsonschema-go/jsonschema"
+	"github.com/siltlake/silt"
+)
+
+// These are the types of the pipeline file. A key is here only when a Config has no place for it under
+// the name of Auto Loader, Spark or Delta: those stand under options.
+
+type fileDoc struct {
+	Version      int                    `json:"version" jsonschema:"The version of this format: 1."`
+	Catalogs     map[string]catalogDoc  `json:"catalogs,omitempty" jsonschema:"Where table names are resolved: the first part of a name is a catalog. A catalog that is not here is a folder below ./lake."`
+	Pipelines    map[string]pipelineDoc `json:"pipelines,omitempty" jsonschema:"The pipelines by name."`
+	Environments map[string]overlayDoc  `json:"environments,omitempty" jsonschema:"Overlays over this file, chosen by --env or SILT_ENV."`
+}
+
+// overlayDoc is what an environment changes.
+type overlayDoc struct {
+	Catalogs  map[string]catalogDoc  `json:"catalogs,omitempty"`
+	Pipelines map[string]pipelineDoc `json:"pipelines,omitempty"`
+}
+
+type catalogDoc struct {
+	Type string `json:"type,omitempty" jsonschema:"local: schemas and tables are folders below path."`
+	Path string `json:"path,omitempty" jsonschema:"The folder of the catalog, relative to this file."`
+}
+
+func (catalogDoc) later() []string { return []string{"uri", "token"} }
+
+type pipelineDoc struct {
+	Source             string     `json:"source,omitempty" jsonschema:"The folder where files arrive, as a path relative to this file or a URI. It may end in a glob."`
+	CheckpointLocation string     `json:"checkpointLocation,omitempty" jsonschema:"Where silt remembers what it has loaded. Default: _silt in the table's folder, or in the catalog's."`
+	Options            optionsDoc `json:"options,omitempty" jsonschema:"Options of Auto Loader, Spark's JSON reader and Delta, under their names, in any case, with or without the prefix cloudFiles."`
+	Transform          string     `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file."`
+	Target             targetDoc  `json:"target,omitempty" jsonschema:"The table to write."`
+	Lineage            lineageDoc `json:"lineage,omitempty" jsonschema:"The columns that say where a row comes from, or off. Default: ingestion_timestamp, source_file."`
+	Compat             string     `json:"compat,omitempty" jsonschema:"autoloader: Auto Loader's and Spark's behaviour to the letter."`
+	Uncarried          string     `json:"uncarried,omitempty" jsonschema:"What happens to a new field that the transform does not carry into the table. Default: rescue."`
+	OnCorrupt          string     `json:"onCorrupt,omitempty" jsonschema:"What happens to text that is no record. Default: quarantine."`
+	Trigger            triggerDoc `json:"trigger,omitempty" jsonschema:"When the pipeline runs. silt run loads what is there and stops; with --watch it looks again."`
+}
+
+func (pipelineDoc) later() []string {
+	return []string{"expect", "promote", "alerts", "targets", "flatten", "refs", "rename", "keepMetadata", "onBadRecords", "onSchemaChange", "unwrap", "schedule"}
+}
+
+type targetDoc struct {
+	Table       string            `json:"table,omitempty" jsonschema:"A name of three parts: catalog.schema.table."`
+	Path        string            `json:"path,omitempty" jsonschema:"A folder, relative to this file, or a URI."`
+	Write       string            `json:"write,omitempty" jsonschema:"How rows reach the table. Default: append."`
+	MergeSchema *bool             `json:"mergeSchema,omitempty" jsonschema:"Whether new columns become part of the table. Default: true."`
+	PartitionBy []string          `json:"partitionBy,omitempty" jsonschema:"The columns by which a new table is partitioned."`
+	Properties  map[string]string `json:"properties,omitempty" jsonschema:"Table properties of a new table."`
+}
+
+func (targetDoc) later() []string { return []string{"merge", "clusterBy"} }
+
+type triggerDoc struct {
+	AvailableNow   bool   `json:"availableNow,omitempty" jsonschema:"Load everything that is there and stop: the default."`
+	ProcessingTime string `json:"processingTime,omitempty" jsonschema:"How often a watching run looks for new files: 30s, 5m or '30 seconds'."`
+}
+
+func (triggerDoc) later() []string { return []string{"fileArrival", "schedule", "continuous", "once"} }
+
+// optionsDoc is a mapping of option names to text, numbers or booleans as they are written.
+type optionsDoc map[string]string
+
+func (o *optionsDoc) decode(d *decoder, v *value, path []string) {
+	if v.kind != mapping {
+		d.wrongKind(v, path, "a mapping", "")
+		return
+	}
+	*o = optionsDoc{}
+	seen := map[string]entry{}
+	for _, e := range v.entries {
+		at := append(slices.Clip(path), e.key)
+		if first, ok := seen[plainName(e.key)]; ok {
+			d.fault(e.at, at, codeContradiction, "remove one of them", "%s and %s are the same option", first.key, e.key)
+			continue
+		}
+		seen[plainName(e.key)] = e
+		switch {
+		case e.value.kind == null:
+			d.fault(e.at, at, codeKind, "give it one, or remove it", "the option %s has no value", e.key)
+		case d.scalar(e.value, at):
+			(*o)[e.key] = e.value.text
+		}
+	}
+}
+
+// lineageDoc is a list of columns, or off. Nil means the default.
+type lineageDoc []string
+
+func (l *lineageDoc) decode(d *decoder, v *value, path []string) {
+	if v.kind == text && v.text == "off" || v.kind == boolean && v.text == "false" {
+		*l = lineageDoc{}
+		return
+	}
+	var columns []string
+	d.into(v, reflect.ValueOf(&columns).Elem(), path)
+	*l = columns
+}
+
+// fileSchema is the JSON Schema of the pipeline file.
+func fileSchema() (*jsonschema.Schema, error) {
+	word := func(s *jsonschema.Schema, values ...any) { s.Enum = values }
+	s, err := jsonschema.For[fileDoc](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
+		reflect.TypeFor[optionsDoc](): optionsSchema(),
+		reflect.TypeFor[lineageDoc](): {AnyOf: []*jsonschema.Schema{
+			{Const: jsonschema.Ptr[any]("off")},
+			{Type: "array", Items: &jsonschema.Schema{Type: "string", Enum: []any{"ingestion_timestamp", "source_file", "processing_date", "batch_id"}}},
+		}},
+	}})
+	if err != nil {
+		return nil, err
+	}
+	s.Schema = "https://json-schema.org/draft/2020-12/schema"
+	s.Title = "silt.yml"
+	word(s.Properties["version"], 1)
+	for _, doc := range []*jsonschema.Schema{s, s.Properties["environments"].AdditionalProperties} {
+		word(doc.Properties["catalogs"].AdditionalProperties.Properties["type"], "local")
+		p := doc.Properties["pipelines"].AdditionalProperties
+		word(p.Properties["compat"], "autoloader")
+		word(p.Properties["uncarried"], "rescue", "allow", "fail")
+		word(p.Properties["onCorrupt"], "quarantine", "drop", "fail")
+		word(p.Properties["target"].Properties["write"], "append")
+	}
+	return s, nil
+}
+
+// optionsSchema names every option that silt takes, with and without its prefix.
+func optionsSchema() *jsonschema.Schema {
+	s := &jsonschema.Schema{Type: "object", Properties: map[string]*jsonschema.Schema{}}
+	for _, o := range silt.OptionTable() {
+		if o.Class == silt.OptionRefused {
+			continue
+		}
+		p := &jsonschema.Schema{Types: []string{"string", "number", "boolean"}, Description: describe(o)}
+		if len(o.Values) > 0 {
+			p = &jsonschema.Schema{Description: p.Description}
+			for _, v := range o.Values {
+				p.Enum = append(p.Enum, v)
+			}
+		}
+		names := []string{o.Name}
+		if short, ok := strings.CutPrefix(o.Name, "cloudFiles."); ok {
+			names = append(names, short)
+		}
+		for _, n := range names {
+			s.Properties[n] = p.CloneSchemas()
+			s.PropertyOrder = append(s.PropertyOrder, n)
+		}
+	}
+	return s
+}
+
+// describe is what is known about an option, in a line.
+func describe(o silt.OptionInfo) string {
+	text := strings.TrimSuffix(o.Doc, ".")
+	if o.Class == silt.OptionNoEffect {
+		text += ". Accepted without effect"
+	}
+	if o.Default != "" {
+		text += ". Default: " + o.Default
+	}
+	if o.CompatDefault != "" && o.CompatDefault != o.Default {
+		text += "; under compat: autoloader " + o.CompatDefault
+	}
+	return text + "."
+}

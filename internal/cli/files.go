@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/siltlake/silt"
+	"github.com/spf13/cobra"
+)
+
+// fileStatuses are the states of files that [silt.FileState] names.
+var fileStatuses = []string{"planned", "loaded", "quarantined", "vanished", "overwritten", "deferred", "failed"}
+
+func (a *app) filesCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "files", Short: "Show which files were found and what became of them", Args: cobra.ArbitraryArgs, RunE: group}
+	var statuses []string
+	limit := 100
+	list := &cobra.Command{
+		Use:   "list [PIPELINE|TABLE]",
+		Short: "List files, the newest batch first",
+		Example: `  silt files list main.demo.events
+  silt files list --status failed,quarantined --json`,
+		Args:              arguments(0, 1),
+		ValidArgsFunction: a.completeTables,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, s := range statuses {
+				if !slices.Contains(fileStatuses, s) {
+					hint := "it takes " + strings.Join(fileStatuses, ", ")
+					if n := nearest(s, fileStatuses); n != "" {
+						hint = "did you mean " + n + "?"
+					}
+					return usage(cmd, hint, "there is no status %q", s)
+				}
+			}
+			cfg, states, err := a.states(cmd, args)
+			if err != nil {
+				return err
+			}
+			var all []silt.FileState
+			more := false
+			for _, s := range states {
+				for f, err := range s.Files(cmd.Context()) {
+					if err != nil {
+						return err
+					}
+					if len(statuses) > 0 && !slices.Contains(statuses, f.Status) {
+						continue
+					}
+					if more = limit > 0 && len(all) == limit; more {
+						break
+					}
+					all = append(all, f)
+				}
+			}
+			return a.showFiles(cfg.Target.String(), all, more)
+		},
+	}
+	list.Flags().StringSliceVar(&statuses, "status", nil, "only files in `STATUS`: "+strings.Join(fileStatuses, ", "))
+	list.Flags().IntVar(&limit, "limit", limit, "most files to show; 0 shows all")
+	list.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(fileStatuses, cobra.ShellCompDirectiveNoFileComp))
+	cmd.AddCommand(list)
+	return cmd
+}
+
+func (a *app) showFiles(table string, files []silt.FileState, more bool) error {
+	if a.machine() {
+		all := make([]any, len(files))
+		for i, f := range files {
+			all[i] = f
+		}
+		return a.printAll("silt.files/v1", "files", all)
+	}
+	if len(files) == 0 {
+		a.say("no such files")
+		return nil
+	}
+	base := commonFolder(files)
+	if base != "" {
+		a.say("files in " + base)
+	}
+	t := &textTable{header: []string{"STATUS", "FILE", "SIZE", "FOUND", "BATCH", "ROWS", "RESCUED", "BAD", "TRIES", "ERROR"},
+		right: []bool{false, false, true, false, true, true, true, true, true}}
+	failed := ""
+	for _, f := range files {
+		t.add(f.Status, strings.TrimPrefix(f.Path, base), size(f.Size), clock(f.DiscoveryTime), strconv.FormatInt(f.Batch, 10),
+			thousands(f.Rows), thousands(f.Rescued), thousands(f.Bad), strconv.Itoa(f.Tries), f.Error)
+		if f.Bad > 0 {
+			failed = f.Path
+		}
+	}
+	t.write(a.stdout)
+	if more {
+		a.say("and more: --limit 0 shows all")
+	}
+	if failed != "" {
+		a.next("silt", "quarantine", "list", table)
+	}
+	return nil
+}
+
+// commonFolder is the folder that all files are below, with its slash.
+func commonFolder(files []silt.FileState) string {
+	base := files[0].Path[:strings.LastIndexByte(files[0].Path, '/')+1]
+	for _, f := range files {
+		for !strings.HasPrefix(f.Path, base) {
+			base = base[:strings.LastIndexByte(strings.TrimSuffix(base, "/"), '/')+1]
+		}
+	}
+	return base
+}

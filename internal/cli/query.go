@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"io"
+	"strings"
+
+	"github.com/siltlake/silt"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) queryCommand() *cobra.Command {
+	version := int64(-1)
+	cmd := &cobra.Command{
+		Use:   "query SQL",
+		Short: "Ask tables in SQL",
+		Long: `Runs SQL (DuckDB's) over tables, which are named as catalog.schema.table or as a quoted path. The
+tables silt.files, silt.runs, silt.schema_history and silt.quarantine hold what silt knows about the
+pipelines of the pipeline file. SQL of - is read from the standard input, @file from a file.
+
+JSON has integers of any length as numbers, decimals as strings, times as 2006-01-02T15:04:05.000000Z.`,
+		Example: `  silt query "select count(*) from main.demo.events"
+  silt query "select vehicle.vin, avg(vehicle.battery.soc) from './lake/events' group by 1" -o csv
+  silt query "select * from main.demo.events" --version 2 -o jsonl`,
+		Args: arguments(1, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			sql, err := a.sql(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.configuration(false)
+			if err != nil {
+				return err
+			}
+			o := silt.QueryOptions{Catalogs: c.catalogs()}
+			if cmd.Flags().Changed("version") {
+				if version < 0 {
+					return usage(cmd, "silt table history lists versions", "--version is %d; versions start at 0", version)
+				}
+				o.Version = &version
+			}
+			all := c.pipelines()
+			if err := faultsOrNil(c.resolve(all)); err != nil {
+				return err
+			}
+			for _, p := range all {
+				o.Configs = append(o.Configs, p.config)
+			}
+			rows, err := silt.Query(cmd.Context(), sql, o)
+			if err != nil {
+				return err
+			}
+			defer rows.Release()
+			_, err = a.writeRows(rows)
+			return err
+		},
+	}
+	cmd.Flags().Int64Var(&version, "version", -1, "the version of the tables to read")
+	return cmd
+}
+
+// sql returns the SQL that an argument stands for.
+func (a *app) sql(arg string) (string, error) {
+	if arg == "-" {
+		b, err := io.ReadAll(io.LimitReader(a.stdin, maxFileSize))
+		return string(b), err
+	}
+	if path, ok := strings.CutPrefix(arg, "@"); ok {
+		return readFile(path)
+	}
+	return arg, nil
+}

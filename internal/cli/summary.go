@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/siltlake/silt"
+)
+
+// summaryText writes what a run did, in sums that add up.
+func summaryText(s *silt.Summary) string {
+	var b strings.Builder
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(&b, "  %-11s %s\n", label, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+	}
+	f, r := s.Files, s.Records
+	if f.Found == 0 && s.Error == "" && s.Batches == 0 {
+		fmt.Fprintf(&b, "%s  no new files in %s (looked for %s)\n", s.Pipeline, s.Source, took(s.Took))
+		if f.Changed > 0 {
+			line("changed", "%s have other content than when they were loaded; allowOverwrites loads them again", count(f.Changed, "file"))
+		}
+		return b.String()
+	}
+	state := "done in"
+	if s.Error != "" {
+		state = "stopped after"
+	}
+	fmt.Fprintf(&b, "%s  %s %s\n", s.Pipeline, state, took(s.Took))
+	line("files", "%s", filesSum(f))
+	line("records", "%s", recordsSum(r))
+	line("rows", "%s", rowsText(s))
+	if text := schemaText(s.Schema); text != "" {
+		line("schema", "%s", text)
+		for _, n := range s.Schema.Added[:min(len(s.Schema.Added), mostAdded)] {
+			if s.Schema.From >= 0 {
+				line("", "+ %s", fieldText(n))
+			}
+		}
+		if more := len(s.Schema.Added) - mostAdded; more > 0 && s.Schema.From >= 0 {
+			line("", "and %d more: silt schema history", more)
+		}
+	}
+	for _, n := range s.Schema.Uncarried {
+		line("transform", "1 field read but not in the table: %s (%s), first %s", n.Path, count(n.Rows, "row"), where(n.File, n.Line))
+		line("", "its values are in the rescued data; to carry it, add to the SQL: %s", n.Path)
+	}
+	if len(s.Schema.Pending) > 0 {
+		line("pending", "only null, [] or {} so far, so no column yet: %s", some(s.Schema.Pending, 6))
+	}
+	if s.Rescued.Rows > 0 || len(s.Rescued.Paths) > 0 {
+		line("rescued", "%s", rescuedText(s.Rescued))
+		for _, p := range s.Rescued.Paths[:min(len(s.Rescued.Paths), 5)] {
+			line("", "%s: %s, %s, first %s", p.Path, count(p.Values, "value"), misfit(p.Reason), where(p.File, p.Line))
+		}
+		if more := len(s.Rescued.Paths) - 5; more > 0 {
+			line("", "and %s more", count(more, "path"))
+		}
+	}
+	if f.Changed > 0 {
+		line("changed", "%s have other content than when they were loaded; allowOverwrites loads them again", count(f.Changed, "file"))
+	}
+	if f.Skipped > 0 {
+		line("skipped", "%s that are no regular files", thousands(f.Skipped))
+	}
+	for _, w := range s.Warnings {
+		line("! "+w.Code, "%s", w.Text)
+		if w.Hint != "" {
+			line("", "%s", w.Hint)
+		}
+	}
+	return b.String()
+}
+
+const mostAdded = 8
+
+// filesSum is the sum of files, or the one number when there is nothing to sum.
+func filesSum(f silt.FileCounts) string {
+	parts := []string{thousands(f.Loaded) + " loaded"}
+	sum := f.Loaded
+	for _, p := range []struct {
+		n    int
+		what string
+	}{
+		{f.Failed, "failed, tried again by the next run"}, {f.Quarantined, "given up"}, {f.Deferred, "still being written"}, {f.Vanished, "vanished"},
+	} {
+		if sum += p.n; p.n > 0 {
+			parts = append(parts, thousands(p.n)+" "+p.what)
+		}
+	}
+	text := strings.Join(parts, " + ")
+	if len(parts) > 1 {
+		text += " = " + thousands(f.Found) + " found"
+	}
+	if f.WithBad > 0 {
+		text += "   (" + thousands(f.WithBad) + " with bad records)"
+	}
+	return text + wrong(sum == f.Found)
+}
+
+func recordsSum(r silt.RecordCounts) string {
+	text := fmt.Sprintf("%s read = %s loaded + %s quarantined", thousands(r.Read), thousands(r.Loaded), thousands(r.Quarantined))
+	if r.Dropped > 0 {
+		text += " + " + thousands(r.Dropped) + " dropped"
+	}
+	return text + wrong(r.Read == r.Loaded+r.Quarantined+r.Dropped)
+}
+
+func wrong(right bool) string {
+	if right {
+		return ""
+	}
+	return "   DOES NOT ADD UP: this is a bug of silt, please report it"
+}
+
+func rowsText(s *silt.Summary) string {
+	text := thousands(s.Rows) + " inserted into " + s.Target
+	var versions []int64
+	for _, c := range s.Commits {
+		if sameTable(c.Table, s.Target) {
+			versions = append(versions, c.Version)
+		}
+	}
+	switch {
+	case len(versions) == 1:
+		text += fmt.Sprintf("   version %d", versions[0])
+	case len(versions) > 1:
+		text += fmt.Sprintf("   versions %d to %d", slices.Min(versions), slices.Max(versions))
+	}
+	if s.Rows != s.Records.Loaded {
+		text += fmt.Sprintf("   (the SQL made them of %s)", count(s.Records.Loaded, "record"))
+	}
+	return text
+}
+
+// sameTable compares the names of tables, which may be paths of different lengths.
+func sameTable(a, b string) bool {
+	return a == b || strings.HasSuffix(path.Clean(a), "/"+strings.TrimPrefix(path.Clean(b), "/"))
+}
+
+func schemaText(c silt.SchemaChange) string {
+	switch {
+	case c.From == c.To:
+		return ""
+	case c.From < 0:
+		return fmt.Sprintf("v%d   %s", c.To, count(c.Columns, "column"))
+	}
+	return fmt.Sprintf("v%d -> v%d   %s", c.From, c.To, count(len(c.Added), "new field"))
+}
+
+func fieldText(n silt.NewField) string {
+	text := n.Path + "  " + strings.ToLower(n.DDL)
+	if n.File != "" {
+		text += "   first " + where(n.File, n.Line)
+	}
+	return text
+}
+
+func rescuedText(r silt.RescuedCounts) string {
+	var values int64
+	for _, p := range r.Paths {
+		values += p.Values
+	}
+	text := count(r.Rows, "row") + " with values kept in _rescued_data"
+	if values > 0 {
+		text += fmt.Sprintf(": %s at %s", count(values, "value"), count(len(r.Paths), "path"))
+	}
+	return text
+}
+
+func misfit(reason string) string {
+	switch reason {
+	case "unknown":
+		return "no column"
+	case "mismatch":
+		return "do not fit the column"
+	}
+	return reason
+}
+
+// where is the place of a record: the last parts of its file, and the line.
+func where(file string, line int64) string {
+	short := file
+	if parts := strings.Split(file, "/"); len(parts) > 2 {
+		short = strings.Join(parts[len(parts)-2:], "/")
+	}
+	if line > 0 {
+		short += fmt.Sprintf(":%d", line)
+	}
+	return short
+}

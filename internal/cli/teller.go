@@ -1,0 +1,268 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lmittmann/tint"
+	"github.com/siltlake/silt"
+)
+
+// teller turns events of pipelines into log lines, progress and, under -o jsonl, lines of JSON. It
+// remembers what was committed, for the report of an error.
+type teller struct {
+	app *app
+	log *slog.Logger
+	bar *bar // nil: progress goes to the log, or nowhere
+
+	mu       sync.Mutex
+	runs     map[string]*runState // by pipeline
+	lastLine time.Time
+	silent   bool // no lines about progress
+}
+
+// runState is what a teller knows about a running pipeline.
+type runState struct {
+	name     string
+	run      string
+	batches  int
+	last     silt.BatchCommitted
+	progress silt.Progress
+	started  time.Time
+}
+
+// logEvery is the time between two log lines about progress.
+const logEvery = 10 * time.Second
+
+// newTeller starts to tell about pipelines.
+func (a *app) newTeller() *teller {
+	t := &teller{app: a, runs: map[string]*runState{}, lastLine: time.Now()}
+	mode := a.flags.progress
+	if mode == "auto" {
+		switch {
+		case a.flags.quiet:
+			mode = "none"
+		case a.isTerminal(a.stderr) && a.env("CI") == "" && a.env("TERM") != "dumb" && a.flags.logFormat == "auto":
+			mode = "bar"
+		default:
+			mode = "log"
+		}
+	}
+	out := a.stderr
+	switch mode {
+	case "bar":
+		t.bar = newBar(a)
+		out = t.bar
+	case "none":
+		t.silent = true
+	}
+	t.log = slog.New(a.logHandler(out))
+	return t
+}
+
+// close ends the progress bar.
+func (t *teller) close() {
+	if t.bar != nil {
+		t.bar.close()
+	}
+}
+
+// logHandler writes log lines: for people on a terminal, else as text or JSON.
+func (a *app) logHandler(out io.Writer) slog.Handler {
+	options := &slog.HandlerOptions{Level: a.flags.level(), ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr {
+		if at.Key == slog.TimeKey {
+			return slog.String(at.Key, at.Value.Time().UTC().Format(time.RFC3339))
+		}
+		return at
+	}}
+	switch {
+	case a.flags.logFormat == "json":
+		return slog.NewJSONHandler(out, options)
+	case a.flags.logFormat == "auto" && a.isTerminal(a.stderr):
+		return tint.NewTextHandler(out, &tint.Options{Level: a.flags.level(), TimeFormat: time.TimeOnly, NoColor: !a.colour(a.stderr)})
+	}
+	return &lineHandler{out: out, level: a.flags.level()}
+}
+
+// handler takes the events of one pipeline.
+func (t *teller) handler(pipeline string) silt.Handler {
+	return func(e silt.Event) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.app.flags.output == "jsonl" {
+			t.app.printJSON(eventJSON(pipeline, e))
+		}
+		t.take(pipeline, e)
+	}
+}
+
+func (t *teller) take(pipeline string, e silt.Event) {
+	r := t.runs[pipeline]
+	if r == nil {
+		r = &runState{name: pipeline, started: time.Now()}
+		t.runs[pipeline] = r
+	}
+	log := t.log.With("pipeline", r.name)
+	switch e := e.(type) {
+	case silt.RunStarted:
+		*r = runState{name: e.Pipeline, run: e.Run, started: e.Time}
+		log = t.log.With("pipeline", r.name)
+		t.line(slog.LevelDebug, log, "run started", "run", e.Run, "source", e.Source, "target", e.Target)
+	case silt.Recovered:
+		t.line(slog.LevelInfo, log, "finishing the batch that an earlier run left", "batch", e.Batch)
+	case silt.Listed:
+		t.line(slog.LevelInfo, log, "files found", "files", e.Files, "bytes", e.Bytes, "changed", e.Changed)
+	case silt.Progress:
+		r.progress = e
+		t.progress(log, pipeline, r)
+	case silt.SchemaEvolved:
+		var added []string
+		for _, f := range e.Added {
+			added = append(added, f.Path)
+		}
+		if e.From < 0 {
+			t.line(slog.LevelInfo, log, "schema inferred", "version", e.To)
+			break
+		}
+		t.line(slog.LevelWarn, log, "schema evolved", "from", e.From, "to", e.To, "added", some(added, 8), "code", "SILT-2001")
+	case silt.FileFailed:
+		t.line(slog.LevelWarn, log, "file cannot be read", "file", e.File, "tries", e.Tries, "given_up", e.GivenUp, "error", e.Err, "code", "SILT-3003")
+	case silt.BatchCommitted:
+		r.batches, r.last = r.batches+1, e
+		t.line(slog.LevelInfo, log, "batch committed", "run", r.run, "batch", e.Batch, "version", e.Version, "files", e.Files, "rows", e.Rows,
+			"rescued_rows", e.RescuedRows, "quarantined", e.Quarantined, "took", e.Took.Round(time.Millisecond))
+	case silt.Warning:
+		t.line(slog.LevelWarn, log, e.Text, "code", e.Code)
+	case silt.RunFinished:
+		if t.bar != nil {
+			t.bar.done(pipeline)
+		}
+		if s := e.Summary; s != nil {
+			t.line(slog.LevelDebug, log, "run finished", "run", s.Run, "files", s.Files.Loaded, "records", s.Records.Read, "rows", s.Rows, "quarantined", s.Records.Quarantined, "took", s.Took.Round(time.Millisecond))
+		}
+	}
+}
+
+// interrupted is called when the user asked to end.
+func (t *teller) interrupted() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.line(slog.LevelWarn, t.log, "finishing the batch; interrupt again to stop now")
+}
+
+// line writes a log line, above the bar if there is one. On a terminal only what needs attention is
+// worth a line: the rest is in the summary.
+func (t *teller) line(level slog.Level, log *slog.Logger, text string, args ...any) {
+	if t.app.machine() && level < slog.LevelWarn && t.app.flags.logFormat == "auto" {
+		return
+	}
+	if t.app.flags.logFormat == "auto" && t.app.isTerminal(t.app.stderr) && level < slog.LevelWarn && !t.app.flags.verbose {
+		return
+	}
+	log.Log(context.Background(), level, text, args...)
+}
+
+func (t *teller) progress(log *slog.Logger, pipeline string, r *runState) {
+	if t.bar != nil {
+		t.bar.set(pipeline, r.progress, time.Since(r.started))
+		return
+	}
+	if t.silent || time.Since(t.lastLine) < logEvery {
+		return
+	}
+	t.lastLine = time.Now()
+	p := r.progress
+	t.line(slog.LevelInfo, log, "progress", "phase", p.Phase, "files", fmt.Sprintf("%d/%d", p.FilesDone, p.FilesTotal), "bytes", fmt.Sprintf("%d/%d", p.BytesDone, p.BytesTotal),
+		"rows", p.Rows, "rescued", share(p.RescuedRows, p.Rows))
+}
+
+// written says what the runs so far put into tables, for the report of an error.
+func (t *teller) written() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, r := range t.runs {
+		switch {
+		case r.batches == 1:
+			return fmt.Sprintf("1 batch was committed before (%s version %d); nothing of the one that failed was written", r.last.Table, r.last.Version)
+		case r.batches > 1:
+			return fmt.Sprintf("%d batches were committed before (%s version %d); nothing of the one that failed was written", r.batches, r.last.Table, r.last.Version)
+		}
+	}
+	return "nothing was written"
+}
+
+// lineHandler writes lines of time, level, text and key=value.
+type lineHandler struct {
+	out   io.Writer
+	level slog.Level
+	attrs []slog.Attr
+}
+
+func (h *lineHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.level }
+
+func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
+	var b strings.Builder
+	b.WriteString(r.Time.UTC().Format(time.RFC3339) + " " + r.Level.String() + " " + r.Message)
+	attr := func(at slog.Attr) bool {
+		text := at.Value.String()
+		if strings.ContainsAny(text, " \"=\n\t") || text == "" {
+			text = string(appendString(nil, text))
+		}
+		b.WriteString(" " + at.Key + "=" + text)
+		return true
+	}
+	for _, at := range h.attrs {
+		attr(at)
+	}
+	r.Attrs(attr)
+	_, err := h.out.Write([]byte(b.String() + "\n"))
+	return err
+}
+
+func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	c := *h
+	c.attrs = append(c.attrs[:len(c.attrs):len(c.attrs)], attrs...)
+	return &c
+}
+
+func (h *lineHandler) WithGroup(string) slog.Handler { return h }
+
+// eventJSON is an event as a line of -o jsonl.
+func eventJSON(pipeline string, e silt.Event) any {
+	out := map[string]any{"schema": "silt.event/v1", "pipeline": pipeline, "time": time.Now().UTC().Format(time.RFC3339Nano)}
+	set := func(name string, pairs ...any) {
+		out["event"] = name
+		for i := 0; i < len(pairs); i += 2 {
+			out[pairs[i].(string)] = pairs[i+1]
+		}
+	}
+	switch e := e.(type) {
+	case silt.RunStarted:
+		set("run_started", "run", e.Run, "source", e.Source, "target", e.Target)
+	case silt.Recovered:
+		set("recovered", "batch", e.Batch)
+	case silt.Listed:
+		set("listed", "files", e.Files, "bytes", e.Bytes, "changed", e.Changed, "skipped", e.Skipped)
+	case silt.Progress:
+		set("progress", "phase", e.Phase, "filesDone", e.FilesDone, "filesTotal", e.FilesTotal, "bytesDone", e.BytesDone, "bytesTotal", e.BytesTotal, "rows", e.Rows, "rescuedRows", e.RescuedRows)
+	case silt.SchemaEvolved:
+		set("schema_evolved", "batch", e.Batch, "from", e.From, "to", e.To, "added", e.Added)
+	case silt.FileFailed:
+		set("file_failed", "file", e.File, "bytes", e.Bytes, "tries", e.Tries, "givenUp", e.GivenUp, "error", fmt.Sprint(e.Err))
+	case silt.BatchCommitted:
+		set("batch_committed", "batch", e.Batch, "table", e.Table, "version", e.Version, "files", e.Files, "rows", e.Rows, "rescuedRows", e.RescuedRows, "quarantined", e.Quarantined, "took", e.Took)
+	case silt.Warning:
+		set("warning", "code", e.Code, "text", e.Text, "hint", e.Hint)
+	case silt.RunFinished:
+		set("run_finished", "summary", e.Summary)
+		if e.Err != nil {
+			out["error"] = e.Err.Error()
+		}
+	}
+	return out
+}
