@@ -190,7 +190,12 @@ func appendRepeated(dst []byte, value byte, n int) []byte {
 // truncate forgets the rows from n on.
 func (c *column) truncate(n int) {
 	if c.n <= n {
-		return // and so have the kids: a struct gets a row before its kids do
+		// A struct gets a row before its kids do, so they have none from n on either. A list gets it
+		// when it is complete: its kids may hold elements of one that is not.
+		if c.hasOffsets() {
+			c.truncateKids(int(c.offsets[c.n]))
+		}
+		return
 	}
 	c.n = n
 	if c.nulls {

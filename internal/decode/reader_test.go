@@ -248,6 +248,16 @@ func TestFraming(t *testing.T) {
 	}
 }
 
+func TestATornRecordLeavesNothingBehind(t *testing.T) {
+	const columns = "o array<struct<x: bigint, l: array<array<string>>>>, m map<string, array<struct<y: bigint>>>, a bigint"
+	const whole = `{"o":[{"x":1,"l":[["a","b"],["c"]]},{"x":2,"l":[["d"]]}],"m":{"k":[{"y":1},{"y":2}]},"a":1}`
+	want := decodeFiles(t, Options{Schema: ddl(t, columns)}, file("f", whole)).rows
+	for n := 1; n < len(whole); n++ {
+		got := decodeFiles(t, Options{Schema: ddl(t, columns)}, file("f", whole[:n]+"\n"+whole+"\n"+whole[:n]+"\n"+whole+"\n"))
+		check(t, whole[:n], got.rows, append(want, want...))
+	}
+}
+
 func TestFramingUnderCompat(t *testing.T) {
 	for _, c := range []struct {
 		name, framing, text string
