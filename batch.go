@@ -88,6 +88,11 @@ func (r *run) Convert(ctx context.Context, plan checkpoint.Plan, files []objstor
 
 // begin finds the schema to start with.
 func (c *conversion) begin(ctx context.Context) (err error) {
+	if c.seen == nil { // a batch that an earlier process planned
+		if c.seen, err = c.log.Seen(ctx); err != nil {
+			return err
+		}
+	}
 	for range c.Pipeline.workers() {
 		w := convert.New(c.stores(), c.duckOptions(c.set))
 		w.Progress = func(bytes, rows, rescued int64) { c.progress.add(0, bytes, rows, rescued) }
