@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -141,6 +143,35 @@ func TestTable(t *testing.T) {
 		}
 		newTable(t, store, delta.TableOptions{Schema: s}, want...)
 		wantRows(t, load(t, store), want...)
+	})
+	t.Run("a_reader_is_read_from_another_thread", func(t *testing.T) {
+		store := new(objstore.Mem)
+		newTable(t, store, delta.TableOptions{Schema: ddl(t, "id BIGINT")}, `{"id":1}`, `{"id":2}`)
+		r := load(t, store).Scan(delta.ScanOptions{}).Reader(t.Context())
+		defer r.Release()
+		read := make(chan int64)
+		go func() {
+			runtime.LockOSThread() // as a thread of C is that calls back
+			var n int64
+			for r.Next() {
+				n += r.RecordBatch().NumRows()
+			}
+			read <- n
+		}()
+		if n := <-read; n != 2 || r.Err() != nil {
+			t.Errorf("got %d rows and %v, want 2", n, r.Err())
+		}
+	})
+	t.Run("a_reader_says_that_its_context_ended", func(t *testing.T) {
+		store := new(objstore.Mem)
+		newTable(t, store, delta.TableOptions{Schema: ddl(t, "id BIGINT")}, `{"id":1}`)
+		ctx, cancel := context.WithCancel(t.Context())
+		r := load(t, store).Scan(delta.ScanOptions{}).Reader(ctx)
+		defer r.Release()
+		cancel()
+		if r.Next() || !errors.Is(r.Err(), context.Canceled) {
+			t.Errorf("got %v, want %v", r.Err(), context.Canceled)
+		}
 	})
 	t.Run("older_files_lack_fields_at_any_depth", func(t *testing.T) {
 		store := new(objstore.Mem)

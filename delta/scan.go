@@ -132,20 +132,54 @@ func fillPartition(mem memory.Allocator, add *Add) func(c *column, n int) (arrow
 
 // Reader returns the scan as a reader, for consumers that take one. Its batches are valid until the
 // next. The caller releases the reader.
+//
+// The scan runs in a goroutine of its own until Release, and only while Next waits for it: a consumer
+// may call from a thread that is not Go's, where an iterator cannot be pulled.
 func (sc *Scan) Reader(ctx context.Context) array.RecordReader {
-	r := &scanReader{schema: sc.Schema()}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &scanReader{schema: sc.Schema(), cancel: cancel, want: make(chan struct{}), got: make(chan scanned)}
 	r.refs.Store(1)
-	r.next, r.stop = iter.Pull2(sc.Batches(ctx))
+	go r.run(ctx, sc.Batches(ctx))
 	return r
 }
 
 type scanReader struct {
 	schema *arrow.Schema
-	next   func() (arrow.RecordBatch, error, bool)
-	stop   func()
+	cancel func()
+	want   chan struct{}
+	got    chan scanned // one for each want, then closed
+	end    error        // set before got is closed: why there is no more, other than that all was read
 	cur    arrow.RecordBatch
 	err    error
 	refs   atomic.Int64
+}
+
+// scanned is a batch, or why there is none.
+type scanned struct {
+	rec arrow.RecordBatch
+	err error
+}
+
+func (r *scanReader) run(ctx context.Context, batches iter.Seq2[arrow.RecordBatch, error]) {
+	defer close(r.got)
+	wanted := func() bool {
+		select {
+		case <-r.want:
+			return true
+		case <-ctx.Done():
+			r.end = ctx.Err()
+			return false
+		}
+	}
+	if !wanted() {
+		return
+	}
+	for rec, err := range batches {
+		r.got <- scanned{rec, err} // Next waits for it
+		if !wanted() {
+			return
+		}
+	}
 }
 
 func (r *scanReader) Retain() { r.refs.Add(1) }
@@ -155,7 +189,8 @@ func (r *scanReader) Release() {
 		return
 	}
 	r.drop()
-	r.stop()
+	r.cancel()
+	<-r.got
 }
 
 func (r *scanReader) drop() {
@@ -172,12 +207,22 @@ func (r *scanReader) Next() bool {
 	if r.err != nil {
 		return false
 	}
-	rec, err, ok := r.next()
-	if !ok || err != nil {
-		r.err = err
+	select {
+	case r.want <- struct{}{}:
+	case <-r.got: // it has ended
+		r.err = r.end
 		return false
 	}
-	r.cur = rec
+	next, ok := <-r.got
+	if !ok {
+		r.err = r.end
+		return false
+	}
+	if next.err != nil {
+		r.err = next.err
+		return false
+	}
+	r.cur = next.rec
 	return true
 }
 
