@@ -658,7 +658,7 @@ func (c *conversion) giveUp(ctx context.Context, o objstore.Object, cause error)
 // schemaChange tells how the source schema changed.
 func (c *conversion) schemaChange() SchemaChange {
 	out := SchemaChange{From: c.plan.SchemaVersion, To: c.version.Number, Columns: len(c.version.Read().Fields), Pending: c.pending}
-	if c.before != nil {
+	if c.before != nil || c.rules.Table != nil { // else all of it is new
 		for _, f := range c.added {
 			out.Added = append(out.Added, newField(f))
 		}

@@ -101,7 +101,8 @@ func (e *NewColumnsError) Error() string {
 }
 
 // Infer returns the first schema of a source in which o was seen at the top level; o is nil when
-// nothing was. A Given schema is returned as it is.
+// nothing was. Added is what the table, if there is one, does not have. A Given schema is returned as
+// it is.
 func Infer(o *decode.Observed, opts Options) *Decision {
 	if opts.Given != nil {
 		return &Decision{Schema: opts.Given}
@@ -112,7 +113,11 @@ func Infer(o *decode.Observed, opts Options) *Decision {
 	d := &Decision{Schema: &schema.Struct{}}
 	fields := d.newFields(nil, d.Schema, o, opts)
 	d.Schema = opts.Overlay(d.Schema.Append(fields...))
-	d.Added = describe(schema.Additions(&schema.Struct{}, d.Schema), map[string]*decode.Observed{"": o})
+	known := opts.Table
+	if known == nil {
+		known = &schema.Struct{}
+	}
+	d.Added = describe(schema.Additions(known, d.Schema), map[string]*decode.Observed{"": o})
 	return d
 }
 
