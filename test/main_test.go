@@ -115,16 +115,6 @@ func run(t testing.TB, cmd *exec.Cmd) result {
 	return r
 }
 
-// runSilt runs the binary and wants it to succeed.
-func runSilt(t testing.TB, dir string, args ...string) result {
-	t.Helper()
-	r := run(t, siltCommand(t, dir, args...))
-	if r.code != 0 {
-		t.Fatalf("silt %s: %v", strings.Join(args, " "), r)
-	}
-	return r
-}
-
 // summary is what of a run's summary the tests look at. Its sums must add up.
 type summary struct {
 	Files struct {

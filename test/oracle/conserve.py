@@ -25,14 +25,13 @@ import itertools
 import json
 import os
 import sys
-import urllib.parse
 
 import pyarrow as pa
 import tables
 
 sys.setrecursionlimit(20_000)
 BOM = b"\xef\xbb\xbf"
-LINEAGE = {"ingestion_timestamp", "source_file", "processing_date", "batch_id"}
+LINEAGE = {"ingestion_timestamp", "source_file"}
 RESCUED = "_rescued_data"
 
 
@@ -241,7 +240,7 @@ def file_of(uri):
     """The path of a file, as bytes."""
     if not uri.startswith("file://"):
         raise SystemExit(f"source_file {uri!r} is no file URI")
-    return urllib.parse.unquote_to_bytes(uri[len("file://") :])
+    return os.fsencode(uri[len("file://") :])
 
 
 def own_rescued(text):
@@ -333,7 +332,7 @@ def main():
                 found = list(split(Text(load(path)), set_aside))
                 records += len(found)
                 match(found, mine)
-                if set_aside:
+                if any(row["length"] for row in set_aside.values()):  # where an end is missing, nothing is lost
                     raise Lost(f"quarantine has records that are not in the file at bytes {sorted(set_aside)[:5]}")
             except Lost as e:
                 wrong.append(f"{os.fsdecode(path)}: {e}")
