@@ -140,7 +140,9 @@ func pipelineDefaults(path []string, v *value) []resolvedLine {
 }
 
 func optionDefaults(path []string, v *value, compat string) (lines []resolvedLine) {
-	for _, o := range silt.OptionTable() {
+	table := silt.OptionTable()
+	slices.SortFunc(table, func(a, b silt.OptionInfo) int { return strings.Compare(plainName(a.Name), plainName(b.Name)) })
+	for _, o := range table {
 		text := o.Default
 		if compat == "autoloader" && o.CompatDefault != "" {
 			text = o.CompatDefault

@@ -26,6 +26,8 @@ type configuration struct {
 	dir  string // that paths in the file are relative to
 	root *value
 	doc  fileDoc
+	// faults are mistakes in pipelines, for commands that may not need those.
+	faults []fault
 }
 
 // pipeline is a pipeline of the file.
@@ -44,7 +46,8 @@ type fileError struct {
 func (e *fileError) Error() string { return e.path + ": " + e.problem }
 
 // configuration reads the pipeline file that the flags, the environment or the working directory name.
-// When need is set, there must be one.
+// When need is set, there must be one, and all of it must be right; else mistakes in its pipelines do
+// not matter until one is chosen.
 func (a *app) configuration(need bool) (*configuration, error) {
 	path := a.flags.config
 	if path == "" {
@@ -86,28 +89,31 @@ func (a *app) configuration(need bool) (*configuration, error) {
 			faults = append(faults, fault{codeValue, "version is " + e.value.text + "; this silt reads version 1", "", e.value.at, "version"})
 		}
 	}
-	if err := faultsOrNil(faults); err != nil {
-		return nil, faultsOrNil(c.more(faults))
+	if need && len(faults) > 0 {
+		all := c.pipelines()
+		faults = append(faults, c.resolve(all)...)
+		return nil, faultsOrNil(c.more(faults, all))
 	}
+	for _, f := range faults {
+		if !strings.HasPrefix(f.path, "pipelines.") {
+			return nil, faultsOrNil(faults)
+		}
+	}
+	c.faults = faults
 	return c, nil
 }
 
-// more adds what else is wrong with the pipelines of a file that has mistakes already, so that all come
-// in one go. What only seems to be missing because its line is wrong is not said.
-func (c *configuration) more(faults []fault) []fault {
-	all := c.pipelines()
-	found := c.resolve(all)
-	opened, err := c.open(context.Background(), all)
-	for _, p := range opened {
-		p.Close()
-	}
+// more adds what else is wrong with pipelines that have mistakes already, so that all come in one go.
+// What only seems to be missing because its line is wrong is not said.
+func (c *configuration) more(faults []fault, chosen []pipeline) []fault {
+	opened, err := c.open(context.Background(), chosen)
+	closeAll(opened)
 	if e := (*faultError)(nil); errors.As(err, &e) {
-		found = append(found, e.faults...)
-	}
-	known := slices.Clone(faults)
-	for _, f := range found {
-		if !slices.ContainsFunc(known, f.follows) {
-			faults = append(faults, f)
+		known := slices.Clone(faults)
+		for _, f := range e.faults {
+			if !slices.ContainsFunc(known, f.follows) {
+				faults = append(faults, f)
+			}
 		}
 	}
 	return faults
@@ -122,7 +128,7 @@ func (f fault) follows(first fault) bool {
 		steps := strings.SplitN(path, ".", 3)
 		return strings.Join(steps[:min(2, len(steps))], ".")
 	}
-	return f.code == silt.CodeMissing && pipeline(f.path) == pipeline(first.path)
+	return f.code == silt.CodeMissing && (pipeline(f.path) == pipeline(first.path) || f.at == first.at)
 }
 
 func readFile(path string) (string, error) {
@@ -239,7 +245,17 @@ func (c *configuration) choose(names []string) ([]pipeline, error) {
 			chosen = append(chosen, all[i])
 		}
 	}
-	return chosen, faultsOrNil(c.resolve(chosen))
+	return chosen, faultsOrNil(append(c.faultsOf(chosen), c.resolve(chosen)...))
+}
+
+// faultsOf returns the mistakes that were found in pipelines so far.
+func (c *configuration) faultsOf(chosen []pipeline) (faults []fault) {
+	for _, f := range c.faults {
+		if slices.ContainsFunc(chosen, func(p pipeline) bool { return strings.HasPrefix(f.path+".", "pipelines."+p.name+".") }) {
+			faults = append(faults, f)
+		}
+	}
+	return faults
 }
 
 func pipelineNames(all []pipeline) []string {
@@ -281,9 +297,7 @@ func (c *configuration) open(ctx context.Context, chosen []pipeline) (opened []*
 		err = faultsOrNil(faults)
 	}
 	if err != nil {
-		for _, p := range opened {
-			p.Close()
-		}
+		closeAll(opened)
 		return nil, err
 	}
 	return opened, nil

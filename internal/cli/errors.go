@@ -34,7 +34,8 @@ type problem struct {
 
 	exit    int
 	reason  string
-	excerpt []string // the place, for people
+	place   string   // for people; empty when File and Line say it
+	excerpt []string // what stands there
 }
 
 // rule makes problems of one type of error.
@@ -77,11 +78,12 @@ var rules = []rule{
 		for i, f := range e.faults {
 			p := problem{Code: f.code, Title: f.problem, Hint: f.hint, Path: f.path, exit: exitUsage, reason: "configuration"}
 			if s := f.at.source; s != nil {
-				p.File, p.Line = s.name, f.at.line
-				if !s.file {
-					p.Line = 0
+				if p.File = s.name; s.file {
+					p.Line = f.at.line
 				}
-				p.Title += " in " + f.at.String()
+				if s.file || f.at.line == 0 {
+					p.place = f.at.String()
+				}
 				p.excerpt = excerpt(f.at, i == 0 || len(e.faults) < 4)
 			}
 			all = append(all, p)
@@ -112,7 +114,7 @@ var rules = []rule{
 	typed(exitUsage, "usage", func(e *nameError) problem {
 		p := problem{Code: codeName, Title: e.Error()}
 		if len(e.known) > 0 {
-			p.Detail = e.thing + "s: " + some(e.known, 12)
+			p.Detail = "known: " + some(e.known, 12)
 		}
 		if n := nearest(e.name, e.known); n != "" {
 			p.Hint = "did you mean " + n + "?"
@@ -211,7 +213,11 @@ var rules = []rule{
 		return problem{Code: codeNoTable, Title: err.Error(), Hint: "name a table that exists; silt load SOURCE TARGET makes one"}
 	}),
 	sentinel(source.ErrNoFolder, exitUsage, "no_source", func(err error) problem {
-		return problem{Code: codeNoSource, Title: err.Error(), Hint: "check the path of the source"}
+		title, _, _ := strings.Cut(err.Error(), source.ErrNoFolder.Error())
+		if _, after, ok := strings.Cut(title, "source "); ok {
+			title = "source " + after
+		}
+		return problem{Code: codeNoSource, Title: title + source.ErrNoFolder.Error(), Hint: "check the path of the source"}
 	}),
 	sentinel(fs.ErrPermission, exitAccess, "permission", func(err error) problem {
 		p := problem{Code: codePermission, Title: err.Error(), Hint: "give this user the right to read and write there"}
@@ -372,8 +378,12 @@ func (a *app) paint(problems []problem, written *writtenError) string {
 		if colour {
 			label = "\x1b[1;31m" + label + "\x1b[0m"
 		}
-		fmt.Fprintf(&b, "%s: %s\n", label, cut(p.Title, 400))
-		if p.File != "" && !strings.Contains(p.Title, p.File) {
+		title := cut(p.Title, 400)
+		if p.place != "" {
+			title += " (" + p.place + ")"
+		}
+		fmt.Fprintf(&b, "%s: %s\n", label, title)
+		if p.excerpt == nil && p.place == "" && p.File != "" && !strings.Contains(p.Title, p.File) {
 			at := p.File
 			if p.Line > 0 {
 				at += fmt.Sprintf(" line %d", p.Line)

@@ -20,6 +20,7 @@ import (
 type expander struct {
 	env    func(string) string
 	dir    string // that file: paths are relative to
+	path   []string
 	faults []fault
 }
 
@@ -32,7 +33,9 @@ func (x *expander) expand(v *value) {
 		}
 	case mapping:
 		for _, e := range v.entries {
+			x.path = append(x.path, e.key)
 			x.expand(e.value)
+			x.path = x.path[:len(x.path)-1]
 		}
 	case text:
 		if !strings.Contains(v.text, "$") {
@@ -142,7 +145,7 @@ func (x *expander) file(v *value, path string) string {
 }
 
 func (x *expander) fault(v *value, code, problem, hint string) {
-	x.faults = append(x.faults, fault{code: code, problem: problem, hint: hint, at: v.at})
+	x.faults = append(x.faults, fault{code, problem, hint, v.at, strings.Join(x.path, ".")})
 }
 
 func isVariable(s string) bool {

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/siltlake/silt"
 )
@@ -66,6 +68,9 @@ func faultsOrNil(faults []fault) error {
 func locate(e *silt.ConfigError, document, v *value, prefix ...string) []fault {
 	var faults []fault
 	for _, f := range e.Faults {
+		if slices.ContainsFunc(e.Faults, func(o silt.Fault) bool { return o.Problem == f.Problem && len(o.Key) > len(f.Key) }) {
+			continue // said of a key inside it
+		}
 		if len(f.Key) == 1 {
 			f.Key = strings.SplitN(f.Key[0], ".", 2)
 		}
@@ -151,21 +156,28 @@ func window(line string, column int) (string, int) {
 	return out, column
 }
 
-// maskLine hides the value in a line whose key names a secret.
+var secretInLine = regexp.MustCompile(`(?i)([\w.-]*(?:` + strings.Join(secretWords, "|") + `)[\w.-]*["']?\s*:\s*)("[^"]*"|'[^']*'|[^,}\s#]+)`)
+
+// maskLine hides values in a line whose keys name secrets, and keeps what follows in its place.
 func maskLine(line string) string {
-	key, rest, ok := strings.Cut(line, ":")
-	if !ok || !isSecret(strings.TrimSpace(key)) || strings.Contains(rest, "${") || strings.TrimSpace(rest) == "" {
-		return line
-	}
-	return key + ": " + masked
+	return secretInLine.ReplaceAllStringFunc(line, func(found string) string {
+		m := secretInLine.FindStringSubmatch(found)
+		if strings.Contains(m[2], "${") {
+			return found
+		}
+		n := utf8.RuneCountInString(m[2])
+		return m[1] + strings.Repeat("•", min(n, 4)) + strings.Repeat(" ", max(0, n-4))
+	})
 }
 
 const masked = "••••"
 
+var secretWords = []string{"secret", "token", "password", "accesskey", "access_key", "connectionstring", "credential"}
+
 // isSecret says whether a key names something that must not be shown.
 func isSecret(key string) bool {
 	key = strings.ToLower(key)
-	for _, word := range []string{"secret", "token", "password", "accesskey", "access_key", "connectionstring", "sastoken", "credential"} {
+	for _, word := range secretWords {
 		if strings.Contains(key, word) {
 			return true
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
@@ -145,6 +146,9 @@ func optionsSchema() *jsonschema.Schema {
 			p = &jsonschema.Schema{Description: p.Description}
 			for _, v := range o.Values {
 				p.Enum = append(p.Enum, v)
+				if b, err := strconv.ParseBool(v); err == nil {
+					p.Enum = append(p.Enum, b)
+				}
 			}
 		}
 		names := []string{o.Name}

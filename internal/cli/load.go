@@ -107,7 +107,10 @@ func commandPipeline(c *configuration, from, to string, options []string, transf
 	r := &resolver{catalogs: c.catalogs(), value: v}
 	p := &pipeline{name: "load", config: r.config(doc), value: v}
 	faults = append(append(faults, d.faults...), r.faults...)
-	return p, faultsOrNil(faults)
+	if len(faults) > 0 {
+		return nil, faultsOrNil(c.more(faults, []pipeline{*p}))
+	}
+	return p, nil
 }
 
 var tableName = regexp.MustCompile("^([\\pL\\pN_-]+|`[^`]+`)(\\.([\\pL\\pN_-]+|`[^`]+`)){2}$")

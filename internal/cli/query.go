@@ -38,12 +38,11 @@ JSON has integers of any length as numbers, decimals as strings, times as 2006-0
 				}
 				o.Version = &version
 			}
-			all := c.pipelines()
-			if err := faultsOrNil(c.resolve(all)); err != nil {
-				return err
-			}
-			for _, p := range all {
-				o.Configs = append(o.Configs, p.config)
+			for _, p := range c.pipelines() {
+				one := []pipeline{p}
+				if len(c.faultsOf(one)) == 0 && len(c.resolve(one)) == 0 {
+					o.Configs = append(o.Configs, one[0].config)
+				}
 			}
 			rows, err := silt.Query(cmd.Context(), sql, o)
 			if err != nil {

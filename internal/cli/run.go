@@ -147,6 +147,9 @@ func (r *summaries) add(s *silt.Summary) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, s)
+	if s.Error != "" && s.Files.Found == 0 {
+		return // the error says all there is to say
+	}
 	if !r.app.machine() && !r.app.flags.quiet && (r.app.flags.logFormat == "auto" || r.app.flags.output != "auto") {
 		fmt.Fprint(r.app.stdout, summaryText(s))
 	}

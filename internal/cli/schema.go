@@ -156,7 +156,7 @@ func (a *app) showHistories(histories []history) error {
 			fmt.Fprintf(a.stdout, "\nv%d   %s   %s   %s\n", v.Version, clock(v.WrittenAt), v.Reason, count(len(v.Added), "new field"))
 			t := &textTable{}
 			for _, f := range v.Added {
-				t.add("  + "+f.Path, strings.ToLower(f.DDL), where(f.File, f.Line))
+				t.add("  + "+f.Path, cut(strings.ToLower(f.DDL), 60), where(f.File, f.Line))
 			}
 			t.body(a.stdout)
 		}

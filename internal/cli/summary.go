@@ -34,11 +34,9 @@ func summaryText(s *silt.Summary) string {
 	if text := schemaText(s.Schema); text != "" {
 		line("schema", "%s", text)
 		for _, n := range s.Schema.Added[:min(len(s.Schema.Added), mostAdded)] {
-			if s.Schema.From >= 0 {
-				line("", "+ %s", fieldText(n))
-			}
+			line("", "+ %s", fieldText(n))
 		}
-		if more := len(s.Schema.Added) - mostAdded; more > 0 && s.Schema.From >= 0 {
+		if more := len(s.Schema.Added) - mostAdded; more > 0 {
 			line("", "and %d more: silt schema history", more)
 		}
 	}
@@ -150,7 +148,7 @@ func schemaText(c silt.SchemaChange) string {
 }
 
 func fieldText(n silt.NewField) string {
-	text := n.Path + "  " + strings.ToLower(n.DDL)
+	text := n.Path + "  " + cut(strings.ToLower(n.DDL), 60)
 	if n.File != "" {
 		text += "   first " + where(n.File, n.Line)
 	}

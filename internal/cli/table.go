@@ -133,11 +133,16 @@ func metric(v silt.TableHistoryEntry, names ...string) string {
 func parameters(v silt.TableHistoryEntry) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(v.OperationParameters)) {
+		if k == "queryId" {
+			continue // tells programs whose batch it is
+		}
 		var text string
 		if json.Unmarshal(v.OperationParameters[k], &text) != nil {
 			text = string(v.OperationParameters[k])
 		}
-		parts = append(parts, k+"="+text)
+		if text != "" && text != "[]" && text != "{}" {
+			parts = append(parts, k+"="+text)
+		}
 	}
 	return strings.Join(parts, " ")
 }

@@ -33,7 +33,8 @@ func parseYAML(doc *document, data string) (*value, []fault) {
 			continue
 		}
 		if body != nil {
-			r.fault(d.Body.GetToken(), codeSyntax, "a second document; silt reads one per file", "remove what follows ---")
+			at := (&yamlReader{doc: doc}).read(d.Body, 0).at
+			r.faults = append(r.faults, fault{code: codeSyntax, problem: "a second document; silt reads one per file", hint: "remove what follows ---", at: at})
 			break
 		}
 		body = d.Body
