@@ -38,6 +38,8 @@ func steady(text string) string {
 		{`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d| UTC)?`, "TIME"},
 		{`\b[0-9A-HJKMNP-TV-Z]{26}\b`, "RUN"},
 		{`\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b`, "UUID"},
+		{`\bload-[0-9a-f]{8}\b`, "load-HASH"},
+		{`\b\d+-[0-9a-f]{8}-\d+\b`, "ID"},
 		{`\b\d+(\.\d+)? ?(ms|s)\b`, "DURATION"},
 		{`\b\d+(\.\d+)? [KMG]i?B/s`, "RATE"},
 		{` +`, " "}, // columns are as wide as what is in them

@@ -101,9 +101,9 @@ func (w *world) command(env ...string) *exec.Cmd {
 
 // killAt lets a run kill itself at a point, if it gets there.
 func (w *world) killAt(name string, fired map[string]int) {
-	nth := 1
-	if name != "after-metadata" {
-		nth += w.rand.IntN(2)
+	nth := 1 + w.rand.IntN(2)
+	if name == "after-metadata" || name == "after-lease" { // reached once a run
+		nth = 1
 	}
 	r := run(w.t, w.command(fmt.Sprintf("SILT_CRASH_AT=%s:%d", name, nth)))
 	switch {

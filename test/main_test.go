@@ -25,7 +25,7 @@ import (
 )
 
 var (
-	kills  = flag.Int("kills", 24, "number of kills in TestKills")
+	kills  = flag.Int("kills", 51, "number of kills in TestKills")
 	update = flag.Bool("update", false, "rewrite the golden files")
 )
 
