@@ -35,18 +35,32 @@ type feature struct {
 }
 
 var features = []feature{
-	{name: "appendOnly", writer: 2, read: true, write: true},
-	{name: "invariants", writer: 2, read: true, inUse: fieldsWith("delta.invariants")},
-	{name: "checkConstraints", writer: 3, read: true, inUse: propertiesWith("delta.constraints.")},
-	{name: "changeDataFeed", writer: 4, read: true, write: true},
-	{name: "generatedColumns", writer: 4, read: true, inUse: fieldsWith("delta.generationExpression")},
+	{name: "appendOnly", writer: 2, write: true},
+	{name: "invariants", writer: 2, inUse: fieldsWith("delta.invariants")},
+	{name: "checkConstraints", writer: 3, inUse: propertiesWith("delta.constraints.")},
+	{name: "changeDataFeed", writer: 4, write: true}, // appends need no change files
+	{name: "generatedColumns", writer: 4, inUse: fieldsWith("delta.generationExpression")},
 	{name: "columnMapping", reader: 2, writer: 5, readerWriter: true, read: true, write: true},
-	{name: "identityColumns", writer: 6, read: true, inUse: fieldsWith("delta.identity.start")},
+	{name: "identityColumns", writer: 6, inUse: fieldsWith("delta.identity.start")},
+	{name: "allowColumnDefaults", inUse: fieldsWith("CURRENT_DEFAULT")},
+	{name: "checkpointProtection", write: true}, // nothing is cleaned up
+	{name: "clustering", write: true},
+	{name: "deletionVectors", readerWriter: true, read: true, write: true},
+	{name: "domainMetadata", write: true},
+	{name: "inCommitTimestamp", inUse: always},
+	{name: "rowTracking", inUse: always},
 	{name: "timestampNtz", readerWriter: true, read: true, write: true},
+	{name: "typeWidening", readerWriter: true, read: true, write: true},
+	{name: "typeWidening-preview", readerWriter: true, read: true, write: true},
+	{name: "v2Checkpoint", readerWriter: true, read: true, write: true},
 	{name: "vacuumProtocolCheck", readerWriter: true, read: true, write: true},
-	{name: "domainMetadata", read: true, write: true},
-	{name: "allowColumnDefaults", read: true, inUse: fieldsWith("CURRENT_DEFAULT")},
+	{name: "variantType", readerWriter: true, read: true, inUse: fieldsOf(schema.Variant)},
+	{name: "variantType-preview", readerWriter: true, read: true, inUse: fieldsOf(schema.Variant)},
+	{name: "variantShredding", readerWriter: true, read: true, write: true}, // may, and need not, be done
+	{name: "variantShredding-preview", readerWriter: true, read: true, write: true},
 }
+
+func always(*Metadata, *schema.Struct) string { return "in use" }
 
 // The versions from which on a protocol lists its features by name.
 const (
@@ -87,7 +101,11 @@ func (p *Protocol) checkAppend(m *Metadata, s *schema.Struct) error {
 		if !p.has(f) || f.write {
 			continue
 		}
-		if use := f.inUse(m, s); use != "" {
+		switch use := f.inUse(m, s); use {
+		case "":
+		case "in use":
+			missing = append(missing, f.name)
+		default:
 			missing = append(missing, f.name+" ("+use+")")
 		}
 	}
@@ -132,6 +150,18 @@ func fieldsWith(key string) func(*Metadata, *schema.Struct) string {
 	return func(_ *Metadata, s *schema.Struct) (use string) {
 		walkFields(nil, s, func(path []string, f schema.Field) {
 			if _, ok := f.Metadata[key]; ok && use == "" {
+				use = "column " + schema.Path(path...)
+			}
+		})
+		return use
+	}
+}
+
+// fieldsOf finds a field, at any depth, of the type.
+func fieldsOf(typ schema.Type) func(*Metadata, *schema.Struct) string {
+	return func(_ *Metadata, s *schema.Struct) (use string) {
+		walkFields(nil, s, func(path []string, f schema.Field) {
+			if uses(f.Type, typ) && use == "" {
 				use = "column " + schema.Path(path...)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/siltlake/silt/objstore"
@@ -48,6 +49,61 @@ func History(ctx context.Context, store objstore.Store, limit int) ([]HistoryEnt
 		out = append(out, e)
 	}
 	return out, nil
+}
+
+// versionAt returns the newest version that was there at a time: that of a table with in-commit
+// timestamps by these, from the version on at which it has them, and before by the times of the files.
+// A time after the newest version is that version's.
+func versionAt(ctx context.Context, store objstore.Store, at time.Time) (int64, error) {
+	s, err := Load(ctx, store, LoadOptions{})
+	if err != nil {
+		return 0, err
+	}
+	l, err := listLog(ctx, store, 0)
+	if err != nil {
+		return 0, err
+	}
+	enabled, since := s.inCommitTimestamps()
+	times := commitTimes(l.commits)
+	found, earliest := int64(-1), time.Time{}
+	for i, o := range slices.Backward(l.commits) {
+		when := times[i]
+		if enabled && versionOf(o.Key) >= since {
+			if when, err = inCommitTime(ctx, store, versionOf(o.Key)); err != nil {
+				return 0, err
+			}
+		}
+		if earliest = when; !when.After(at) {
+			found = versionOf(o.Key)
+			break
+		}
+	}
+	if found < 0 || found < l.oldest() {
+		return 0, fmt.Errorf("the table has no version of %s, its oldest is of %s", at.UTC().Format(time.RFC3339Nano), earliest.UTC().Format(time.RFC3339Nano))
+	}
+	return found, nil
+}
+
+// inCommitTimestamps reports whether commits have timestamps of their own, and since which version.
+func (s *Snapshot) inCommitTimestamps() (enabled bool, since int64) {
+	if !s.metadata.isTrue(propICT) {
+		return false, 0
+	}
+	since, _ = strconv.ParseInt(s.metadata.Configuration[propICTVersion], 10, 64)
+	return true, since
+}
+
+func inCommitTime(ctx context.Context, store objstore.Store, version int64) (time.Time, error) {
+	actions, err := readCommit(ctx, store, version)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, a := range actions {
+		if a.CommitInfo != nil && a.CommitInfo.InCommitTimestamp != nil {
+			return time.UnixMilli(*a.CommitInfo.InCommitTimestamp), nil
+		}
+	}
+	return time.Time{}, &LogError{version, "its commit has no in-commit timestamp"}
 }
 
 // commitTimes returns when the commits were made: when their files were, but later from one to the

@@ -15,6 +15,8 @@ const (
 	propCodec              = "delta.parquet.compression.codec"
 	propTargetFileSize     = "delta.targetFileSize"
 	propCheckpointInterval = "delta.checkpointInterval"
+	propICT                = "delta.enableInCommitTimestamps"
+	propICTVersion         = "delta.inCommitTimestampEnablementVersion"
 	propRetention          = "delta.deletedFileRetentionDuration"
 )
 

@@ -95,21 +95,44 @@ func (sc *Scan) columns() ([]*column, error) {
 // readFile yields the rows of a data file. A batch is valid until the next.
 func (s *Snapshot) readFile(ctx context.Context, mem memory.Allocator, add *Add, cols []*column) iter.Seq2[arrow.RecordBatch, error] {
 	return func(yield func(arrow.RecordBatch, error) bool) {
-		if add.DeletionVector != nil {
-			yield(nil, &UnsupportedError{"read", []string{"deletionVectors"}})
-			return
-		}
-		key, err := decodePath(add.Path)
+		store, key, err := s.locate(add.Path)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		f, err := openParquet(ctx, mem, s.store, key, add.Size)
+		f, err := openParquet(ctx, mem, store, key, add.Size)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		f.batches(ctx, cols, fillPartition(mem, add))(yield)
+		rows := f.batches(ctx, cols, fillPartition(mem, add))
+		if add.DeletionVector == nil {
+			rows(yield)
+			return
+		}
+		deleted, err := s.readDeletionVector(ctx, add.DeletionVector)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		position := int64(0)
+		for rec, err := range rows {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			kept, err := keepRows(ctx, mem, rec, position, deleted)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			position += rec.NumRows()
+			more := kept.NumRows() == 0 || yield(kept, nil)
+			kept.Release()
+			if !more {
+				return
+			}
+		}
 	}
 }
 

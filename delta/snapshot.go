@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
@@ -16,6 +17,7 @@ import (
 // is asked for: loading a table to append to it does not load the list of its files.
 type Snapshot struct {
 	store    objstore.Store
+	resolve  Resolver
 	version  int64
 	protocol *Protocol
 	metadata *Metadata
@@ -36,23 +38,54 @@ type entryFiles struct {
 
 // LoadOptions says which version to load.
 type LoadOptions struct {
-	Version *int64 // nil: the newest
+	Version *int64 // nil: the newest, unless Timestamp says other
+	// Timestamp asks for the newest version that was there at this time. The zero time asks for none.
+	Timestamp time.Time
+	// Resolve finds files that lie outside of the table, such as those of a shallow clone. nil: reading
+	// them is an error.
+	Resolve Resolver
+}
+
+// A Resolver returns the store and the key of a file that the log names by an absolute URI or path.
+type Resolver func(uri string) (store objstore.Store, key string, err error)
+
+// locate returns the store and the key of the path of an add or of a deletion vector.
+func (s *Snapshot) locate(path string) (objstore.Store, string, error) {
+	if !isAbsolute(path) {
+		key, err := decodePath(path)
+		return s.store, key, err
+	}
+	if s.resolve == nil {
+		return nil, "", fmt.Errorf("%s lies outside the table", path)
+	}
+	return s.resolve(path)
 }
 
 // Load reads the log of the table at the root of the store. Without a log the error is [ErrNoTable].
 func Load(ctx context.Context, store objstore.Store, o LoadOptions) (*Snapshot, error) {
 	version := int64(newest)
-	if o.Version != nil {
+	switch {
+	case o.Version != nil:
 		version = *o.Version
 		if version < 0 {
 			return nil, &VersionError{Version: version}
+		}
+	case !o.Timestamp.IsZero():
+		var err error
+		if version, err = versionAt(ctx, store, o.Timestamp); err != nil {
+			return nil, err
 		}
 	}
 	seg, err := listSegment(ctx, store, version)
 	if err != nil {
 		return nil, err
 	}
-	return loadSegment(ctx, store, seg)
+	s, err := loadSegment(ctx, store, seg)
+	if err != nil {
+		return nil, err
+	}
+	s.resolve = o.Resolve
+	return s, nil
 }
 
 // noTable is what the first entry of a log builds on.
