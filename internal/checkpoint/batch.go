@@ -125,7 +125,7 @@ func (b *batch) readPlan(ctx context.Context) error {
 	if err != nil {
 		return b.broken(object, err)
 	}
-	if b.n > b.first && p.Parent != b.parent {
+	if p.Parent != b.parent {
 		return &StateError{object, "it does not follow " + name("offsets", b.n-1) + " (another digest)", nextDoctor}
 	}
 	b.s.Plan, b.s.Staged, b.s.Commits = Have, Unknown, Unknown

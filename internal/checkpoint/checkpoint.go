@@ -107,7 +107,6 @@ type Log struct {
 	lease  *lease // nil: to be looked at only
 
 	seen   *Seen
-	first  int64  // lowest batch that is kept
 	at     int64  // the batch at hand: RunBatch starts there
 	parent string // digest of the plan before it
 	last   int64  // greatest batch that has a plan, as found by Open; -1: none
@@ -124,20 +123,24 @@ type metadata struct {
 // back. It is a *HeldError when another process has it.
 func Open(ctx context.Context, store objstore.Store, prefix string, o Options) (*Log, error) {
 	l := newLog(store, prefix, o)
-	meta, err := l.readMetadata(ctx)
-	if errors.Is(err, objstore.ErrNotExist) {
-		meta, err = l.create(ctx, metadata{ID: l.newID(), Created: l.clock().UTC(), Pipeline: o.Pipeline})
-	}
-	if err != nil {
-		return nil, err
-	}
-	l.meta = meta
-	crash.Point("after-metadata")
+	var err error
 	if l.lease, err = take(ctx, store, l.prefix+"lease", l.newID(), o.Owner, l.clock); err != nil {
 		return nil, err
 	}
 	crash.Point("after-lease")
-	if err := l.locate(ctx); err != nil {
+	content, known, err := l.read(ctx, "metadata", name("offsets", 0))
+	switch {
+	case err != nil:
+	case known == Have:
+		l.meta, err = l.decodeMetadata(content)
+	default:
+		l.meta, err = l.create(ctx, metadata{ID: l.newID(), Created: l.clock().UTC(), Pipeline: o.Pipeline})
+	}
+	if err == nil {
+		crash.Point("after-metadata")
+		err = l.locate(ctx)
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -188,9 +191,13 @@ func (l *Log) readMetadata(ctx context.Context) (metadata, error) {
 	if err != nil {
 		return metadata{}, err
 	}
+	return l.decodeMetadata(content)
+}
+
+func (l *Log) decodeMetadata(content []byte) (metadata, error) {
 	m, err := decodeHead[metadata](content)
 	if err != nil {
-		return metadata{}, l.broken("metadata", err)
+		return m, l.broken("metadata", err)
 	}
 	return m, nil
 }
@@ -198,11 +205,16 @@ func (l *Log) readMetadata(ctx context.Context) (metadata, error) {
 // create writes metadata where there is none. Plans without it are a checkpoint that lost its id:
 // under a new id the tables would take every batch again.
 func (l *Log) create(ctx context.Context, m metadata) (metadata, error) {
-	for o, err := range l.store.List(ctx, l.prefix+"offsets/", "") {
-		if err != nil {
-			return m, fmt.Errorf("list offsets: %w", err)
+	plans, err := l.ids(ctx, "offsets")
+	if err != nil {
+		return m, err
+	}
+	if len(plans) > 0 {
+		there, err := l.readMetadata(ctx) // another process may have made it, and gone on, since we looked
+		if errors.Is(err, objstore.ErrNotExist) {
+			err = &StateError{"metadata", "it is missing, and there are plans of batches", nextDoctor}
 		}
-		return m, &StateError{"metadata", "it is missing, and " + strings.TrimPrefix(o.Key, l.prefix) + " is there", nextDoctor}
+		return there, err
 	}
 	content, err := encode(headed[metadata]{Body: m})
 	if err != nil {

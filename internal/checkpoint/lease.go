@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/siltlake/silt/objstore"
@@ -42,7 +41,9 @@ type lease struct {
 	key   string
 	clock func() time.Time
 
-	mu      sync.Mutex // guards all below; held during I/O
+	// turn holds a token, and who has taken it may use what is below. It is a mutex that a context can
+	// end the wait for, because it is kept during I/O.
+	turn    chan struct{}
 	body    leaseBody
 	extra   map[string]json.RawMessage // fields a newer silt wrote
 	etag    string
@@ -57,24 +58,14 @@ type lease struct {
 
 // take takes the lease and renews it until release, or the end of ctx.
 func take(ctx context.Context, store objstore.Store, key, holder, owner string, clock func() time.Time) (*lease, error) {
-	l := &lease{store: store, key: key, clock: clock, done: make(chan struct{})}
-	cond := objstore.Cond{IfAbsent: true}
-	switch body, extra, o, err := readLease(ctx, store, key); {
-	case errors.Is(err, objstore.ErrNotExist):
-	case errors.Is(err, errTorn):
-		cond = objstore.Cond{IfMatch: o.ETag}
-	case err != nil:
-		return nil, err
-	default:
-		if held(body, owner, clock()) {
-			return nil, &HeldError{Owner: body.Owner, Epoch: body.Epoch, Until: body.Until}
-		}
-		l.body, l.extra = body, extra
-		cond = objstore.Cond{IfMatch: o.ETag}
+	l := &lease{store: store, key: key, clock: clock, turn: make(chan struct{}, 1), done: make(chan struct{})}
+	l.unlock()
+	err := l.acquire(ctx, holder, owner)
+	// What was lost to a put that came in between, such as a late one of the holder before, may be free.
+	for try := 1; try < 4 && isFree(err, owner, clock()); try++ {
+		err = l.acquire(ctx, holder, owner)
 	}
-	l.body.Epoch++
-	l.body.Holder, l.body.Owner = holder, owner
-	if err := l.write(ctx, cond); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	renewal, stop := context.WithCancel(ctx)
@@ -82,6 +73,31 @@ func take(ctx context.Context, store objstore.Store, key, holder, owner string, 
 	l.stop, l.gone = stop, gone
 	go l.renew(renewal, lose)
 	return l, nil
+}
+
+func isFree(err error, owner string, now time.Time) bool {
+	h := (*HeldError)(nil)
+	return errors.As(err, &h) && !held(leaseBody{Owner: h.Owner, Until: h.Until}, owner, now)
+}
+
+// acquire writes the lease if nobody holds it.
+func (l *lease) acquire(ctx context.Context, holder, owner string) error {
+	cond := objstore.Cond{IfAbsent: true}
+	switch body, extra, o, err := readLease(ctx, l.store, l.key); {
+	case errors.Is(err, objstore.ErrNotExist):
+	case errors.Is(err, errTorn):
+		cond = objstore.Cond{IfMatch: o.ETag}
+	case err != nil:
+		return err
+	case held(body, owner, l.clock()):
+		return &HeldError{Owner: body.Owner, Epoch: body.Epoch, Until: body.Until}
+	default:
+		l.body, l.extra = body, extra
+		cond = objstore.Cond{IfMatch: o.ETag}
+	}
+	l.body.Epoch++
+	l.body.Holder, l.body.Owner = holder, owner
+	return l.write(ctx, cond)
 }
 
 // held reports whether somebody is still at work.
@@ -122,14 +138,27 @@ func (l *lease) renew(ctx context.Context, lose context.CancelCauseFunc) {
 	}
 }
 
+func (l *lease) lock(ctx context.Context) error {
+	select {
+	case <-l.turn:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (l *lease) unlock() { l.turn <- struct{}{} }
+
 // hold returns nil while the lease is ours. It is called before every write, because the process may
 // have been stopped for an hour since the last one.
 func (l *lease) hold(ctx context.Context) error {
-	l.mu.Lock()
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
 	now, lost := l.clock(), l.lost
 	// Two clocks: one of them may have slept with the machine, the other may have been set.
 	lapsed := max(now.Sub(l.renewed), now.Round(0).Sub(l.renewed.Round(0))) >= leaseTTL
-	l.mu.Unlock()
+	l.unlock()
 	switch {
 	case lost != nil:
 		return lost
@@ -151,8 +180,10 @@ func (l *lease) attempt(ctx context.Context, batch int64) (int, error) {
 
 // update changes the lease and renews it.
 func (l *lease) update(ctx context.Context, change func(*leaseBody)) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	defer l.unlock()
 	if l.lost != nil {
 		return l.lost
 	}
@@ -161,7 +192,7 @@ func (l *lease) update(ctx context.Context, change func(*leaseBody)) error {
 }
 
 // write puts the lease if cond holds. A lost answer is settled by reading: what is there is ours when
-// it names our holder. The caller holds the lock.
+// it names our holder. The caller has the lock.
 func (l *lease) write(ctx context.Context, cond objstore.Cond) error {
 	now := l.clock()
 	l.body.Until = now.Add(leaseTTL)
@@ -208,8 +239,10 @@ func (l *lease) put(ctx context.Context, cond objstore.Cond, now time.Time) erro
 func (l *lease) release(ctx context.Context) error {
 	l.stop()
 	<-l.done
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	if err := l.lock(ctx); err != nil {
+		return err
+	}
+	defer l.unlock()
 	if l.lost != nil {
 		return nil
 	}

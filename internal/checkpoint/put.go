@@ -147,12 +147,7 @@ func (l *Log) locate(ctx context.Context) error {
 		}
 		l.last++
 	}
-	// Batches are purged from the lowest up: what is missing above the lowest is lost.
-	l.first = max(l.last, 0)
-	for n := range plans {
-		l.first = min(l.first, n)
-	}
-	for n := l.first; n < l.last; n++ {
+	for n := range l.last {
 		for kind, ids := range map[string]map[int64]bool{"offsets": plans, "commits": closed} {
 			if ids[n] {
 				continue
@@ -172,7 +167,7 @@ func (l *Log) locate(ctx context.Context) error {
 		}
 	}
 	l.at = max(l.last, 0)
-	if l.at > l.first {
+	if l.at > 0 {
 		content, _, err := objstore.ReadAll(ctx, l.store, l.prefix+name("offsets", l.at-1))
 		if err != nil {
 			return err

@@ -11,7 +11,7 @@ import (
 // Batches yields the batches that have a plan, the newest first. An error ends it.
 func (l *Log) Batches(ctx context.Context) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
-		for n := l.last; n >= l.first; n-- {
+		for n := l.last; n >= 0; n-- {
 			b, _, err := l.readBatch(ctx, n)
 			if err == nil {
 				err = l.readEnd(ctx, n, &b)

@@ -72,12 +72,12 @@ func (l *Log) Seen(ctx context.Context) (*Seen, error) {
 	}
 	seen := &Seen{files: map[string]objstore.Object{}, tried: map[string]try{}}
 	parent := ""
-	for n := l.first; n < end; n++ {
+	for n := range end {
 		b, sum, err := l.readBatch(ctx, n)
 		if err != nil {
 			return nil, err
 		}
-		if n > l.first && b.Plan.Parent != parent {
+		if b.Plan.Parent != parent {
 			return nil, &StateError{name("offsets", n), "it does not follow " + name("offsets", n-1) + " (another digest)", nextDoctor}
 		}
 		parent = sum

@@ -9,8 +9,8 @@ package crash
 // Points lists every name, in the order in which a batch reaches them. A test holds that each is used
 // and that no other is.
 var Points = []string{
-	"after-metadata",    // the query id is written, nothing else
 	"after-lease",       // the lease is taken
+	"after-metadata",    // the query id is written, nothing else
 	"before-sources",    // the files are chosen, in memory only
 	"after-sources",     // sources/0/N is there, alone it means nothing
 	"before-offsets",    // the plan is made, in memory only
