@@ -7,6 +7,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/compute"
+	"github.com/apache/arrow-go/v18/arrow/extensions"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/siltlake/silt/schema"
@@ -21,9 +22,6 @@ type castFunc func(ctx context.Context, mem memory.Allocator, a arrow.Array) (ar
 func castTo(t schema.Type, src arrow.DataType) castFunc {
 	if d, ok := src.(*arrow.DictionaryType); ok {
 		return castDictionary(t, d)
-	}
-	if ext, ok := src.(arrow.ExtensionType); ok && t != schema.Variant {
-		return castStorage(t, ext)
 	}
 	switch id := src.ID(); t {
 	case schema.Byte, schema.Short, schema.Integer, schema.Long:
@@ -93,19 +91,32 @@ func castDictionary(t schema.Type, src *arrow.DictionaryType) castFunc {
 	}
 }
 
-func castStorage(t schema.Type, src arrow.ExtensionType) castFunc {
-	then := castTo(t, src.StorageType())
-	if then == nil && !arrow.TypeEqual(src.StorageType(), schema.ArrowType(t)) {
-		return nil
+// castShredded puts variants together whose parts are stored as columns of their own. Source: Parquet,
+// "Variant Shredding".
+func castShredded(_ context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+	t, err := extensions.NewVariantType(a.DataType())
+	if err != nil {
+		return nil, err
 	}
-	return func(ctx context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
-		storage := a.(array.ExtensionArray).Storage()
-		if then == nil {
-			storage.Retain()
-			return storage, nil
+	src := array.NewExtensionArrayWithStorage(t, a).(*extensions.VariantArray)
+	defer src.Release()
+	b := array.NewStructBuilder(mem, schema.ArrowType(schema.Variant).(*arrow.StructType))
+	defer b.Release()
+	values, metadata := b.FieldBuilder(0).(*array.BinaryBuilder), b.FieldBuilder(1).(*array.BinaryBuilder)
+	for i := range src.Len() {
+		if a.IsNull(i) {
+			b.AppendNull()
+			continue
 		}
-		return then(ctx, mem, storage)
+		v, err := src.Value(i)
+		if err != nil {
+			return nil, fmt.Errorf("variant in row %d: %w", i, err)
+		}
+		b.Append(true)
+		values.Append(v.Bytes())
+		metadata.Append(v.Metadata().Bytes())
 	}
+	return b.NewArray(), nil
 }
 
 // castTimestamp changes the unit to microseconds, downwards where digits are lost, and the zone

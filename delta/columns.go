@@ -115,6 +115,11 @@ func (t columnTree) node(path []string, typ schema.Type) (*column, error) {
 		}
 	default:
 		c.out.Type = schema.ArrowType(typ)
+		if typ == schema.Variant {
+			for _, f := range c.out.Type.(*arrow.StructType).Fields() {
+				c.kids = append(c.kids, &column{typ: schema.Binary, name: f.Name, out: f, path: append(path[:len(path):len(path)], f.Name)})
+			}
+		}
 	}
 	return c, err
 }

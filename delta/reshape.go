@@ -3,6 +3,7 @@ package delta
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -85,6 +86,13 @@ func fieldFinder(fields []arrow.Field, m matching) func(*column) int {
 
 func newReshaper(c *column, src arrow.DataType, m matching) (*reshaper, error) {
 	r := &reshaper{col: c, enforce: m.enforce}
+	if ext, ok := src.(arrow.ExtensionType); ok {
+		storage, err := newReshaper(c, ext.StorageType(), m)
+		r.cast = func(ctx context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+			return storage.apply(ctx, mem, a.(array.ExtensionArray).Storage())
+		}
+		return r, err
+	}
 	var err error
 	switch typ := c.typ.(type) {
 	case *schema.Struct:
@@ -120,6 +128,17 @@ func newReshaper(c *column, src arrow.DataType, m matching) (*reshaper, error) {
 		r.kids = []*reshaper{k, v}
 		return r.settle(src), err
 	default:
+		if st, ok := src.(*arrow.StructType); ok && typ == schema.Variant {
+			if _, shredded := st.FieldIdx("typed_value"); shredded {
+				r.cast = castShredded
+				return r, nil
+			}
+			r.kids, r.pos, err = newReshapers(c.kids, st.Fields(), m)
+			if err == nil && slices.Contains(r.kids, nil) {
+				err = r.mismatch(src)
+			}
+			return r, err
+		}
 		if arrow.TypeEqual(src, c.out.Type) {
 			r.same = true
 			return r, nil
@@ -157,7 +176,7 @@ func (r *reshaper) apply(ctx context.Context, mem memory.Allocator, a arrow.Arra
 	if a.DataType().ID() == arrow.NULL {
 		return nulls(mem, r.col.out.Type, a.Len()), nil
 	}
-	if r.kids == nil {
+	if r.cast != nil {
 		out, err := r.cast(ctx, mem, a)
 		if err != nil {
 			return nil, fmt.Errorf("column %s: %w", schema.Path(r.col.path...), err)
