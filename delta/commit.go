@@ -75,6 +75,7 @@ func (c LogCommitter) Commit(ctx context.Context, e Entry) (Outcome, error) {
 // ConflictKind names a conflict as Delta does.
 type ConflictKind string
 
+// The kinds. Source: Delta Lake, "Concurrency control".
 const (
 	MetadataChanged        ConflictKind = "MetadataChanged"
 	ProtocolChanged        ConflictKind = "ProtocolChanged"
