@@ -158,6 +158,13 @@ func TestArchitecturePage(t *testing.T) {
 		t.Errorf("ARCHITECTURE.md has %d lines; it is to be read in one go: keep it to 200", n)
 	}
 	names, tests := declared(t), testNames(t)
+	for _, block := range regexp.MustCompile("(?s)```.*?```").FindAllString(string(text), -1) {
+		for _, name := range regexp.MustCompile(`\b\w+\.[A-Z]\w*(\.[A-Z]\w*)?\b`).FindAllString(block, -1) {
+			if !names[name] {
+				t.Errorf("ARCHITECTURE.md: there is no %s", name)
+			}
+		}
+	}
 	for _, span := range regexp.MustCompile("`[^`\n]+`").FindAllString(string(text), -1) {
 		span = strings.Trim(span, "`")
 		switch {

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,7 +35,8 @@ func main() {
 	b := bench{silt: abs(*silt), python: abs(*python), cache: abs(*cache), runs: *runs}
 	o := telemetry.Options{Bytes: *size * 1_000_000, Files: *files, Seed: *seed, Evolve: *evolve}
 	if err := b.all(o); err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }
 
@@ -45,11 +45,10 @@ func abs(path string) string {
 	if !strings.Contains(path, "/") {
 		return path
 	}
-	full, err := filepath.Abs(path)
-	if err != nil {
-		log.Fatal(err)
+	if full, err := filepath.Abs(path); err == nil {
+		path = full
 	}
-	return full
+	return path
 }
 
 type bench struct {
@@ -77,7 +76,7 @@ func (b *bench) all(o telemetry.Options) error {
 		name    string
 		command func(out string) *exec.Cmd
 	}{
-		{"silt load", func(out string) *exec.Cmd { return exec.Command(b.silt, "load", source, "./table", "--json") }},
+		{"silt load", func(string) *exec.Cmd { return exec.Command(b.silt, "load", source, "./table", "--json") }},
 		{"DuckDB read_json to Parquet", func(out string) *exec.Cmd { return exec.Command(b.python, script, source, out) }},
 	}
 	used := make([][]usage, len(peers))
@@ -152,10 +151,13 @@ func (b *bench) measure(command func(out string) *exec.Cmd) (usage, error) {
 	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		u.peak = int64(r.Maxrss) * 1024 //nolint:unconvert // it is an int32 on other machines
 	}
-	var out struct{ Rows int64 }
+	var out struct {
+		Rows    int64
+		Summary struct{ Rows int64 } // silt's
+	}
 	if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
 		return usage{}, fmt.Errorf("what it printed: %w\n%s", err, stdout.String())
 	}
-	u.rows = out.Rows
+	u.rows = out.Rows + out.Summary.Rows
 	return u, nil
 }
