@@ -557,6 +557,10 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	}
 	slices.SortFunc(s.Files, c.byPlan())
 	b.Rows, b.QuarantineRows = c.change.Rows, c.aside.Rows
+	if !c.rowwise {
+		b.Warnings = append(b.Warnings, Warning{Code: "SILT-7003", Text: "the SQL works on each batch as a whole, so its result depends on which files come together",
+			Hint: "raise cloudFiles.maxFilesPerTrigger, or aggregate when the table is read"})
+	}
 	b.Rescued.Paths = c.rescued()
 	if c.isNew() && (len(c.version.Schema.Fields) > 0 || len(c.change.Adds) > 0) {
 		c.version.Added, c.version.Pending = c.added, c.pending
@@ -568,7 +572,9 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 			return s, err
 		}
 		s.SchemaVersion = c.version.Number
-		c.emit(SchemaEvolved{Batch: c.plan.Batch, From: b.Schema.From, To: b.Schema.To, Added: b.Schema.Added})
+		if len(b.Schema.Added) > 0 || c.before == nil {
+			c.emit(SchemaEvolved{Batch: c.plan.Batch, From: b.Schema.From, To: b.Schema.To, Added: b.Schema.Added})
+		}
 	}
 	for _, part := range []struct {
 		t *table

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -269,8 +270,10 @@ type run struct {
 	transform  *duck.Transform
 	target     *delta.DataWriter
 	quarantine *quarantine
-	told       int64 // bytes that progress was told of
-	rescued    int64 // rows, likewise
+	// keepRescued copies records with rescued data to the quarantine, because the SQL cannot carry it.
+	keepRescued bool
+	told        int64 // bytes that progress was told of
+	toldRescued int64 // rows, likewise
 }
 
 func (r *run) do(ctx context.Context) error {
@@ -297,6 +300,7 @@ func (r *run) do(ctx context.Context) error {
 		return err
 	}
 	if r.transform != nil && !r.transform.RowLocal() {
+		r.keepRescued = t.Decode.Rescue != "" && !slices.Contains(r.transform.Carries(), t.Decode.Rescue)
 		err = r.whole(ctx)
 	} else {
 		err = r.stream(ctx)
@@ -335,6 +339,11 @@ func (r *run) next(ctx context.Context) (*decode.Batch, error) {
 		if err := r.bad(ctx, b); err != nil {
 			return nil, err
 		}
+		if r.keepRescued {
+			if err := r.rescued(ctx, b); err != nil {
+				return nil, err
+			}
+		}
 		if b.Record.NumRows() == 0 {
 			b.Record.Release()
 			continue
@@ -353,8 +362,8 @@ func (r *run) tell() {
 		rescued += f.Rescued
 		rows += f.Rows
 	}
-	r.progress(bytes-r.told, 0, rescued-r.rescued)
-	r.told, r.rescued = bytes, rescued
+	r.progress(bytes-r.told, 0, rescued-r.toldRescued)
+	r.told, r.toldRescued = bytes, rescued
 }
 
 // batch takes the rows of a batch into the target.

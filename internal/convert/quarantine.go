@@ -37,7 +37,8 @@ var QuarantineColumns = schema.NewStruct(
 const (
 	ReasonNotJSON   = "not JSON"
 	ReasonTransform = "transform"
-	ReasonFile      = "file" // the file could not be read after many tries; there is no record
+	ReasonFile      = "file"    // the file could not be read after many tries; there is no record
+	ReasonRescued   = "rescued" // a copy: the record is loaded, and SQL over the whole batch has no place for its rescued data
 )
 
 // maxQuarantineRows bounds the rows that are held before they are written.
@@ -142,19 +143,40 @@ func (r *run) bad(ctx context.Context, b *decode.Batch) error {
 // failed sets the rows aside on which the SQL failed.
 func (r *run) failed(ctx context.Context, b *decode.Batch, rows []duck.FailedRow) error {
 	for _, row := range rows {
-		place := b.Places[row.Row]
-		x := quarantined{
-			Position: decode.Position{Line: place.Line, Offset: place.Offset}, length: int64(place.Length),
-			reason: ReasonTransform, detail: row.Err.Error(), text: b.Text(row.Row),
-		}
-		n := row.Row
-		for _, files := range b.Runs {
-			if n -= files.Rows; n < 0 {
-				x.File = r.uri(&files)
-				break
-			}
-		}
+		x := r.record(b, row.Row)
+		x.reason, x.detail = ReasonTransform, row.Err.Error()
 		if err := r.setAside(ctx, r.outcome(b, row.Row), x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record is the record of a row.
+func (r *run) record(b *decode.Batch, row int) quarantined {
+	place := b.Places[row]
+	x := quarantined{
+		Position: decode.Position{Line: place.Line, Offset: place.Offset}, length: int64(place.Length), text: b.Text(row),
+	}
+	for _, files := range b.Runs {
+		if row -= files.Rows; row < 0 {
+			x.File = r.uri(&files)
+			break
+		}
+	}
+	return x
+}
+
+// rescued copies the records of a batch that have rescued data.
+func (r *run) rescued(ctx context.Context, b *decode.Batch) error {
+	column := b.Record.Column(len(r.task.Decode.Schema.Fields)).(*array.String)
+	for row := range column.Len() {
+		if column.IsNull(row) {
+			continue
+		}
+		x := r.record(b, row)
+		x.reason, x.detail = ReasonRescued, "what does not fit a column: "+column.Value(row)
+		if err := r.quarantine.add(ctx, x); err != nil {
 			return err
 		}
 	}
