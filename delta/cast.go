@@ -7,7 +7,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/compute"
-	"github.com/apache/arrow-go/v18/arrow/extensions"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/siltlake/silt/schema"
@@ -89,34 +88,6 @@ func castDictionary(t schema.Type, src *arrow.DictionaryType) castFunc {
 		defer plain.Release()
 		return then(ctx, mem, plain)
 	}
-}
-
-// castShredded puts variants together whose parts are stored as columns of their own. Source: Parquet,
-// "Variant Shredding".
-func castShredded(_ context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
-	t, err := extensions.NewVariantType(a.DataType())
-	if err != nil {
-		return nil, err
-	}
-	src := array.NewExtensionArrayWithStorage(t, a).(*extensions.VariantArray)
-	defer src.Release()
-	b := array.NewStructBuilder(mem, schema.ArrowType(schema.Variant).(*arrow.StructType))
-	defer b.Release()
-	values, metadata := b.FieldBuilder(0).(*array.BinaryBuilder), b.FieldBuilder(1).(*array.BinaryBuilder)
-	for i := range src.Len() {
-		if a.IsNull(i) {
-			b.AppendNull()
-			continue
-		}
-		v, err := src.Value(i)
-		if err != nil {
-			return nil, fmt.Errorf("variant in row %d: %w", i, err)
-		}
-		b.Append(true)
-		values.Append(v.Bytes())
-		metadata.Append(v.Metadata().Bytes())
-	}
-	return b.NewArray(), nil
 }
 
 // castTimestamp changes the unit to microseconds, downwards where digits are lost, and the zone
