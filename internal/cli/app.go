@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -78,6 +79,36 @@ func (a *app) printJSON(v any) error {
 		e.SetIndent("", "  ")
 	}
 	return e.Encode(v)
+}
+
+// object is a JSON object whose members keep their order.
+type object []member
+
+type member struct {
+	name  string
+	value any
+}
+
+// result is the JSON form of what a command that went well has to say.
+func result(marker string, members ...member) object {
+	return append(append(object{{"schema", marker}}, members...), member{"exit_code", 0})
+}
+
+func (o object) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	for i, m := range o {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(m.value); err != nil {
+			return nil, err
+		}
+		out = append(append(appendString(out, m.name), ':'), bytes.TrimSpace(b.Bytes())...)
+	}
+	return append(out, '}'), nil
 }
 
 // shell joins words to a command line, in quotes where a shell needs them.

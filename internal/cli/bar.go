@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -10,9 +11,11 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 )
 
-// bar shows the progress of pipelines on a terminal, a line each. The lines are gone when it ends.
+// bar shows the progress of pipelines on a terminal, a line each, and log lines above them. Nothing of
+// it stays when it is closed; the next progress opens it again.
 type bar struct {
-	progress *mpb.Progress
+	app      *app
+	progress *mpb.Progress // nil: closed
 	lines    map[string]*barLine
 }
 
@@ -23,32 +26,50 @@ type barLine struct {
 	text atomic.Pointer[string]
 }
 
-func newBar(a *app) *bar {
-	options := []mpb.ContainerOption{mpb.WithOutput(a.stderr), mpb.WithRefreshRate(100 * time.Millisecond), mpb.WithWidth(20)}
-	if !a.isTerminal(a.stderr) {
-		options = append(options, mpb.WithAutoRefresh())
-	}
-	return &bar{progress: mpb.New(options...), lines: map[string]*barLine{}}
-}
-
 // set shows how far a pipeline is, after so long.
 func (b *bar) set(pipeline string, p silt.Progress, since time.Duration) {
+	if b.progress == nil {
+		options := []mpb.ContainerOption{mpb.WithOutput(b.app.stderr), mpb.WithRefreshRate(100 * time.Millisecond), mpb.WithWidth(20)}
+		if !b.app.isTerminal(b.app.stderr) {
+			options = append(options, mpb.WithAutoRefresh())
+		}
+		b.progress, b.lines = mpb.New(options...), map[string]*barLine{}
+	}
 	l := b.lines[pipeline]
 	if l == nil {
 		l = &barLine{}
-		text := ""
-		l.text.Store(&text)
+		l.text.Store(new(string))
 		l.bar = b.progress.New(0, mpb.BarStyle().Lbound("").Filler("█").Tip("").Padding("░").Rbound(""),
-			mpb.BarRemoveOnComplete(), mpb.BarFillerTrim(),
+			mpb.BarFillerTrim(),
 			mpb.PrependDecorators(decor.Name(pipeline+"  ")),
 			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return "  " + *l.text.Load() })))
 		b.lines[pipeline] = l
 	}
 	text := progressText(p, since)
 	l.text.Store(&text)
-	total := p.BytesTotal
-	l.bar.SetTotal(max(total, 1)+1, false) // one more, so that only done completes it
+	total := max(p.BytesTotal, 1)
+	l.bar.SetTotal(total+1, false) // one more, so that it never completes by itself
 	l.bar.SetCurrent(min(p.BytesDone, total))
+}
+
+// close takes all lines away.
+func (b *bar) close() {
+	if b.progress == nil {
+		return
+	}
+	for _, l := range b.lines {
+		l.bar.Abort(true)
+	}
+	b.progress.Wait()
+	b.progress = nil
+}
+
+// Write writes log lines above the bars.
+func (b *bar) Write(p []byte) (int, error) {
+	if b.progress == nil {
+		return b.app.stderr.Write(p)
+	}
+	return b.progress.Write(p)
 }
 
 // progressText is what stands behind the bar. The time left is told only when the total is known.
@@ -67,26 +88,7 @@ func progressText(p silt.Progress, since time.Duration) string {
 	}
 	if rate > 0 && since > 2*time.Second && p.BytesDone < p.BytesTotal {
 		left := time.Duration(float64(p.BytesTotal-p.BytesDone) / rate * float64(time.Second))
-		text += "  ETA " + took(max(left.Round(time.Second), time.Second))
+		text += "  ETA " + strings.Replace(took(max(left.Round(time.Second), time.Second)), ".0 s", " s", 1)
 	}
 	return text
-}
-
-// done removes the line of a pipeline.
-func (b *bar) done(pipeline string) {
-	if l := b.lines[pipeline]; l != nil {
-		l.bar.Abort(true)
-		delete(b.lines, pipeline)
-	}
-}
-
-// Write writes log lines above the bars.
-func (b *bar) Write(p []byte) (int, error) { return b.progress.Write(p) }
-
-// close removes all lines.
-func (b *bar) close() {
-	for p := range b.lines {
-		b.done(p)
-	}
-	b.progress.Wait()
 }

@@ -34,7 +34,7 @@ func (a *app) configCommand() *cobra.Command {
 			}
 			names := pipelineNames(chosen)
 			if a.machine() {
-				return a.printJSON(map[string]any{"schema": "silt.config_check/v1", "file": c.path, "pipelines": names, "exit_code": 0})
+				return a.printJSON(result("silt.config_check/v1", member{"file", c.path}, member{"pipelines", names}))
 			}
 			fmt.Fprintf(a.stdout, "%s is right: %s (%s)\n", c.path, count(len(names), "pipeline"), some(names, 12))
 			a.next("silt", "run", "-c", c.path)
@@ -234,7 +234,7 @@ func leaves(lines []resolvedLine) []any {
 	var all []any
 	for _, l := range lines {
 		if l.origin != "" {
-			all = append(all, map[string]any{"path": l.path, "value": l.text, "origin": l.origin})
+			all = append(all, object{{"path", l.path}, {"value", l.text}, {"origin", l.origin}})
 		}
 	}
 	return all

@@ -27,7 +27,7 @@ func (a *app) demoCommand() *cobra.Command {
 				return err
 			}
 			if a.machine() {
-				return a.printJSON(map[string]any{"schema": "silt.demo/v1", "demo": sum, "exit_code": 0})
+				return a.printJSON(result("silt.demo/v1", member{"demo", sum}))
 			}
 			fmt.Fprintf(a.stdout, "Wrote %s:\n", dir)
 			for _, w := range sum.Waves {

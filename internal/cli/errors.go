@@ -268,8 +268,8 @@ func sqlProblem(e *duck.SQLError) problem {
 		lines := strings.Split(e.SQL, "\n")
 		p.excerpt = excerpt(place{&document{name: "SQL", lines: lines, file: len(lines) > 1}, e.Line, e.Column}, true)
 	}
-	if p.Hint == "" {
-		p.Hint = "silt query \"describe ...\" shows the columns of a table"
+	if strings.Contains(e.Message, "column") && p.Hint == "" {
+		p.Hint = "silt table show TABLE lists the columns"
 	}
 	return p
 }

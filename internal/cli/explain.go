@@ -32,7 +32,7 @@ func (a *app) explainCommand() *cobra.Command {
 			}
 			if a.machine() {
 				title, _, _ := strings.Cut(string(page), "\n")
-				return a.printJSON(map[string]any{"schema": "silt.explain/v1", "code": code, "title": pageTitle(title), "page": string(page), "exit_code": 0})
+				return a.printJSON(result("silt.explain/v1", member{"code", code}, member{"title", pageTitle(title)}, member{"page", string(page)}))
 			}
 			_, err = a.stdout.Write(page)
 			return err
@@ -47,7 +47,7 @@ func (a *app) listCodes() error {
 		page, _ := fs.ReadFile(errorpages.FS, code+".md")
 		title, _, _ := strings.Cut(string(page), "\n")
 		t.add(code, pageTitle(title))
-		all = append(all, map[string]any{"code": code, "title": pageTitle(title)})
+		all = append(all, object{{"code", code}, {"title", pageTitle(title)}})
 	}
 	if a.machine() {
 		return a.printAll("silt.explain/v1", "codes", all)

@@ -94,7 +94,7 @@ func (a *app) showQuarantine(table string, records []silt.QuarantinedRecord, mor
 
 func (a *app) showRecord(r silt.QuarantinedRecord) error {
 	if a.machine() {
-		return a.printJSON(map[string]any{"schema": "silt.quarantine/v1", "records": []any{recordJSON{r, strings.ToValidUTF8(string(r.Record), "\uFFFD")}}, "exit_code": 0})
+		return a.printJSON(result("silt.quarantine/v1", member{"records", []any{recordJSON{r, strings.ToValidUTF8(string(r.Record), "\uFFFD")}}}))
 	}
 	line := func(label, text string) { fmt.Fprintf(a.stdout, "%-8s %s\n", label, text) }
 	line("record", r.ID)

@@ -53,7 +53,7 @@ func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, 
 	runs := &summaries{app: a, single: chosen[0].config.Name == "" && !watch}
 	for i := range chosen {
 		p := &chosen[i]
-		tell := t.handler(p.name)
+		tell := t.handler(p)
 		p.config.Events = func(e silt.Event) {
 			tell(e)
 			if f, ok := e.(silt.RunFinished); ok && f.Summary != nil {
@@ -66,6 +66,9 @@ func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, 
 		return err
 	}
 	defer closeAll(opened)
+	for i, p := range opened {
+		chosen[i].name = p.Name()
+	}
 
 	// From here on an interrupt ends the work between two batches.
 	a.graceful.Store(true)
@@ -89,6 +92,9 @@ func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, 
 	}
 	t.close()
 	if err == nil && a.interrupted() {
+		if watch {
+			return runs.finish(nil) // the usual end
+		}
 		err = &interruptedError{context.Canceled}
 	}
 	if err != nil {
@@ -173,6 +179,8 @@ func (r *summaries) finish(err error) error {
 		if w := (*writtenError)(nil); errors.As(err, &w) {
 			out.Written = w.written
 		}
+	case a.interrupted():
+		out.ExitCode, out.Reason = exitInterrupted, "interrupted"
 	case givenUp > 0:
 		out.ExitCode, out.Reason = exitGivenUp, "files_given_up"
 	}
@@ -204,7 +212,7 @@ func (r *summaries) suggest() {
 		r.app.next("silt", "quarantine", "list", s.Target)
 	case s.Schema.From != s.Schema.To && s.Schema.From >= 0:
 		r.app.next("silt", "schema", "history", s.Target)
-	case hasSQL():
+	case hasSQL:
 		r.app.next("silt", "query", "select * from "+sqlName(s.Target)+" limit 10")
 	default:
 		r.app.next("silt", "table", "show", s.Target)

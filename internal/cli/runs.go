@@ -41,7 +41,7 @@ func (a *app) runsCommand() *cobra.Command {
 			}
 			var found []*silt.Summary
 			for _, r := range runs {
-				if strings.HasPrefix(strings.ToUpper(r.Run), strings.ToUpper(args[0])) {
+				if strings.HasPrefix(r.Run, strings.ToUpper(args[0])) {
 					found = append(found, r)
 				}
 			}
@@ -52,7 +52,7 @@ func (a *app) runsCommand() *cobra.Command {
 				return usage(cmd, "write more of it", "%s runs have an ID that starts with %s", thousands(len(found)), args[0])
 			}
 			if a.machine() {
-				return a.printJSON(map[string]any{"schema": "silt.run/v1", "summary": found[0], "exit_code": 0})
+				return a.printJSON(result("silt.run/v1", member{"summary", found[0]}))
 			}
 			fmt.Fprint(a.stdout, summaryText(found[0]))
 			fmt.Fprintf(a.stdout, "Run %s   %s\n", found[0].Run, clock(found[0].Started))

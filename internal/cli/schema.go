@@ -213,5 +213,5 @@ func (a *app) printAll(marker, name string, all []any) error {
 	if all == nil {
 		all = []any{}
 	}
-	return a.printJSON(map[string]any{"schema": marker, name: all, "exit_code": 0})
+	return a.printJSON(result(marker, member{name, all}))
 }

@@ -17,10 +17,8 @@ func summaryText(s *silt.Summary) string {
 	}
 	f, r := s.Files, s.Records
 	if f.Found == 0 && s.Error == "" && s.Batches == 0 {
-		fmt.Fprintf(&b, "%s  no new files in %s (looked for %s)\n", s.Pipeline, s.Source, took(s.Took))
-		if f.Changed > 0 {
-			line("changed", "%s have other content than when they were loaded; allowOverwrites loads them again", count(f.Changed, "file"))
-		}
+		fmt.Fprintf(&b, "%s  no new files in %s\n", s.Pipeline, s.Source)
+		warnings(line, s.Warnings)
 		return b.String()
 	}
 	state := "done in"
@@ -56,19 +54,17 @@ func summaryText(s *silt.Summary) string {
 			line("", "and %s more", count(more, "path"))
 		}
 	}
-	if f.Changed > 0 {
-		line("changed", "%s have other content than when they were loaded; allowOverwrites loads them again", count(f.Changed, "file"))
-	}
-	if f.Skipped > 0 {
-		line("skipped", "%s that are no regular files", thousands(f.Skipped))
-	}
-	for _, w := range s.Warnings {
+	warnings(line, s.Warnings)
+	return b.String()
+}
+
+func warnings(line func(label, format string, args ...any), all []silt.Warning) {
+	for _, w := range all {
 		line("! "+w.Code, "%s", w.Text)
 		if w.Hint != "" {
 			line("", "%s", w.Hint)
 		}
 	}
-	return b.String()
 }
 
 const mostAdded = 8

@@ -62,7 +62,7 @@ func (a *app) tableCommand() *cobra.Command {
 
 func (a *app) showTable(t *silt.TableInfo) error {
 	if a.machine() {
-		return a.printJSON(map[string]any{"schema": "silt.table/v1", "table": t, "exit_code": 0})
+		return a.printJSON(result("silt.table/v1", member{"table", t}))
 	}
 	line := func(label, text string) { fmt.Fprintf(a.stdout, "%-12s %s\n", label, text) }
 	line("table", t.Name)
@@ -114,7 +114,7 @@ func (a *app) showVersions(table string, versions []silt.TableHistoryEntry) erro
 		t.add(fmt.Sprint(v.Version), clock(v.Timestamp), v.Operation, metric(v, "numOutputRows"), metric(v, "numFiles", "numAddedFiles"), parameters(v))
 	}
 	t.write(a.stdout)
-	if len(versions) > 0 && versions[0].Version > 0 && hasSQL() {
+	if len(versions) > 0 && versions[0].Version > 0 && hasSQL {
 		a.next("silt", "query", "select count(*) from "+sqlName(table), "--version", fmt.Sprint(versions[0].Version-1))
 	}
 	return nil

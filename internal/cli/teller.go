@@ -28,7 +28,6 @@ type teller struct {
 
 // runState is what a teller knows about a running pipeline.
 type runState struct {
-	name     string
 	run      string
 	batches  int
 	last     silt.BatchCommitted
@@ -56,7 +55,7 @@ func (a *app) newTeller() *teller {
 	out := a.stderr
 	switch mode {
 	case "bar":
-		t.bar = newBar(a)
+		t.bar = &bar{app: a}
 		out = t.bar
 	case "none":
 		t.silent = true
@@ -65,8 +64,10 @@ func (a *app) newTeller() *teller {
 	return t
 }
 
-// close ends the progress bar.
+// close takes the progress bar away.
 func (t *teller) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.bar != nil {
 		t.bar.close()
 	}
@@ -89,29 +90,28 @@ func (a *app) logHandler(out io.Writer) slog.Handler {
 	return &lineHandler{out: out, level: a.flags.level()}
 }
 
-// handler takes the events of one pipeline.
-func (t *teller) handler(pipeline string) silt.Handler {
+// handler takes the events of one pipeline, whose name is known once it is open.
+func (t *teller) handler(p *pipeline) silt.Handler {
 	return func(e silt.Event) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if t.app.flags.output == "jsonl" {
-			t.app.printJSON(eventJSON(pipeline, e))
+			t.app.printJSON(eventJSON(p.name, e))
 		}
-		t.take(pipeline, e)
+		t.take(p.name, e)
 	}
 }
 
 func (t *teller) take(pipeline string, e silt.Event) {
 	r := t.runs[pipeline]
 	if r == nil {
-		r = &runState{name: pipeline, started: time.Now()}
+		r = &runState{started: time.Now()}
 		t.runs[pipeline] = r
 	}
-	log := t.log.With("pipeline", r.name)
+	log := t.log.With("pipeline", pipeline)
 	switch e := e.(type) {
 	case silt.RunStarted:
-		*r = runState{name: e.Pipeline, run: e.Run, started: e.Time}
-		log = t.log.With("pipeline", r.name)
+		*r = runState{run: e.Run, started: e.Time}
 		t.line(slog.LevelDebug, log, "run started", "run", e.Run, "source", e.Source, "target", e.Target)
 	case silt.Recovered:
 		t.line(slog.LevelInfo, log, "finishing the batch that an earlier run left", "batch", e.Batch)
@@ -133,6 +133,10 @@ func (t *teller) take(pipeline string, e silt.Event) {
 	case silt.FileFailed:
 		t.line(slog.LevelWarn, log, "file cannot be read", "file", e.File, "tries", e.Tries, "given_up", e.GivenUp, "error", e.Err, "code", "SILT-3003")
 	case silt.BatchCommitted:
+		if e.Version < 0 {
+			t.line(slog.LevelInfo, log, "batch done, nothing to commit", "run", r.run, "batch", e.Batch, "took", e.Took.Round(time.Millisecond))
+			break
+		}
 		r.batches, r.last = r.batches+1, e
 		t.line(slog.LevelInfo, log, "batch committed", "run", r.run, "batch", e.Batch, "version", e.Version, "files", e.Files, "rows", e.Rows,
 			"rescued_rows", e.RescuedRows, "quarantined", e.Quarantined, "took", e.Took.Round(time.Millisecond))
@@ -140,7 +144,7 @@ func (t *teller) take(pipeline string, e silt.Event) {
 		t.line(slog.LevelWarn, log, e.Text, "code", e.Code)
 	case silt.RunFinished:
 		if t.bar != nil {
-			t.bar.done(pipeline)
+			t.bar.close()
 		}
 		if s := e.Summary; s != nil {
 			t.line(slog.LevelDebug, log, "run finished", "run", s.Run, "files", s.Files.Loaded, "records", s.Records.Read, "rows", s.Rows, "quarantined", s.Records.Quarantined, "took", s.Took.Round(time.Millisecond))
@@ -188,9 +192,9 @@ func (t *teller) written() string {
 	for _, r := range t.runs {
 		switch {
 		case r.batches == 1:
-			return fmt.Sprintf("1 batch was committed before (%s version %d); nothing of the one that failed was written", r.last.Table, r.last.Version)
+			return fmt.Sprintf("1 batch was committed (%s version %d); nothing else was written", r.last.Table, r.last.Version)
 		case r.batches > 1:
-			return fmt.Sprintf("%d batches were committed before (%s version %d); nothing of the one that failed was written", r.batches, r.last.Table, r.last.Version)
+			return fmt.Sprintf("%d batches were committed (%s version %d); nothing else was written", r.batches, r.last.Table, r.last.Version)
 		}
 	}
 	return "nothing was written"
@@ -233,36 +237,34 @@ func (h *lineHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 func (h *lineHandler) WithGroup(string) slog.Handler { return h }
 
 // eventJSON is an event as a line of -o jsonl.
-func eventJSON(pipeline string, e silt.Event) any {
-	out := map[string]any{"schema": "silt.event/v1", "pipeline": pipeline, "time": time.Now().UTC().Format(time.RFC3339Nano)}
-	set := func(name string, pairs ...any) {
-		out["event"] = name
-		for i := 0; i < len(pairs); i += 2 {
-			out[pairs[i].(string)] = pairs[i+1]
-		}
+func eventJSON(pipeline string, e silt.Event) object {
+	line := func(name string, members ...member) object {
+		return append(object{{"schema", "silt.event/v1"}, {"event", name}, {"time", time.Now().UTC()}, {"pipeline", pipeline}}, members...)
 	}
 	switch e := e.(type) {
 	case silt.RunStarted:
-		set("run_started", "run", e.Run, "source", e.Source, "target", e.Target)
+		return line("run_started", member{"run", e.Run}, member{"source", e.Source}, member{"target", e.Target})
 	case silt.Recovered:
-		set("recovered", "batch", e.Batch)
+		return line("recovered", member{"batch", e.Batch})
 	case silt.Listed:
-		set("listed", "files", e.Files, "bytes", e.Bytes, "changed", e.Changed, "skipped", e.Skipped)
+		return line("listed", member{"files", e.Files}, member{"bytes", e.Bytes}, member{"changed", e.Changed}, member{"skipped", e.Skipped})
 	case silt.Progress:
-		set("progress", "phase", e.Phase, "filesDone", e.FilesDone, "filesTotal", e.FilesTotal, "bytesDone", e.BytesDone, "bytesTotal", e.BytesTotal, "rows", e.Rows, "rescuedRows", e.RescuedRows)
+		return line("progress", member{"phase", e.Phase}, member{"filesDone", e.FilesDone}, member{"filesTotal", e.FilesTotal},
+			member{"bytesDone", e.BytesDone}, member{"bytesTotal", e.BytesTotal}, member{"rows", e.Rows}, member{"rescuedRows", e.RescuedRows})
 	case silt.SchemaEvolved:
-		set("schema_evolved", "batch", e.Batch, "from", e.From, "to", e.To, "added", e.Added)
+		return line("schema_evolved", member{"batch", e.Batch}, member{"from", e.From}, member{"to", e.To}, member{"added", e.Added})
 	case silt.FileFailed:
-		set("file_failed", "file", e.File, "bytes", e.Bytes, "tries", e.Tries, "givenUp", e.GivenUp, "error", fmt.Sprint(e.Err))
+		return line("file_failed", member{"file", e.File}, member{"bytes", e.Bytes}, member{"tries", e.Tries}, member{"givenUp", e.GivenUp}, member{"error", fmt.Sprint(e.Err)})
 	case silt.BatchCommitted:
-		set("batch_committed", "batch", e.Batch, "table", e.Table, "version", e.Version, "files", e.Files, "rows", e.Rows, "rescuedRows", e.RescuedRows, "quarantined", e.Quarantined, "took", e.Took)
+		return line("batch_committed", member{"batch", e.Batch}, member{"table", e.Table}, member{"version", e.Version}, member{"files", e.Files}, member{"rows", e.Rows},
+			member{"rescuedRows", e.RescuedRows}, member{"quarantined", e.Quarantined}, member{"took", e.Took})
 	case silt.Warning:
-		set("warning", "code", e.Code, "text", e.Text, "hint", e.Hint)
+		return line("warning", member{"code", e.Code}, member{"text", e.Text}, member{"hint", e.Hint})
 	case silt.RunFinished:
-		set("run_finished", "summary", e.Summary)
 		if e.Err != nil {
-			out["error"] = e.Err.Error()
+			return line("run_finished", member{"summary", e.Summary}, member{"error", e.Err.Error()})
 		}
+		return line("run_finished", member{"summary", e.Summary})
 	}
-	return out
+	return line("unknown")
 }

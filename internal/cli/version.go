@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
-	"slices"
-	"strings"
 
 	"github.com/siltlake/silt"
 	"github.com/spf13/cobra"
@@ -43,7 +41,7 @@ type build struct {
 }
 
 func built() build {
-	b := build{Schema: "silt.version/v1", Version: silt.Version, Commit: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, SQL: hasSQL()}
+	b := build{Schema: "silt.version/v1", Version: silt.Version, Commit: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, SQL: hasSQL}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return b
@@ -57,23 +55,4 @@ func built() build {
 		}
 	}
 	return b
-}
-
-// hasSQL says whether this binary was built with the SQL engine. Its build tags are in the binary.
-func hasSQL() bool {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return false
-	}
-	arrow, cgo := false, false
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "-tags":
-			tags := strings.Split(s.Value, ",")
-			arrow = slices.Contains(tags, "duckdb_arrow") && !slices.Contains(tags, "nosql")
-		case "CGO_ENABLED":
-			cgo = s.Value == "1"
-		}
-	}
-	return arrow && cgo
 }
