@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -313,4 +314,135 @@ func TestShreddedVariant(t *testing.T) {
 		}
 	}
 	sameVariants(t, load(t, store), filepath.Join(dir, "expected_json"))
+}
+
+// copyTable copies a table, so that the times of its files can be set.
+func copyTable(t *testing.T, from string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+type recorded struct {
+	Version             int64
+	Timestamp           string
+	UserMetadata        *string
+	Operation           string
+	OperationParameters map[string]*string
+	ReadVersion         *int64
+	IsolationLevel      string
+	IsBlindAppend       *bool
+	OperationMetrics    map[string]*string
+	EngineInfo          string
+}
+
+func readJSON(t *testing.T, path string, to any) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(text, to)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+const recordedTime = "2006-01-02 15:04:05.999999"
+
+// setTime gives a commit the time that it had when it was made.
+func setTime(t *testing.T, dir string, version int64, at string) {
+	t.Helper()
+	when, err := time.Parse(recordedTime, at)
+	if err == nil {
+		name := filepath.Join(dir, "_delta_log", fmt.Sprintf("%020d.json", version))
+		if err = os.Chmod(name, 0o600); err == nil {
+			err = os.Chtimes(name, when, when)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHistoryAndDetailOfOthers(t *testing.T) {
+	tables, _ := filepath.Glob(filepath.Join(testdata(t), "spark-4.4.0-generated", "*"))
+	for _, table := range tables {
+		t.Run(filepath.Base(table), func(t *testing.T) {
+			dir := copyTable(t, filepath.Join(table, "delta"))
+			store := objstore.NewDir(dir)
+			var history []recorded
+			readJSON(t, filepath.Join(table, "expected_history.json"), &history)
+			for _, h := range history {
+				setTime(t, dir, h.Version, h.Timestamp)
+			}
+			got, err := delta.History(t.Context(), store, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != len(history) {
+				t.Fatalf("got %d versions, want %d", len(got), len(history))
+			}
+			for i, g := range got {
+				sameJSON(t, recorded{g.Version, g.Timestamp.UTC().Format(recordedTime), nil, g.Operation, g.Parameters(), g.ReadVersion,
+					g.IsolationLevel, g.IsBlindAppend, g.Metrics(), g.EngineInfo}, trimmed(history[i]))
+			}
+			var detail map[string]any
+			readJSON(t, filepath.Join(table, "expected_detail.json"), &detail)
+			setTime(t, dir, history[0].Version, detail["lastModified"].(string))
+			d, err := load(t, store).Detail(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			delete(detail, "location")
+			sameJSON(t, map[string]any{"format": d.Format, "id": d.ID, "name": null(d.Name), "description": null(d.Description),
+				"createdAt": d.CreatedAt.Format(recordedTime), "lastModified": d.LastModified.Format(recordedTime),
+				"partitionColumns": d.PartitionColumns, "clusteringColumns": d.ClusteringColumns, "numFiles": d.NumFiles,
+				"sizeInBytes": d.SizeInBytes, "properties": d.Properties, "minReaderVersion": d.MinReaderVersion,
+				"minWriterVersion": d.MinWriterVersion, "tableFeatures": d.TableFeatures}, trimTimes(detail))
+		})
+	}
+}
+
+// trimmed drops the zeros with which the recorded times end.
+func trimmed(r recorded) recorded {
+	r.Timestamp = trimTime(r.Timestamp)
+	return r
+}
+
+func trimTimes(m map[string]any) map[string]any {
+	for k, v := range m {
+		if s, ok := v.(string); ok && strings.HasSuffix(k, "At") || k == "lastModified" {
+			if !ok {
+				s = v.(string)
+			}
+			m[k] = trimTime(s)
+		}
+	}
+	return m
+}
+
+func trimTime(s string) string {
+	if !strings.Contains(s, ".") {
+		return s
+	}
+	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
+}
+
+func null(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+func sameJSON(t *testing.T, got, want any) {
+	t.Helper()
+	g, _ := json.Marshal(got)
+	w, _ := json.Marshal(want)
+	if canonical(t, string(g)) != canonical(t, string(w)) {
+		t.Errorf("got  %s\nwant %s", canonical(t, string(g)), canonical(t, string(w)))
+	}
 }

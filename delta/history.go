@@ -2,6 +2,7 @@ package delta
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,6 +16,26 @@ type HistoryEntry struct {
 	Version   int64
 	Timestamp time.Time
 	CommitInfo
+}
+
+// Parameters returns the parameters of the operation as DESCRIBE HISTORY shows them: values that are not
+// texts as their JSON, null as nil.
+func (e HistoryEntry) Parameters() map[string]*string { return texts(e.OperationParameters) }
+
+// Metrics returns the metrics of the operation in the same way.
+func (e HistoryEntry) Metrics() map[string]*string { return texts(e.OperationMetrics) }
+
+func texts(raw map[string]json.RawMessage) map[string]*string {
+	out := make(map[string]*string, len(raw))
+	for k, v := range raw {
+		var text *string
+		if json.Unmarshal(v, &text) != nil {
+			s := string(v)
+			text = &s
+		}
+		out[k] = text
+	}
+	return out
 }
 
 // History returns the newest versions of the table whose commits are still in the log, the newest
