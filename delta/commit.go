@@ -125,7 +125,7 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 	for try := 1; ; try++ {
 		if next == nil {
 			var err error
-			if next, err = t.draft(base); err != nil {
+			if next, err = t.draft(ctx, base); err != nil {
 				return nil, err
 			}
 		}
@@ -266,7 +266,7 @@ type draft struct {
 
 // draft builds the entry on top of base. All that can be wrong with the change is found here, before
 // anything is written.
-func (t *Transaction) draft(base *Snapshot) (*draft, error) {
+func (t *Transaction) draft(ctx context.Context, base *Snapshot) (*draft, error) {
 	p := t.plan
 	if base != t.read {
 		var err error
@@ -284,7 +284,16 @@ func (t *Transaction) draft(base *Snapshot) (*draft, error) {
 	if base == nil {
 		base = noTable(t.store)
 	}
-	actions := []action{{CommitInfo: t.commitInfo(base, p)}}
+	info := t.commitInfo(base, p)
+	if p.metadata.isTrue(propICT) {
+		last, err := base.inCommitTime(ctx)
+		if err != nil {
+			return nil, err
+		}
+		info.Timestamp = max(info.Timestamp, last+1)
+		info.InCommitTimestamp = &info.Timestamp
+	}
+	actions := []action{{CommitInfo: info}}
 	if p.protoChange {
 		actions = append(actions, action{Protocol: p.protocol})
 	}
@@ -294,10 +303,21 @@ func (t *Transaction) draft(base *Snapshot) (*draft, error) {
 	for i := range t.txns {
 		actions = append(actions, action{Txn: &t.txns[i]})
 	}
+	adds := t.adds
+	if p.protocol.supports("rowTracking") {
+		var domain *DomainMetadata
+		var err error
+		if adds, domain, err = trackRows(base, adds); err != nil {
+			return nil, err
+		}
+		if domain != nil {
+			actions = append(actions, action{DomainMetadata: domain})
+		}
+	}
 	for _, r := range t.removes {
 		actions = append(actions, action{Remove: r})
 	}
-	for _, a := range t.adds {
+	for _, a := range adds {
 		actions = append(actions, action{Add: a})
 	}
 	content, err := marshalActions(actions)

@@ -112,11 +112,20 @@ func (s *Snapshot) clusteringColumns() ([][]string, error) {
 	return paths, nil
 }
 
-func (s *Snapshot) clusteringNames() ([]string, error) {
+// clusteringPaths returns the same as logical names.
+func (s *Snapshot) clusteringPaths() ([][]string, error) {
 	paths, err := s.clusteringColumns()
+	for i, p := range paths {
+		paths[i] = logicalPath(s.schema, p, s.metadata.columnMapping())
+	}
+	return paths, err
+}
+
+func (s *Snapshot) clusteringNames() ([]string, error) {
+	paths, err := s.clusteringPaths()
 	names := []string{}
 	for _, p := range paths {
-		names = append(names, strings.Join(logicalPath(s.schema, p, s.metadata.columnMapping()), "."))
+		names = append(names, strings.Join(p, "."))
 	}
 	return names, err
 }

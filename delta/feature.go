@@ -47,8 +47,8 @@ var features = []feature{
 	{name: "clustering", write: true},
 	{name: "deletionVectors", readerWriter: true, read: true, write: true},
 	{name: "domainMetadata", write: true},
-	{name: "inCommitTimestamp", inUse: always},
-	{name: "rowTracking", inUse: always},
+	{name: "inCommitTimestamp", write: true},
+	{name: "rowTracking", write: true},
 	{name: "timestampNtz", readerWriter: true, read: true, write: true},
 	{name: "typeWidening", readerWriter: true, read: true, write: true},
 	{name: "typeWidening-preview", readerWriter: true, read: true, write: true},
@@ -59,8 +59,6 @@ var features = []feature{
 	{name: "variantShredding", readerWriter: true, read: true, write: true}, // may, and need not, be done
 	{name: "variantShredding-preview", readerWriter: true, read: true, write: true},
 }
-
-func always(*Metadata, *schema.Struct) string { return "in use" }
 
 // The versions from which on a protocol lists its features by name.
 const (
@@ -101,11 +99,7 @@ func (p *Protocol) checkAppend(m *Metadata, s *schema.Struct) error {
 		if !p.has(f) || f.write {
 			continue
 		}
-		switch use := f.inUse(m, s); use {
-		case "":
-		case "in use":
-			missing = append(missing, f.name)
-		default:
+		if use := f.inUse(m, s); use != "" {
 			missing = append(missing, f.name+" ("+use+")")
 		}
 	}
@@ -195,6 +189,33 @@ func walkFields(path []string, t schema.Type, visit func(path []string, f schema
 		walkFields(append(path[:len(path):len(path)], "key"), t.Key, visit)
 		walkFields(append(path[:len(path):len(path)], "value"), t.Value, visit)
 	}
+}
+
+// switches are the properties that ask for a feature, and what they say to ask for it.
+var switches = []struct{ property, value, feature string }{
+	{"delta.enableDeletionVectors", "true", "deletionVectors"},
+	{"delta.enableChangeDataFeed", "true", "changeDataFeed"},
+	{"delta.enableInCommitTimestamps", "true", "inCommitTimestamp"},
+	{"delta.enableRowTracking", "true", "rowTracking"},
+	{"delta.enableTypeWidening", "true", "typeWidening"},
+	{"delta.checkpointPolicy", "v2", "v2Checkpoint"},
+}
+
+// needs are the features without which a feature cannot be.
+var needs = map[string]string{"rowTracking": "domainMetadata", "clustering": "domainMetadata"}
+
+// withSwitches returns a protocol with the features that the properties of a new table ask for.
+func (p *Protocol) withSwitches(m *Metadata) *Protocol {
+	for _, sw := range switches {
+		if !strings.EqualFold(m.Configuration[sw.property], sw.value) {
+			continue
+		}
+		if need := needs[sw.feature]; need != "" {
+			p = p.withFeature(need)
+		}
+		p = p.withFeature(sw.feature)
+	}
+	return p
 }
 
 // newProtocol returns the lowest protocol for a new table of the schema, so that everybody can write

@@ -107,11 +107,25 @@ func versionAt(ctx context.Context, store objstore.Store, at time.Time) (int64, 
 
 // inCommitTimestamps reports whether commits have timestamps of their own, and since which version.
 func (s *Snapshot) inCommitTimestamps() (enabled bool, since int64) {
-	if !s.metadata.isTrue(propICT) {
+	if s.metadata == nil || !s.metadata.isTrue(propICT) {
 		return false, 0
 	}
 	since, _ = strconv.ParseInt(s.metadata.Configuration[propICTVersion], 10, 64)
 	return true, since
+}
+
+// inCommitTime returns the in-commit timestamp of the snapshot's version in milliseconds, or 0 when it
+// has none.
+func (s *Snapshot) inCommitTime(ctx context.Context) (int64, error) {
+	enabled, _ := s.inCommitTimestamps()
+	switch {
+	case !enabled:
+		return 0, nil
+	case s.ict != nil:
+		return *s.ict, nil
+	}
+	t, err := inCommitTime(ctx, s.store, s.version)
+	return millis(t), err
 }
 
 func inCommitTime(ctx context.Context, store objstore.Store, version int64) (time.Time, error) {

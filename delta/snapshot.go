@@ -24,6 +24,7 @@ type Snapshot struct {
 	schema   *schema.Struct
 	txns     map[string]Txn
 	domains  map[string]DomainMetadata
+	ict      *int64 // in-commit timestamp of the newest commit that was read
 
 	checkpoint *checkpoint // nil without
 	sidecars   []sidecar
@@ -138,8 +139,11 @@ func (b *snapshotBuilder) take(a action) {
 // entry applies the next commit.
 func (b *snapshotBuilder) entry(actions []action) {
 	var files entryFiles
+	b.s.ict = nil
 	for _, a := range actions {
 		switch {
+		case a.CommitInfo != nil:
+			b.s.ict = a.CommitInfo.InCommitTimestamp
 		case a.Add != nil:
 			files.adds = append(files.adds, a.Add)
 		case a.Remove != nil:

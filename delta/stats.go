@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math"
 	"math/big"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -23,6 +24,8 @@ type StatsColumns struct {
 	Leaves int `json:"leaves"`
 	// Names, when not nil, are the columns that have statistics instead: paths of logical names.
 	Names [][]string `json:"names,omitempty"`
+	// Always are the columns that have statistics in any case, because the table is clustered by them.
+	Always [][]string `json:"always,omitempty"`
 	// PrefixLength is the number of characters after which strings are cut.
 	PrefixLength int `json:"prefixLength"`
 }
@@ -81,10 +84,11 @@ func statsNodes(cols []*column, which StatsColumns, left *int) []*statsNode {
 // covers reports whether the leaf column has statistics.
 func (w StatsColumns) covers(path []string, left *int) bool {
 	if w.Names == nil {
-		*left--
-		return *left >= 0
+		if *left--; *left >= 0 {
+			return true
+		}
 	}
-	for _, name := range w.Names {
+	for _, name := range append(slices.Clip(w.Names), w.Always...) {
 		if len(name) <= len(path) && samePath(name, path[:len(name)]) {
 			return true
 		}

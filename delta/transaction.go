@@ -177,7 +177,10 @@ func (t *Transaction) WriteContext() WriteContext {
 		wc.TargetSize = size
 	}
 	var err error
-	if wc.Stats, err = m.statsColumns(); err == nil {
+	if wc.Stats, err = m.statsColumns(); err == nil && t.read != nil {
+		wc.Stats.Always, err = t.read.clusteringPaths()
+	}
+	if err == nil {
 		err = t.plan.protocol.checkAppend(m, t.plan.schema)
 	}
 	if err != nil {
@@ -256,7 +259,10 @@ func (t *Transaction) planNew() (plan, error) {
 		m.Configuration[propMappingMode] = mode
 	}
 	protocol := newProtocol(s, mode != "")
-	p := plan{metadata: &m, protocol: &protocol, protoChange: true}
+	p := plan{metadata: &m, protocol: protocol.withSwitches(&m), protoChange: true}
+	if p.protocol.supports("rowTracking") {
+		nameRowColumns(&m)
+	}
 	p, err := p.evolve(s, mode)
 	if err != nil {
 		return p, err
