@@ -48,6 +48,7 @@ kills: compiler $(ORACLE)
 # Rewrites what tests compare with; the difference is then reviewed.
 golden: compiler $(ORACLE)
 	SILT_PYTHON=$(CURDIR)/$(ORACLE) $(GO) test -tags $(TAGS) -count 1 -run TestDemo ./test -update
+	$(GO) test -count 1 -run PageIsUpToDate . -update
 
 clean:
 	rm -rf bin .cache

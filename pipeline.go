@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,7 +78,11 @@ func open(cfg Config) (*Pipeline, []Fault) {
 	set, faults := cfg.parse()
 	p := &Pipeline{cfg: cfg, set: set, stopped: make(chan struct{})}
 	fault := func(key string, err error) {
-		faults = append(faults, Fault{Code: CodeValue, Key: []string{key}, Problem: err.Error()})
+		f := Fault{Code: CodeValue, Key: strings.SplitN(key, ".", 2), Problem: err.Error()}
+		if unsupported := (*unsupportedError)(nil); errors.As(err, &unsupported) {
+			f.Code = CodeUnsupported
+		}
+		faults = append(faults, f)
 	}
 	var err error
 	if cfg.Source != "" {

@@ -430,5 +430,12 @@ func localPath(location string) (string, error) {
 	case strings.EqualFold(scheme, "file"):
 		return "/" + strings.TrimLeft(rest, "/"), nil
 	}
-	return "", fmt.Errorf("%s: locations of the kind %s: are not supported yet; silt reads and writes folders", location, scheme)
+	return "", fmt.Errorf("%s: %w; silt reads and writes folders", location, &unsupportedError{scheme})
+}
+
+// unsupportedError is a location that is valid and out of reach.
+type unsupportedError struct{ scheme string }
+
+func (e *unsupportedError) Error() string {
+	return "locations that start with " + e.scheme + ": are not supported yet"
 }
