@@ -168,7 +168,7 @@ func (l *Log) locate(ctx context.Context) error {
 	}
 	l.at = max(l.last, 0)
 	if l.at > 0 {
-		content, _, err := objstore.ReadAll(ctx, l.store, l.prefix+name("offsets", l.at-1))
+		content, err := l.mustRead(ctx, name("offsets", l.at-1))
 		if err != nil {
 			return err
 		}

@@ -60,15 +60,21 @@ func (s *Seen) add(n int64, p Plan, files []objstore.Object, outcomes []FileOutc
 	}
 }
 
-// Seen returns the files of all planned batches, less those that are taken again. During RunBatch it
-// holds the batches before the one at hand.
+// Seen returns the files of all closed batches, less those that are taken again. In a log that is open
+// to be looked at, the files of a batch that is not closed yet are in it too.
 func (l *Log) Seen(ctx context.Context) (*Seen, error) {
 	if l.seen != nil {
 		return l.seen, nil
 	}
-	end := l.at // the batch at hand is added when it is closed
-	if l.lease == nil {
+	end := l.at
+	closed, err := l.exists(ctx, name("commits", l.at))
+	switch {
+	case err != nil:
+		return nil, err
+	case l.lease == nil:
 		end = l.last + 1
+	case closed:
+		end++
 	}
 	seen := &Seen{files: map[string]objstore.Object{}, tried: map[string]try{}}
 	parent := ""
