@@ -361,3 +361,46 @@ func TestLoad(t *testing.T) {
 		}
 	})
 }
+
+func TestWatch(t *testing.T) {
+	l := newLab(t)
+	l.cfg.Poll = time.Millisecond
+	committed := make(chan silt.BatchCommitted, 10)
+	l.cfg.Events = func(e silt.Event) {
+		if c, ok := e.(silt.BatchCommitted); ok {
+			committed <- c
+		}
+	}
+	p, err := silt.Open(t.Context(), l.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- p.Watch(t.Context()) }()
+	for i, content := range []string{`{"id":1}`, `{"id":2,"new":true}`} {
+		l.file(string(rune('a'+i))+".json", content+"\n")
+		if c := <-committed; c.Version != int64(i) || c.Rows != 1 {
+			t.Errorf("batch %+v", c)
+		}
+	}
+	p.Stop()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	l.want(`{"id":1}`, `{"id":2,"new":true}`)
+	states, err := silt.States(t.Context(), l.cfg)
+	if err != nil || len(states) != 1 {
+		t.Fatalf("%d states, error %v", len(states), err)
+	}
+	runs, err := states[0].Runs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := int64(0)
+	for _, r := range runs { // one or two, as the second file came before or after the first round was over
+		rows += r.Rows
+	}
+	if rows != 2 {
+		t.Errorf("%d runs tell of %d rows, want 2", len(runs), rows)
+	}
+}

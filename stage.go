@@ -1,0 +1,245 @@
+package silt
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/convert"
+	"github.com/siltlake/silt/internal/decode"
+	"github.com/siltlake/silt/internal/evolve"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+// stage gathers what the batch is.
+func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
+	s := checkpoint.Staged{SchemaVersion: c.plan.SchemaVersion}
+	b := batchSummary{Schema: c.schemaChange()}
+	for i, t := range c.tasks {
+		r := c.results[i]
+		c.change.Adds = append(c.change.Adds, r.Target...)
+		c.change.Rows += r.Rows
+		c.aside.Adds = append(c.aside.Adds, r.Quarantine...)
+		c.aside.Rows += r.Quarantined
+		for k, f := range r.Files {
+			out, err := c.outcome(ctx, t.Files[k], f)
+			if err != nil {
+				return s, err
+			}
+			s.Files = append(s.Files, out)
+			b.count(f)
+		}
+	}
+	slices.SortFunc(s.Files, c.byPlan())
+	b.Rows, b.QuarantineRows = c.change.Rows, c.aside.Rows
+	if !c.rowwise {
+		b.Warnings = append(b.Warnings, Warning{Code: "SILT-7003", Text: "the SQL works on each batch as a whole, so its result depends on which files come together",
+			Hint: "raise cloudFiles.maxFilesPerTrigger, or aggregate when the table is read"})
+	}
+	b.Rescued.Paths = c.rescued()
+	if c.isNew() && (len(c.version.Schema.Fields) > 0 || len(c.change.Adds) > 0) {
+		c.version.Added, c.version.Pending = c.added, c.pending
+		text, err := c.version.MarshalText()
+		if err != nil {
+			return s, err
+		}
+		if s.Schema, err = json.Marshal(string(text)); err != nil {
+			return s, err
+		}
+		s.SchemaVersion = c.version.Number
+		if len(b.Schema.Added) > 0 || c.before == nil {
+			c.emit(SchemaEvolved{Batch: c.plan.Batch, From: b.Schema.From, To: b.Schema.To, Added: b.Schema.Added})
+		}
+	}
+	for _, part := range []struct {
+		t *table
+		c *change
+	}{{&c.quarantine, c.aside}, {&c.target, c.change}} {
+		if len(part.c.Adds) == 0 {
+			continue
+		}
+		target := checkpoint.StagedTarget{Name: part.t.role, URI: part.t.uri(), Rows: part.c.Rows}
+		var err error
+		if target.Delta, err = json.Marshal(part.c); err != nil {
+			return s, err
+		}
+		s.Targets = append(s.Targets, target)
+	}
+	var err error
+	s.Summary, err = json.Marshal(b)
+	c.progress.phase("commit")
+	return s, err
+}
+
+// byPlan orders outcomes as their files stand in the plan.
+func (c *conversion) byPlan() func(a, b checkpoint.FileOutcome) int {
+	at := make(map[string]int, len(c.files))
+	for i, f := range c.files {
+		at[f.Key] = i
+	}
+	return func(a, b checkpoint.FileOutcome) int { return cmp.Compare(at[a.Key], at[b.Key]) }
+}
+
+func (b *batchSummary) count(f convert.FileOutcome) {
+	if f.State != convert.Loaded {
+		return
+	}
+	b.Bytes += f.Bytes
+	b.Records.Read += f.Records
+	b.Records.Quarantined += f.Bad
+	b.Records.Dropped += f.Dropped
+	b.Records.Loaded += f.Records - f.Bad - f.Dropped
+	b.Rescued.Rows += f.Rescued
+}
+
+// outcome is what the checkpoint keeps of a file. A file that failed too often is given up: it gets a
+// row in the quarantine table.
+func (c *conversion) outcome(ctx context.Context, o objstore.Object, f convert.FileOutcome) (checkpoint.FileOutcome, error) {
+	out := checkpoint.FileOutcome{Key: o.Key, ETag: o.ETag, State: checkpoint.Loaded, Records: f.Records, Rows: f.Rows, Bad: f.Bad, Rescued: f.Rescued, Tries: 1}
+	if f.State == convert.Loaded {
+		return out, nil
+	}
+	out = checkpoint.FileOutcome{Key: o.Key, ETag: o.ETag, Tries: 1, Error: f.Err.Error()}
+	if last, _, ok := c.seen.Tried(o); ok {
+		out.Tries = last.Tries + 1
+	}
+	switch f.State {
+	case convert.Deferred:
+		out.State = checkpoint.Deferred
+	case convert.Vanished:
+		out.State = checkpoint.Vanished
+	case convert.Overwritten:
+		out.State = checkpoint.Overwritten
+	default:
+		out.State = checkpoint.Failed
+		if out.Tries >= maxTries {
+			out.State = checkpoint.Quarantined
+			return out, c.giveUp(ctx, o, f.Err)
+		}
+	}
+	return out, nil
+}
+
+func (c *conversion) giveUp(ctx context.Context, o objstore.Object, cause error) error {
+	t := c.task(&schema.Struct{})
+	t.Files, t.Index = []objstore.Object{o}, len(c.tasks)
+	t.Name = fmt.Sprintf("part-%s-%d-file", queryPrefix(c.log.ID()), c.plan.Batch)
+	var err error
+	if _, t.Quarantine, err = c.contexts(ctx); err != nil {
+		return err
+	}
+	adds, err := c.workers[0].QuarantineFiles(ctx, t, []error{cause})
+	if err != nil {
+		return err
+	}
+	c.aside.Adds, c.aside.Rows = append(c.aside.Adds, adds...), c.aside.Rows+1
+	return nil
+}
+
+// schemaChange tells how the source schema changed.
+func (c *conversion) schemaChange() SchemaChange {
+	out := SchemaChange{From: c.plan.SchemaVersion, To: c.version.Number, Columns: len(c.version.Read().Fields), Pending: c.pending}
+	if c.before != nil || c.rules.Table != nil { // else all of it is new
+		for _, f := range c.added {
+			out.Added = append(out.Added, newField(f))
+		}
+	}
+	observed := c.observed()
+	for _, at := range c.version.Uncarried {
+		path, err := schema.ParsePath(at)
+		if err != nil {
+			continue
+		}
+		o := observed[schema.Path(path[:len(path)-1]...)].Field(path[len(path)-1])
+		if o == nil {
+			continue
+		}
+		f := NewField{Path: at, DDL: o.Type().String(), Rows: o.Values()}
+		if o.First != nil {
+			f.File, f.Line = o.First.File, o.First.Line
+		}
+		out.Uncarried = append(out.Uncarried, f)
+	}
+	return out
+}
+
+func newField(f evolve.Field) NewField {
+	return NewField{Path: f.String(), Type: f.Type, DDL: f.DDL, File: f.First.File, Line: f.First.Line, Rows: f.Values}
+}
+
+// rescued lists what went into the rescued data, by path.
+func (c *conversion) rescued() []RescuedPath {
+	if c.set.rescue == "" {
+		return nil
+	}
+	misfits := map[string]decode.Rescued{}
+	for _, r := range c.results {
+		for at, m := range r.Misfits {
+			all := misfits[at]
+			all.Merge(m)
+			misfits[at] = all
+		}
+	}
+	var paths []RescuedPath
+	for at, m := range misfits {
+		paths = append(paths, RescuedPath{Path: at, Values: m.Count, Reason: "mismatch", File: m.First.File, Line: m.First.Line})
+	}
+	for at, o := range c.observed() {
+		for _, f := range o.Fields {
+			if f.First == nil {
+				continue
+			}
+			name := schema.Path(f.Name)
+			if at != "" {
+				name = at + "." + name
+			}
+			reason := "unknown"
+			if slices.Contains(c.pending, name) {
+				reason = "untyped"
+			}
+			paths = append(paths, RescuedPath{Path: name, Values: f.Values(), Reason: reason, File: f.First.File, Line: f.First.Line})
+		}
+	}
+	slices.SortFunc(paths, func(a, b RescuedPath) int {
+		return cmp.Or(-cmp.Compare(a.Values, b.Values), strings.Compare(a.Path, b.Path))
+	})
+	return paths
+}
+
+// PutSchema implements [checkpoint.Effects].
+func (r *run) PutSchema(ctx context.Context, _ checkpoint.Plan, s checkpoint.Staged) error {
+	if len(s.Schema) == 0 || string(s.Schema) == "null" {
+		return nil
+	}
+	var text string
+	if err := json.Unmarshal(s.Schema, &text); err != nil {
+		return fmt.Errorf("staged/%d: schema: %w", s.Batch, err)
+	}
+	v := &evolve.Version{Number: s.SchemaVersion}
+	if err := v.UnmarshalText([]byte(text)); err != nil {
+		return fmt.Errorf("staged/%d: schema: %w", s.Batch, err)
+	}
+	return r.schemas.Put(ctx, v)
+}
+
+// Commit implements [checkpoint.Effects].
+func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoint.Staged, target int) (checkpoint.Committed, error) {
+	t := &r.target
+	if staged.Targets[target].Name == quarantineTable {
+		t = &r.quarantine
+	}
+	done, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target])
+	if err != nil || done.Already {
+		return done, err
+	}
+	if err := t.maintain(ctx, done.Version); err != nil && !errors.Is(err, context.Canceled) {
+		r.warn(Warning{Code: "SILT-4004", Text: fmt.Sprintf("table %s: its log got no checkpoint at version %d: %v", t.name, done.Version, err)})
+	}
+	return done, nil
+}
