@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/siltlake/silt/internal/catalog"
 	"github.com/siltlake/silt/internal/checkpoint"
@@ -53,8 +54,23 @@ type folder struct {
 	glob  string // below path; may be empty
 }
 
-// URI is the full name of a file; it is not encoded, so that it reads as the file is named.
-func (f folder) URI(key string) string { return "file://" + f.path + "/" + key }
+// URI is the full name of a file. It is not encoded, so that it reads as the file is named, but for
+// bytes that are no text: they would make a table unreadable.
+func (f folder) URI(key string) string {
+	name := f.path + "/" + key
+	if utf8.ValidString(name) {
+		return "file://" + name
+	}
+	uri := []byte("file://")
+	for i, r := range name {
+		if size := utf8.RuneLen(r); r == utf8.RuneError && !strings.HasPrefix(name[i:], string(r)) {
+			uri = fmt.Appendf(uri, "%%%02X", name[i])
+		} else {
+			uri = append(uri, name[i:i+size]...)
+		}
+	}
+	return string(uri)
+}
 
 func (f folder) String() string {
 	uri := "file://" + f.path + "/"

@@ -60,6 +60,9 @@ func TestConservation(t *testing.T) {
 				write(t, filepath.Join(source, name), object("n", i, "s", s))
 			}
 		}
+		for i, name := range []string{"no text \xff\xfe.json", "new\nline.json", "a b%20c+d#?.json", "\xed\xa0\x80.json"} {
+			write(t, filepath.Join(source, name), append(object("n", i), "no record"...))
+		}
 		load(t, dir, source, "main.naughty.t")
 		conserved(t, lake(dir, "main.naughty.t"), source)
 	})

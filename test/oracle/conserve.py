@@ -16,6 +16,7 @@ No row and no quarantined record may be left over.
 import argparse
 import base64
 import bisect
+import codecs
 import collections
 import datetime
 import decimal
@@ -236,11 +237,16 @@ def short(value):
 # ---- tables
 
 
-def file_of(uri):
-    """The path of a file, as bytes."""
-    if not uri.startswith("file://"):
-        raise SystemExit(f"source_file {uri!r} is no file URI")
-    return os.fsencode(uri[len("file://") :])
+def uri_of(path):
+    """The name of a file in the table. Bytes that are no text are percent-encoded, nothing else is."""
+    return "file://" + path.decode("utf-8", "percent")
+
+
+def percent(error):
+    return "".join(f"%{b:02X}" for b in error.object[error.start : error.end]), error.end
+
+
+codecs.register_error("percent", percent)
 
 
 def own_rescued(text):
@@ -271,16 +277,17 @@ def rows_by_file(table):
             rescued, path = own_rescued(text)
             if path != uri:
                 raise SystemExit(f"rescued data names {path}, the row {uri}")
-        out[file_of(uri)].append((row, rescued))
+        out[uri].append((row, rescued))
     return out
 
 
 def quarantine_by_file(table):
     out = collections.defaultdict(dict)
     for row in table.to_pylist() if table is not None else ():
-        if row["offset"] in out[file_of(row["source_file"])]:
+        mine = out[row["source_file"]]
+        if row["offset"] in mine:
             raise SystemExit(f"{row['source_file']} byte {row['offset']} is in quarantine twice")
-        out[file_of(row["source_file"])][row["offset"]] = row
+        mine[row["offset"]] = row
     return out
 
 
@@ -322,7 +329,7 @@ def main():
             path = os.path.join(folder, name)
             if name.startswith((b".", b"_")) or not name.endswith(tuple(os.fsencode(s) for s in args.suffix.split(","))):
                 continue
-            mine, set_aside = rows.pop(path, []), aside.pop(path, {})
+            mine, set_aside = rows.pop(uri_of(path), []), aside.pop(uri_of(path), {})
             if os.fsdecode(name) in args.unread:
                 if mine:
                     wrong.append(f"{path!r} has {len(mine)} rows, want none")
@@ -335,10 +342,10 @@ def main():
                 if any(row["length"] for row in set_aside.values()):  # where an end is missing, nothing is lost
                     raise Lost(f"quarantine has records that are not in the file at bytes {sorted(set_aside)[:5]}")
             except Lost as e:
-                wrong.append(f"{os.fsdecode(path)}: {e}")
-    wrong += [f"rows of a file that is not there: {os.fsdecode(p)}" for p in [*rows, *aside]]
+                wrong.append(f"{uri_of(path)}: {e}")
+    wrong += [f"rows of a file that is not there: {uri}" for uri in [*rows, *aside]]
     for line in wrong[:20]:
-        print(line.encode("utf-8", "backslashreplace").decode())
+        print(line)
     print(f"{args.reader}: {files} files, {records} records in rows, {bad} in quarantine, {len(wrong)} differences")
     sys.exit(1 if wrong else 0)
 
