@@ -4,6 +4,7 @@ installed, with DuckDB, and prints their rows as JSON: one line a table and read
 import base64, datetime, decimal, glob, json, math, os, sys
 
 import deltalake
+import deltalake.exceptions
 import pyarrow
 
 
@@ -25,7 +26,7 @@ def plain(v):
     if isinstance(v, decimal.Decimal):
         return format(v, "f")
     if isinstance(v, float) and not math.isfinite(v):
-        return repr(v)
+        return {"nan": "NaN", "inf": "+Inf", "-inf": "-Inf"}[repr(v)]
     return v
 
 
@@ -48,13 +49,24 @@ def duckdb_reader():
         return None
 
 
+def deltalake_rows(path):
+    table = deltalake.DeltaTable(path)
+    try:  # knows column mapping and deletion vectors, but cannot read maps that have grown
+        query = deltalake.QueryBuilder().register("t", table).execute("SELECT * FROM t")
+        return pyarrow.table(query.read_all())
+    except Exception:
+        if "delta.columnMapping.mode" in table.metadata().configuration:  # which the other way does not see
+            raise
+        return table.to_pyarrow_table()
+
+
 con = duckdb_reader()
 for path in sys.argv[1:]:
-    table = deltalake.DeltaTable(path)
-    if "delta.columnMapping.mode" in table.metadata().configuration:  # which to_pyarrow_table does not know
-        query = deltalake.QueryBuilder().register("t", table).execute("SELECT * FROM t")
-        show("deltalake", pyarrow.table(query.read_all()))
-    else:  # because a query cannot read maps that have grown
-        show("deltalake", table.to_pyarrow_table())
+    try:
+        show("deltalake", deltalake_rows(path))
+    except deltalake.exceptions.DeltaError as e:
+        if "nsupported" not in str(e) and "not yet supported" not in str(e):
+            raise
+        print(json.dumps({"reader": "deltalake", "refuses": str(e).splitlines()[0]}))
     if con is not None:
         show("duckdb", con.execute("SELECT * FROM delta_scan('" + path + "')").to_arrow_table())
