@@ -196,3 +196,61 @@ func canonicals(t *testing.T, rows []string) []string {
 	}
 	return out
 }
+
+// rowIDs returns the values of column id, sorted.
+func rowIDs(t *testing.T, s *delta.Snapshot) []int {
+	t.Helper()
+	var ids []int
+	for _, r := range rows(t, s) {
+		var row struct{ ID int }
+		if err := json.Unmarshal([]byte(r), &row); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, row.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func TestOtherWriters(t *testing.T) {
+	for _, checkpoint := range []bool{false, true} {
+		t.Run(fmt.Sprintf("change_silts_table_and_silt_reads_on/checkpoint=%v", checkpoint), func(t *testing.T) {
+			dir := t.TempDir()
+			store := objstore.NewDir(dir)
+			s := newTable(t, store, delta.TableOptions{Schema: ddl(t, "id BIGINT, l ARRAY<STRUCT<a: STRING>>")}, `{"id":1}`, `{"id":2,"l":[{"a":"x"}]}`)
+			if checkpoint {
+				if err := s.WriteCheckpoint(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cmd := exec.Command(python(t), filepath.Join("testdata", "change.py"), dir)
+			cmd.Stderr = new(bytes.Buffer)
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%v\n%.2000s", err, cmd.Stderr)
+			}
+			var want struct {
+				Version int64
+				IDs     []int
+			}
+			if err := json.Unmarshal(out, &want); err != nil {
+				t.Fatal(err)
+			}
+			s = load(t, store)
+			if got := rowIDs(t, s); s.Version() != want.Version || !slices.Equal(got, want.IDs) {
+				t.Errorf("got version %d with ids %v, want %+v", s.Version(), got, want)
+			}
+			tx := s.Begin("WRITE")
+			appendRows(t, store, tx, record(t, ddl(t, "id BIGINT"), `{"id":3}`))
+			s = commit(t, tx)
+			readersSee(t, dir, rows(t, s)...)
+			if err := s.WriteCheckpoint(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := rowIDs(t, load(t, store)); !slices.Equal(got, rowIDs(t, s)) {
+				t.Errorf("from the checkpoint got ids %v", got)
+			}
+			readersSee(t, dir, rows(t, s)...)
+		})
+	}
+}
