@@ -34,6 +34,13 @@ func (a *app) completionCommand() *cobra.Command {
 	}
 }
 
+// complete gives a flag its completions.
+func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic(err) // there is no such flag
+	}
+}
+
 func (a *app) completePipelines(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	c, err := a.configuration(false)
 	if err != nil {

@@ -29,8 +29,8 @@ func (a *app) configCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, p := range opened {
-				p.Close()
+			if err := closeAll(opened); err != nil {
+				return err
 			}
 			names := pipelineNames(chosen)
 			if a.machine() {
@@ -51,7 +51,7 @@ func (a *app) configCommand() *cobra.Command {
 				return err
 			}
 			lines := c.resolved()
-			if a.machine() {
+			if a.listed() {
 				return a.printAll("silt.config/v1", "values", leaves(lines))
 			}
 			writeResolved(a, lines)

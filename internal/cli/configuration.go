@@ -107,7 +107,7 @@ func (a *app) configuration(need bool) (*configuration, error) {
 // What only seems to be missing because its line is wrong is not said.
 func (c *configuration) more(faults []fault, chosen []pipeline) []fault {
 	opened, err := c.open(context.Background(), chosen)
-	closeAll(opened)
+	_ = closeAll(opened) // they have done nothing
 	if e := (*faultError)(nil); errors.As(err, &e) {
 		known := slices.Clone(faults)
 		for _, f := range e.faults {
@@ -297,8 +297,7 @@ func (c *configuration) open(ctx context.Context, chosen []pipeline) (opened []*
 		err = faultsOrNil(faults)
 	}
 	if err != nil {
-		closeAll(opened)
-		return nil, err
+		return nil, errors.Join(err, closeAll(opened))
 	}
 	return opened, nil
 }

@@ -305,6 +305,14 @@ func (e *writtenError) Unwrap() error { return e.err }
 // explained returns what there is to say about err, at least one problem.
 func explained(err error) []problem {
 	var problems []problem
+	var several failures
+	var stop *interruptedError
+	if errors.As(err, &several) && !errors.As(err, &stop) {
+		for _, e := range several {
+			problems = append(problems, explained(e)...)
+		}
+		return problems
+	}
 	for _, r := range rules {
 		if p, ok := r(err); ok {
 			problems = p
@@ -347,7 +355,7 @@ func (a *app) report(err error) int {
 		if written != nil {
 			out.Written = written.written
 		}
-		a.printJSON(out)
+		_ = a.printJSON(out) // there is no other place to say it
 	} else {
 		fmt.Fprint(a.stderr, a.paint(problems, written))
 	}
@@ -411,9 +419,12 @@ func (a *app) paint(problems []problem, written *writtenError) string {
 			codes = append(codes, p.Code)
 		}
 	}
-	if len(problems) > 1 {
+	switch {
+	case len(problems) > 1 && problems[0].exit == exitUsage:
 		fmt.Fprintf(&b, "%d mistakes; ", len(problems))
-	} else {
+	case len(problems) > 1:
+		fmt.Fprintf(&b, "%d errors; ", len(problems))
+	default:
 		b.WriteString("  ")
 	}
 	b.WriteString("silt explain " + codes[0] + "\n")

@@ -49,7 +49,7 @@ func (a *app) listCodes() error {
 		t.add(code, pageTitle(title))
 		all = append(all, object{{"code", code}, {"title", pageTitle(title)}})
 	}
-	if a.machine() {
+	if a.listed() {
 		return a.printAll("silt.explain/v1", "codes", all)
 	}
 	for _, row := range t.rows {

@@ -58,13 +58,13 @@ func (a *app) filesCommand() *cobra.Command {
 	}
 	list.Flags().StringSliceVar(&statuses, "status", nil, "only files in `STATUS`: "+strings.Join(fileStatuses, ", "))
 	list.Flags().IntVar(&limit, "limit", limit, "most files to show; 0 shows all")
-	list.RegisterFlagCompletionFunc("status", cobra.FixedCompletions(fileStatuses, cobra.ShellCompDirectiveNoFileComp))
+	complete(list, "status", cobra.FixedCompletions(fileStatuses, cobra.ShellCompDirectiveNoFileComp))
 	cmd.AddCommand(list)
 	return cmd
 }
 
 func (a *app) showFiles(table string, files []silt.FileState, more bool) error {
-	if a.machine() {
+	if a.listed() {
 		all := make([]any, len(files))
 		for i, f := range files {
 			all[i] = f

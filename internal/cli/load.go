@@ -54,8 +54,8 @@ What was loaded is remembered beside the table: a second run loads only files th
 	f.StringVar(&compat, "compat", "", "`PROFILE` to follow: autoloader is Auto Loader's behaviour to the letter")
 	f.BoolVar(&watch, "watch", false, "go on, and load files as they arrive")
 	f.IntVar(&workers, "workers", 0, "`NUMBER` of tasks that run at once (default: one a processor)")
-	cmd.RegisterFlagCompletionFunc("option", completeOptions)
-	cmd.RegisterFlagCompletionFunc("compat", cobra.FixedCompletions([]string{"autoloader"}, cobra.ShellCompDirectiveNoFileComp))
+	complete(cmd, "option", completeOptions)
+	complete(cmd, "compat", cobra.FixedCompletions([]string{"autoloader"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

@@ -69,7 +69,7 @@ type recordJSON struct {
 }
 
 func (a *app) showQuarantine(table string, records []silt.QuarantinedRecord, more bool) error {
-	if a.machine() {
+	if a.listed() {
 		all := make([]any, len(records))
 		for i, r := range records {
 			all[i] = recordJSON{r, strings.ToValidUTF8(string(r.Record), "\uFFFD")}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"encoding/csv"
+	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -245,10 +246,10 @@ func (w *tableRows) block(row []string) {
 	for _, n := range w.names {
 		label = max(label, utf8.RuneCountInString(n))
 	}
-	io.WriteString(w.out, "-- row "+thousands(w.number)+"\n")
+	fmt.Fprintf(w.out, "-- row %s\n", thousands(w.number))
 	for c, cell := range row {
 		pad := strings.Repeat(" ", label-utf8.RuneCountInString(w.names[c]))
-		io.WriteString(w.out, w.names[c]+pad+"  "+cut(cell, max(20, w.width-label-2))+"\n")
+		fmt.Fprintf(w.out, "%s%s  %s\n", w.names[c], pad, cut(cell, max(20, w.width-label-2)))
 	}
 }
 
@@ -299,7 +300,7 @@ func (t *textTable) line(out io.Writer, row []string) {
 			b.WriteString(pad)
 		}
 	}
-	io.WriteString(out, strings.TrimRight(b.String(), " ")+"\n")
+	fmt.Fprintln(out, strings.TrimRight(b.String(), " "))
 }
 
 // write writes the header and all rows.

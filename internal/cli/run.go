@@ -47,7 +47,10 @@ Every file is loaded exactly once, whatever happens in between; running again is
 
 // execute runs pipelines: one after the other until nothing is left, or at once and for ever with
 // watch.
-func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, watch bool) error {
+func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, watch bool) (err error) {
+	if watch && a.flags.output == "json" {
+		return &usageError{problem: "--watch has no end, and --json is one object at the end", hint: "take a line for each event: -o jsonl"}
+	}
 	t := a.newTeller()
 	defer t.close()
 	runs := &summaries{app: a, single: chosen[0].config.Name == "" && !watch}
@@ -65,7 +68,7 @@ func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, 
 	if err != nil {
 		return err
 	}
-	defer closeAll(opened)
+	defer func() { err = errors.Join(err, closeAll(opened)) }()
 	for i, p := range opened {
 		chosen[i].name = p.Name()
 	}
@@ -88,7 +91,7 @@ func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, 
 	if watch {
 		err = watchAll(ctx, opened)
 	} else {
-		err = runAll(ctx, opened)
+		err = a.runAll(ctx, opened)
 	}
 	t.close()
 	if err == nil && a.interrupted() {
@@ -103,23 +106,39 @@ func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, 
 	return runs.finish(err)
 }
 
-func closeAll(opened []*silt.Pipeline) {
+func closeAll(opened []*silt.Pipeline) (err error) {
 	for _, p := range opened {
-		p.Close()
-	}
-}
-
-// runAll runs pipelines one after the other. One that fails does not keep the next from its files.
-func runAll(ctx context.Context, opened []*silt.Pipeline) (err error) {
-	for _, p := range opened {
-		_, e := p.RunOnce(ctx)
-		err = errors.Join(err, e)
-		if ctx.Err() != nil {
-			break
-		}
+		err = errors.Join(err, p.Close())
 	}
 	return err
 }
+
+// runAll runs pipelines one after the other. One that fails does not keep the next from its files.
+func (a *app) runAll(ctx context.Context, opened []*silt.Pipeline) error {
+	var failed failures
+	for _, p := range opened {
+		if _, err := p.RunOnce(ctx); err != nil {
+			failed = append(failed, fmt.Errorf("pipeline %s: %w", p.Name(), err))
+		}
+		if a.interrupted() || ctx.Err() != nil {
+			break
+		}
+	}
+	switch len(failed) {
+	case 0:
+		return nil
+	case 1:
+		return failed[0]
+	}
+	return failed
+}
+
+// failures are the errors of several pipelines; all are told.
+type failures []error
+
+func (f failures) Error() string { return errors.Join(f...).Error() }
+
+func (f failures) Unwrap() []error { return f }
 
 func watchAll(ctx context.Context, opened []*silt.Pipeline) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -133,8 +152,11 @@ func watchAll(ctx context.Context, opened []*silt.Pipeline) error {
 type summaries struct {
 	app    *app
 	single bool // the command is about one run
-	mu     sync.Mutex
-	all    []*silt.Summary
+
+	mu      sync.Mutex
+	all     []*silt.Summary // for -o json
+	last    *silt.Summary
+	givenUp int // files
 }
 
 // runJSON is the JSON form of what load and run did: load has a summary, run a list of runs.
@@ -152,7 +174,10 @@ type runJSON struct {
 func (r *summaries) add(s *silt.Summary) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.all = append(r.all, s)
+	r.last, r.givenUp = s, r.givenUp+s.Files.Quarantined
+	if r.app.flags.output == "json" {
+		r.all = append(r.all, s)
+	}
 	if s.Error != "" && s.Files.Found == 0 {
 		return // the error says all there is to say
 	}
@@ -164,10 +189,6 @@ func (r *summaries) add(s *silt.Summary) {
 // finish ends a command that ran pipelines.
 func (r *summaries) finish(err error) error {
 	a := r.app
-	givenUp := 0
-	for _, s := range r.all {
-		givenUp += s.Files.Quarantined
-	}
 	out := runJSON{Schema: "silt.run/v1", Runs: r.all, Reason: "done"}
 	if r.single && len(r.all) == 1 {
 		out.Summary, out.Runs = r.all[0], nil
@@ -181,7 +202,7 @@ func (r *summaries) finish(err error) error {
 		}
 	case a.interrupted():
 		out.ExitCode, out.Reason = exitInterrupted, "interrupted"
-	case givenUp > 0:
+	case r.givenUp > 0:
 		out.ExitCode, out.Reason = exitGivenUp, "files_given_up"
 	}
 	if a.flags.output == "json" {
@@ -201,11 +222,9 @@ func (r *summaries) finish(err error) error {
 
 // suggest tells what to do next after the last run.
 func (r *summaries) suggest() {
-	if len(r.all) == 0 {
-		return
-	}
-	s := r.all[len(r.all)-1]
+	s := r.last
 	switch {
+	case s == nil:
 	case s.Files.Quarantined > 0 || s.Files.Failed > 0:
 		r.app.next("silt", "files", "list", s.Target, "--status", "failed,quarantined")
 	case s.Records.Quarantined > 0:

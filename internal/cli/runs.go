@@ -90,7 +90,7 @@ func (a *app) runs(cmd *cobra.Command, args []string) ([]*silt.Summary, error) {
 }
 
 func (a *app) showRuns(runs []*silt.Summary) error {
-	if a.machine() {
+	if a.listed() {
 		all := make([]any, len(runs))
 		for i, r := range runs {
 			all[i] = r

@@ -135,7 +135,7 @@ func indexVersion(versions []silt.SchemaVersion, version int64) int {
 }
 
 func (a *app) showHistories(histories []history) error {
-	if a.machine() {
+	if a.listed() {
 		all := make([]any, len(histories))
 		for i, h := range histories {
 			all[i] = h
@@ -198,20 +198,4 @@ func typeWord(t schema.Type) (string, *schema.Struct) {
 		return "map of " + strings.ToLower(t.Key.String()) + " to " + word, inner
 	}
 	return strings.ToLower(t.String()), nil
-}
-
-// printAll writes one object with a list in it, or the list as lines.
-func (a *app) printAll(marker, name string, all []any) error {
-	if a.flags.output == "jsonl" {
-		for _, v := range all {
-			if err := a.printJSON(v); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if all == nil {
-		all = []any{}
-	}
-	return a.printJSON(result(marker, member{name, all}))
 }

@@ -102,7 +102,7 @@ func (a *app) showTable(t *silt.TableInfo) error {
 }
 
 func (a *app) showVersions(table string, versions []silt.TableHistoryEntry) error {
-	if a.machine() {
+	if a.listed() {
 		all := make([]any, len(versions))
 		for i, v := range versions {
 			all[i] = v

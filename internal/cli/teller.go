@@ -96,7 +96,7 @@ func (t *teller) handler(p *pipeline) silt.Handler {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if t.app.flags.output == "jsonl" {
-			t.app.printJSON(eventJSON(p.name, e))
+			_ = t.app.printJSON(eventJSON(p.name, e)) // the load goes on without its reader
 		}
 		t.take(p.name, e)
 	}
