@@ -2,7 +2,9 @@ package delta
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -56,6 +58,9 @@ func castTo(t schema.Type, src arrow.DataType) castFunc {
 	case schema.Timestamp, schema.TimestampNTZ:
 		switch src := src.(type) {
 		case *arrow.TimestampType:
+			if src.TimeZone == int96.TimeZone {
+				return castInt96(schema.ArrowType(t))
+			}
 			return castTimestamp(src.Unit, schema.ArrowType(t))
 		case *arrow.Date32Type:
 			if t == schema.TimestampNTZ {
@@ -113,6 +118,44 @@ func castTimestamp(unit arrow.TimeUnit, to arrow.DataType) castFunc {
 	}
 }
 
+// The parts of an INT96: nanoseconds of the day, and the day by the Julian count, in which 1970 begins on
+// the day julianEpoch.
+const (
+	int96Size   = 12
+	julianEpoch = 2440588
+	dayMicros   = 24 * 60 * 60 * 1_000_000
+)
+
+func castInt96(to arrow.DataType) castFunc {
+	return func(_ context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+		b := array.NewTimestampBuilder(mem, to.(*arrow.TimestampType))
+		defer b.Release()
+		b.Reserve(a.Len())
+		var raw []byte
+		if buf := a.Data().Buffers()[1]; buf != nil {
+			raw = buf.Bytes()
+		}
+		for i := range a.Len() {
+			if a.IsNull(i) {
+				b.UnsafeAppendBoolToBitmap(false)
+				continue
+			}
+			at := (a.Data().Offset() + i) * int96Size
+			if at+int96Size > len(raw) {
+				return nil, fmt.Errorf("a timestamp of twelve bytes is cut off")
+			}
+			nanos := int64(binary.LittleEndian.Uint64(raw[at:]))
+			day := int64(binary.LittleEndian.Uint32(raw[at+8:])) - julianEpoch
+			us := day*dayMicros + floorDiv(nanos, 1000)
+			if day > math.MaxInt64/dayMicros-1 || day < math.MinInt64/dayMicros+1 {
+				return nil, fmt.Errorf("timestamp on day %d is out of range", day)
+			}
+			b.UnsafeAppend(arrow.Timestamp(us))
+		}
+		return b.NewArray(), nil
+	}
+}
+
 func micros(v int64, unit arrow.TimeUnit) (us int64, ok bool) {
 	scale := int64(1)
 	switch unit {
@@ -139,7 +182,7 @@ func castDateToTimestamp(_ context.Context, mem memory.Allocator, a arrow.Array)
 		if src.IsNull(i) {
 			b.AppendNull()
 		} else {
-			b.Append(arrow.Timestamp(int64(src.Value(i)) * 24 * 60 * 60 * 1_000_000))
+			b.Append(arrow.Timestamp(int64(src.Value(i)) * dayMicros))
 		}
 	}
 	return b.NewArray(), nil

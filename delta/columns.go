@@ -19,7 +19,6 @@ type column struct {
 	id    int64       // to find it by when not 0; then the name does not count
 	out   arrow.Field // what it becomes
 	path  []string    // logical, for messages
-	value *string     // of a partition column: its value, which is in no data file
 	isKey bool        // a partition column
 	kids  []*column   // of a struct: its fields; of an array: the element; of a map: key and value
 }

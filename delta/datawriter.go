@@ -309,7 +309,7 @@ func (w *DataWriter) Abort(ctx context.Context) {
 	clear(w.open)
 	for _, a := range w.adds {
 		if key, err := decodePath(a.Path); err == nil {
-			w.store.Delete(context.WithoutCancel(ctx), key, objstore.Cond{})
+			_ = w.store.Delete(context.WithoutCancel(ctx), key, objstore.Cond{})
 		}
 	}
 	w.adds = nil
@@ -341,7 +341,7 @@ func (w *countingWriter) Write(p []byte) (int, error) {
 }
 
 func (w *DataWriter) newFile(ctx context.Context, p *partition) (*dataFile, error) {
-	name := ""
+	var name string
 	if w.o.Name != nil {
 		name = w.o.Name(w.parts)
 	} else {

@@ -57,7 +57,13 @@ func (e *VersionError) Error() string {
 type segment struct {
 	version    int64
 	checkpoint *checkpoint // nil without
-	commits    []objstore.Object
+	commits    []logFile
+}
+
+// logFile holds the actions of one version, or the reconciled ones of several.
+type logFile struct {
+	objstore.Object
+	to int64 // the last of its versions
 }
 
 func (s *segment) checkpointVersion() int64 {
@@ -145,13 +151,17 @@ func (l *listing) segment(version int64) (*segment, error) {
 	}
 	for _, o := range l.commits {
 		v := versionOf(o.Key)
-		switch {
-		case v <= seg.checkpointVersion() || version != newest && v > version:
+		if v <= seg.version || version != newest && v > version {
 			continue
-		case v != seg.version+1:
-			return nil, l.gap(seg, v, version)
 		}
-		seg.version, seg.commits = v, append(seg.commits, o)
+		for v > seg.version+1 {
+			c, ok := l.compaction(seg.version+1, v-1)
+			if !ok {
+				return nil, l.gap(seg, v, version)
+			}
+			seg.version, seg.commits = c.to, append(seg.commits, c)
+		}
+		seg.version, seg.commits = v, append(seg.commits, logFile{o, v})
 	}
 	switch {
 	case seg.version < 0 && len(l.commits) == 0:
@@ -160,6 +170,19 @@ func (l *listing) segment(version int64) (*segment, error) {
 		return nil, &VersionError{Version: version, Oldest: l.oldest(), Newest: l.newestVersion()}
 	}
 	return seg, nil
+}
+
+// compaction returns the file that replaces the most commits from a version on, of those up to another.
+// It is used only where commits are missing: whatever else it says, they say too.
+func (l *listing) compaction(from, to int64) (best logFile, ok bool) {
+	for _, o := range l.compacted {
+		m := compactedName.FindStringSubmatch(strings.TrimPrefix(o.Key, logDir))
+		y, _ := strconv.ParseInt(m[2], 10, 64)
+		if versionOf(o.Key) == from && y <= to && (!ok || y > best.to) {
+			best, ok = logFile{o, y}, true
+		}
+	}
+	return best, ok
 }
 
 // oldest returns the oldest version that can be read.
@@ -215,7 +238,11 @@ func (l *listing) gap(seg *segment, next, version int64) error {
 }
 
 func readCommit(ctx context.Context, store objstore.Store, version int64) ([]action, error) {
-	text, _, err := objstore.ReadAll(ctx, store, commitKey(version))
+	return readActions(ctx, store, commitKey(version), version)
+}
+
+func readActions(ctx context.Context, store objstore.Store, key string, version int64) ([]action, error) {
+	text, _, err := objstore.ReadAll(ctx, store, key)
 	if err != nil {
 		return nil, err
 	}

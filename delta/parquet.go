@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/apache/arrow-go/v18/parquet/schema"
 
 	"github.com/siltlake/silt/objstore"
 )
@@ -177,6 +178,7 @@ func (f *parquetFile) newBatcher(ctx context.Context, cols []*column, fill func(
 	}
 	fields := make([]arrow.Field, len(fr.Manifest.Fields))
 	for i := range fields {
+		keepInt96(&fr.Manifest.Fields[i], f.reader.MetaData().Schema)
 		fields[i] = *fr.Manifest.Fields[i].Field
 	}
 	find := fieldFinder(fields, matching{})
@@ -202,6 +204,36 @@ func (f *parquetFile) newBatcher(ctx context.Context, cols []*column, fill func(
 		return nil, err
 	}
 	return b, nil
+}
+
+// int96 marks timestamps in Parquet's old form of twelve bytes, which Spark writes by default: they reach
+// beyond what Arrow's nanoseconds hold, so the library is made to hand the bytes over as they are, as if
+// they were microseconds. An array of this type can only be cast.
+var int96 = &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "int96"}
+
+// keepInt96 gives the timestamps of twelve bytes in a field that type.
+func keepInt96(f *pqarrow.SchemaField, s *schema.Schema) {
+	if f.IsLeaf() {
+		if f.ColIndex >= 0 && s.Column(f.ColIndex).PhysicalType() == parquet.Types.Int96 {
+			f.Field.Type = int96
+		}
+		return
+	}
+	kids := make([]arrow.Field, len(f.Children))
+	for i := range f.Children {
+		keepInt96(&f.Children[i], s)
+		kids[i] = *f.Children[i].Field
+	}
+	switch f.Field.Type.(type) { // a variant, an extension, has no such timestamps
+	case *arrow.StructType:
+		f.Field.Type = arrow.StructOf(kids...)
+	case *arrow.MapType:
+		if entries, ok := kids[0].Type.(*arrow.StructType); ok && entries.NumFields() == 2 {
+			f.Field.Type = arrow.MapOfFields(entries.Field(0), entries.Field(1))
+		}
+	case *arrow.ListType:
+		f.Field.Type = arrow.ListOfField(kids[0])
+	}
 }
 
 func appendLeaves(leaves []int, f *pqarrow.SchemaField) []int {

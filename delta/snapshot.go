@@ -106,11 +106,12 @@ func loadSegment(ctx context.Context, store objstore.Store, seg *segment) (*Snap
 		}
 	}
 	for _, o := range seg.commits {
-		actions, err := readCommit(ctx, store, versionOf(o.Key))
+		actions, err := readActions(ctx, store, o.Key, versionOf(o.Key))
 		if err != nil {
 			return nil, err
 		}
 		b.entry(actions)
+		b.s.version = o.to
 	}
 	return b.finish()
 }
