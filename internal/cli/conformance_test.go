@@ -1,0 +1,302 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+var casesFile = flag.String("cases", "", "file of conformance cases; else spec/conformance.json in SILT_TESTDATA")
+
+// conformanceCase is a case as it stands in the file.
+type conformanceCase struct {
+	ID, Title, Kind string
+	Options         map[string]any
+	Batches         [][]struct {
+		Name, Content string
+		Base64        string `json:"content_base64"`
+	}
+	Expect struct {
+		Schema string
+		Rows   []json.RawMessage
+		Error  *string
+	}
+}
+
+// notYet are the cases that wait for something silt does not have, with what that is. A case that
+// passes must not be here.
+var notYet = map[string]string{
+	"A01": "columns that were only null under compat",
+	"A05": "columns that were only null under compat",
+	"B13": "comparing numbers by value",
+	"B14": "prefersDecimal",
+	"B15": "primitivesAsString",
+	"B30": "allowNonNumericNumbers",
+	"C12": "hints below a column that is a string",
+	"E15": "addNewColumnsWithTypeWidening",
+	"E16": "addNewColumnsWithTypeWidening",
+	"E17": "addNewColumnsWithTypeWidening",
+	"E18": "addNewColumnsWithTypeWidening",
+	"E19": "addNewColumnsWithTypeWidening",
+	"E25": "addNewColumnsWithTypeWidening",
+	"E22": "columns that were only null under compat",
+	"F03": "a lone CR as a line end",
+	"F17": "rows of NULLs for corrupt records under compat",
+	"F21": "the schema of a run that failed",
+	"F26": "allowUnquotedFieldNames",
+	"F32": "allowBackslashEscapingAnyCharacter",
+	"F33": "how invalid UTF-8 is shown",
+	"F35": "lineSep",
+	"F38": "maxNumLen",
+	"F41": "columns from folder names",
+	"F43": "columns from folder names",
+	"F44": "columns from folder names",
+	"F49": "rows of NULLs for corrupt records under compat",
+	"F50": "singleVariantColumn",
+	"F51": "dateFormat and timestampFormat",
+	"G07": "casts of a reader's columns to the table's",
+	"G10": "type widening of the table",
+	"G19": "MERGE",
+	"G24": "txnAppId and txnVersion",
+	"G25": "CHECK constraints",
+	"G27": "column defaults",
+	"G28": "generated columns",
+	"G29": "generated columns",
+	"G30": "identity columns",
+}
+
+func TestConformance(t *testing.T) {
+	file := *casesFile
+	if file == "" {
+		file = filepath.Join(cmp.Or(os.Getenv("SILT_TESTDATA"), "../../../shared"), "spec", "conformance.json")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Skipf("left out: no conformance cases (%v); set SILT_TESTDATA", err)
+	}
+	var cases []conformanceCase
+	if err := json.Unmarshal(text, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		t.Run(c.ID, func(t *testing.T) {
+			problems := c.run(t)
+			why, waits := notYet[c.ID]
+			switch {
+			case len(problems) > 0 && waits:
+				t.Skipf("left out: %s", why)
+			case waits:
+				t.Errorf("passes, and is said to wait for: %s", why)
+			case len(problems) > 0:
+				t.Errorf("%s\n%s", c.Title, strings.Join(problems, "\n"))
+			}
+		})
+	}
+}
+
+// run feeds the batches of a case to a pipeline, and returns what is not as expected.
+func (c *conformanceCase) run(t *testing.T) (problems []string) {
+	root := t.TempDir()
+	source := filepath.Join(root, "source")
+	table := filepath.Join(root, "table")
+	cfg := silt.Config{Name: "case", Source: source, Target: silt.Path(table), Compat: "autoloader",
+		CheckpointLocation: filepath.Join(root, "checkpoint"), Options: map[string]string{}}
+	for name, v := range c.Options {
+		if !strings.HasPrefix(name, "target.") && !strings.HasPrefix(name, "write.") {
+			cfg.Options[name] = fmt.Sprint(v)
+		}
+	}
+	if c.Kind == "delta" {
+		cfg.Options["mergeSchema"] = fmt.Sprint(cmp.Or(c.Options["write.mergeSchema"], "false"))
+		if err := c.target(t, table); err != nil {
+			return []string{"target: " + err.Error()}
+		}
+	} else {
+		cfg.Options["mergeSchema"] = "true"
+	}
+	failed := func(err error) []string {
+		if c.Expect.Error == nil {
+			return append(problems, "error: "+err.Error())
+		}
+		return problems
+	}
+	clock := time.Now().Add(-time.Hour)
+	var err error
+	for _, batch := range c.Batches {
+		for _, f := range batch {
+			content := []byte(f.Content)
+			if f.Base64 != "" {
+				if content, err = base64.StdEncoding.DecodeString(f.Base64); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := filepath.Join(source, f.Name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, content, 0o666); err != nil {
+				t.Fatal(err)
+			}
+			clock = clock.Add(time.Second)
+			if err := os.Chtimes(path, clock, clock); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := silt.Open(t.Context(), cfg)
+		if err != nil {
+			return failed(err)
+		}
+		_, err = p.RunOnce(t.Context())
+		p.Close()
+		if err != nil {
+			problems = failed(err)
+			if c.Expect.Error == nil {
+				return problems
+			}
+			break
+		}
+	}
+	got, rows, err := c.result(t, cfg)
+	if err != nil {
+		return append(problems, err.Error())
+	}
+	if want := c.Expect.Schema; want != "" && got != want {
+		problems = append(problems, "schema: "+got, "want:   "+want)
+	}
+	var want []string
+	for _, r := range c.Expect.Rows {
+		want = append(want, canonicalRow(t, bytes.ReplaceAll(r, []byte("${ROOT}"), []byte("file://"+source))))
+	}
+	slices.Sort(want)
+	if !slices.Equal(rows, want) {
+		problems = append(problems, "rows: "+strings.Join(rows, "\n      "), "want: "+strings.Join(want, "\n      "))
+	}
+	return problems
+}
+
+// target makes the table of a case that has one.
+func (c *conformanceCase) target(t *testing.T, path string) error {
+	s, err := schema.ParseDDL(fmt.Sprint(c.Options["target.ddl"]))
+	if err != nil {
+		return err
+	}
+	props := map[string]string{}
+	if p, ok := c.Options["target.props"].(map[string]any); ok {
+		for k, v := range p {
+			props[k] = fmt.Sprint(v)
+		}
+	}
+	store := objstore.NewDir(path)
+	tx, err := delta.NewTable(store, delta.TableOptions{Schema: s, Properties: props})
+	if err != nil {
+		return err
+	}
+	rows, err := json.Marshal(c.Options["target.rows"])
+	if err != nil {
+		return err
+	}
+	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, s.Arrow(), bytes.NewReader(rows))
+	if err != nil {
+		return err
+	}
+	if rec.NumRows() > 0 {
+		w, err := delta.NewDataWriter(t.Context(), store, tx.WriteContext(), delta.DataWriterOptions{})
+		if err != nil {
+			return err
+		}
+		if err := w.Write(t.Context(), rec); err != nil {
+			return err
+		}
+		adds, err := w.Close(t.Context())
+		if err != nil {
+			return err
+		}
+		tx.Add(adds...)
+	}
+	_, err = tx.Commit(t.Context(), nil)
+	return err
+}
+
+// result reads the table: for a reader case the schema of the source with the rescued data behind it,
+// else the table's.
+func (c *conformanceCase) result(t *testing.T, cfg silt.Config) (ddl string, rows []string, err error) {
+	s, err := delta.Load(t.Context(), objstore.NewDir(cfg.Target.Path), delta.LoadOptions{})
+	if err == nil {
+		ddl = s.Schema().DDL()
+		for rec, err := range s.Scan(delta.ScanOptions{}).Batches(t.Context()) {
+			if err != nil {
+				return ddl, nil, err
+			}
+			rows = append(rows, recordRows(t, rec)...)
+			rec.Release()
+		}
+		slices.Sort(rows)
+	} else if !strings.Contains(err.Error(), delta.ErrNoTable.Error()) {
+		return "", nil, err
+	}
+	if c.Kind == "delta" {
+		return ddl, rows, nil
+	}
+	states, err := silt.States(t.Context(), cfg)
+	if err != nil || len(states) == 0 {
+		return ddl, rows, err
+	}
+	history, err := states[0].SchemaHistory(t.Context())
+	if err != nil || len(history) == 0 {
+		return ddl, rows, err
+	}
+	read := history[len(history)-1].Schema
+	if s != nil {
+		for _, f := range s.Schema().Fields {
+			if read.IndexFold(f.Name) < 0 {
+				read = read.Append(f)
+			}
+		}
+	}
+	return read.DDL(), rows, nil
+}
+
+func recordRows(t *testing.T, rec arrow.RecordBatch) []string {
+	t.Helper()
+	structs := array.RecordToStructArray(rec)
+	defer structs.Release()
+	var rows []string
+	for i := range structs.Len() {
+		rows = append(rows, canonicalRow(t, encoding{}.json(nil, structs, i)))
+	}
+	return rows
+}
+
+// canonicalRow is a row without NULLs and with sorted keys, its numbers as they are written.
+func canonicalRow(t *testing.T, text []byte) string {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
