@@ -303,6 +303,6 @@ func fillNull(mem memory.Allocator) func(c *column, n int) (arrow.Array, error) 
 // recovered turns a panic of the Parquet library, which hostile files can cause, into an error.
 func recovered(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("Parquet library: %v", p)
+		*err = fmt.Errorf("reading Parquet: %v", p)
 	}
 }

@@ -33,8 +33,8 @@ type crashAt struct {
 
 func (c *crashAt) reached(name string) bool {
 	c.once.Do(func() {
-		count := ""
-		c.name, count, _ = strings.Cut(os.Getenv("SILT_CRASH_AT"), ":")
+		name, count, _ := strings.Cut(os.Getenv("SILT_CRASH_AT"), ":")
+		c.name = name
 		c.left = 1
 		if count != "" {
 			n, err := strconv.Atoi(count)

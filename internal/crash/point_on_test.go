@@ -37,13 +37,12 @@ func TestPoint(t *testing.T) {
 			if got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			if exit := ""; err != nil {
+			var exit string
+			if err != nil {
 				exit = err.Error()
-				if exit != c.exit {
-					t.Errorf("got %s, want %s", exit, c.exit)
-				}
-			} else if c.exit != "" {
-				t.Errorf("got exit 0, want %s", c.exit)
+			}
+			if exit != c.exit {
+				t.Errorf("got exit %q, want %q", exit, c.exit)
 			}
 		})
 	}

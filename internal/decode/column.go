@@ -223,15 +223,6 @@ func (c *column) truncateKids(n int) {
 	}
 }
 
-// size is the number of bytes the column and its kids hold.
-func (c *column) size() int {
-	n := len(c.valid) + len(c.fixed) + 4*len(c.offsets) + len(c.data)
-	for _, kid := range c.kids {
-		n += kid.size()
-	}
-	return n
-}
-
 // build returns the column with n rows as Arrow data. The data aliases the column until reset.
 func (c *column) build(n int) *array.Data {
 	c.fill(n)

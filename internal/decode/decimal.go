@@ -13,10 +13,10 @@ import (
 // decimal reads a number, or a string that holds one, exactly. Digits beyond the scale make it not
 // fit; under compat they are rounded half up, without a word, as Spark does.
 func (p *parser) decimal(i int, c *column) int {
-	text, end := p.Text[i:], i
-	if p.Text[i] == '"' {
-		var info jsonscan.StringInfo
-		if end, info = p.String(i); end < 0 {
+	text := p.Text[i:]
+	if text[0] == '"' {
+		end, info := p.String(i)
+		if end < 0 {
 			return corrupt
 		}
 		if info != 0 {

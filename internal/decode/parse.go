@@ -403,7 +403,7 @@ func (p *parser) nonNumber(i int) (f float64, end int) {
 
 // text reads a string, or keeps any other value as its text.
 func (p *parser) text(i int, c *column, depth int) int {
-	end, exact := i, true
+	var end int
 	if p.Text[i] == '"' {
 		var info jsonscan.StringInfo
 		if end, info = p.String(i); end < 0 {
@@ -411,9 +411,12 @@ func (p *parser) text(i int, c *column, depth int) int {
 		}
 		if raw := p.Text[i+1 : end-1]; info&jsonscan.Escaped == 0 {
 			c.data = append(c.data, raw...)
-		} else if c.data, exact = jsonscan.AppendUnescaped(c.data, raw); !exact && !p.opts.Compat {
-			c.data = c.data[:c.offsets[c.n]]
-			return misfit
+		} else {
+			var exact bool
+			if c.data, exact = jsonscan.AppendUnescaped(c.data, raw); !exact && !p.opts.Compat {
+				c.data = c.data[:c.offsets[c.n]]
+				return misfit
+			}
 		}
 	} else {
 		if end = p.Value(i, depth); end < 0 {
