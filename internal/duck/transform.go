@@ -54,8 +54,7 @@ func (e *Engine) Prepare(ctx context.Context, sql string, source *schema.Struct,
 	}
 	columns := slices.Clone(plain)
 	for _, name := range added {
-		i := source.IndexFold(name)
-		all, _, err := e.describe(ctx, "SELECT "+ident(source.Fields[i].Name)+" FROM source", source)
+		all, _, err := e.describe(ctx, "SELECT "+ident(name)+" FROM source", source)
 		if err != nil {
 			t.Close()
 			return nil, err
@@ -140,7 +139,7 @@ func (t *Transform) plan(ctx context.Context, tree node, source *schema.Struct, 
 		if i < 0 {
 			return nil, fmt.Errorf("carry %s: no such column in the source", schema.Quote(name))
 		}
-		carry = append(carry, source.Fields[i].Name)
+		carry = append(carry, duckName(source.Fields[i].Name))
 	}
 	if c, ok := findChain(tree); ok && c.local {
 		row := "__silt_row"
@@ -391,7 +390,7 @@ func (t *Transform) ApplyRows(ctx context.Context, rec arrow.RecordBatch) (out [
 			}
 			return half(mid, hi)
 		}
-		mistake := sqlError(err, t.sql, nil).(*SQLError)
+		mistake, _ := errors.AsType[*SQLError](sqlError(err, t.sql, nil))
 		failed = append(failed, FailedRow{int(lo), errors.New(mistake.Message)})
 		if !passed && len(failed) >= failuresToStop {
 			mistake.Message = "the SQL fails on every row: " + mistake.Message
