@@ -9,7 +9,7 @@ PEERS  := .cache/peers/bin/python
 KILLS  ?= 200
 BENCH  ?=
 
-.PHONY: build demo test race vet lint fuzz bench kills golden clean compiler
+.PHONY: build demo test race vet lint fuzz bench kills model golden clean compiler
 
 build: compiler
 	$(GO) build -tags $(TAGS) -o bin/silt ./cmd/silt
@@ -44,6 +44,10 @@ bench: build $(PEERS)
 # kill -9 at every named crash point and at random times.
 kills: compiler $(ORACLE)
 	SILT_PYTHON=$(CURDIR)/$(ORACLE) $(GO) test -tags $(TAGS) -count 1 -timeout 60m -run TestKills ./test -kills $(KILLS)
+
+# The model of the batch protocol with more loaders and faults than the tests have time for.
+model:
+	$(GO) test -count 1 -timeout 30m -run TestModel ./internal/checkpoint -model.large
 
 # Rewrites what tests compare with; the difference is then reviewed.
 golden: compiler $(ORACLE)
