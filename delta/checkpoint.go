@@ -220,6 +220,9 @@ func readCheckpointParquet(ctx context.Context, store objstore.Store, o objstore
 			return
 		}
 		cols, err := readColumns(columns, "")
+		if err == nil {
+			err = f.skipNulls(keyLeaves(columns))
+		}
 		if err != nil {
 			yield(action{}, err)
 			return
@@ -239,6 +242,15 @@ func readCheckpointParquet(ctx context.Context, store objstore.Store, o objstore
 			}
 		}
 	}
+}
+
+// keyLeaves returns the leaf of each kind of action that is never null in an action.
+func keyLeaves(columns *schema.Struct) []string {
+	leaves := make([]string, len(columns.Fields))
+	for i, f := range columns.Fields {
+		leaves[i] = f.Name + "." + f.Type.(*schema.Struct).Fields[0].Name
+	}
+	return leaves
 }
 
 // actionAt returns the action in row i of its column, if there is one. The first field of every kind

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -94,6 +95,7 @@ func (r *objectReader) Seek(off int64, whence int) (int64, error) {
 type parquetFile struct {
 	mem    memory.Allocator
 	reader *file.Reader
+	groups []int // the row groups to read
 }
 
 func openParquet(ctx context.Context, mem memory.Allocator, store objstore.Store, key string, size int64) (f *parquetFile, err error) {
@@ -106,10 +108,44 @@ func openParquet(ctx context.Context, mem memory.Allocator, store objstore.Store
 	if err != nil {
 		return nil, err
 	}
-	return &parquetFile{mem: mem, reader: reader}, nil
+	f = &parquetFile{mem: mem, reader: reader, groups: make([]int, reader.NumRowGroups())}
+	for i := range f.groups {
+		f.groups[i] = i
+	}
+	return f, nil
 }
 
-func (f *parquetFile) rows() int64 { return f.reader.NumRows() }
+// skipNulls leaves out the row groups in which all of the columns are null, as far as their statistics
+// tell. A column is named by the path of a leaf.
+func (f *parquetFile) skipNulls(leaves []string) (err error) {
+	defer recovered(&err)
+	meta := f.reader.MetaData()
+	f.groups = slices.DeleteFunc(f.groups, func(g int) bool {
+		for _, leaf := range leaves {
+			i := meta.Schema.ColumnIndexByName(leaf)
+			if i < 0 {
+				continue
+			}
+			chunk, err := meta.RowGroup(g).ColumnChunk(i)
+			if err != nil {
+				return false
+			}
+			stats, err := chunk.Statistics()
+			if err != nil || stats == nil || !stats.HasNullCount() || stats.NullCount() < chunk.NumValues() {
+				return false
+			}
+		}
+		return true
+	})
+	return nil
+}
+
+func (f *parquetFile) rows() (n int64) {
+	for _, g := range f.groups {
+		n += f.reader.MetaData().RowGroup(g).NumRows()
+	}
+	return n
+}
 
 // batchBytes is about how much of a file is decoded at a time; batchRows are the most rows of it.
 const (
@@ -119,7 +155,7 @@ const (
 
 func (f *parquetFile) batchRows() int64 {
 	var rows, size int64
-	for i := range f.reader.NumRowGroups() {
+	for _, i := range f.groups {
 		g := f.reader.MetaData().RowGroup(i)
 		rows, size = rows+g.NumRows(), size+g.TotalByteSize()
 	}
@@ -194,7 +230,7 @@ func (f *parquetFile) newBatcher(ctx context.Context, cols []*column, fill func(
 		schema: arrow.NewSchema(outFields(cols), nil)}
 	var have []arrow.Field
 	if len(leaves) > 0 && b.left > 0 {
-		if b.reader, err = fr.GetRecordReader(ctx, leaves, nil); err != nil {
+		if b.reader, err = fr.GetRecordReader(ctx, leaves, f.groups); err != nil {
 			return nil, err
 		}
 		have = b.reader.Schema().Fields()
