@@ -99,13 +99,7 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 	if c.table, err = c.target.load(ctx); err != nil {
 		return err
 	}
-	c.rules = c.set.evolution
-	if c.table != nil && c.set.transform == "" {
-		c.rules.Table = c.withoutOurs(c.table.Schema())
-		if mode := c.table.Metadata().Configuration["delta.columnMapping.mode"]; mode != "name" && mode != "id" {
-			c.rules.ValidName = delta.ValidName
-		}
-	}
+	c.rules = c.set.rules(c.table)
 	if c.plan.SchemaVersion >= 0 {
 		if c.before, err = c.schemas.Version(ctx, c.plan.SchemaVersion); err != nil {
 			return err
@@ -115,15 +109,23 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 	return c.infer(ctx)
 }
 
-// withoutOurs is a table's schema less the columns that silt fills.
-func (c *conversion) withoutOurs(s *schema.Struct) *schema.Struct {
-	out := &schema.Struct{}
-	for _, f := range s.Fields {
-		if !slices.ContainsFunc(c.rules.Reserved, func(r string) bool { return schema.Fold(r) == schema.Fold(f.Name) }) {
-			out.Fields = append(out.Fields, f)
+// rules are the rules of evolution for fields that go into a table; nil is a table to be made.
+func (s *settings) rules(table *delta.Snapshot) evolve.Options {
+	rules := s.evolution
+	if table == nil || s.transform != "" {
+		return rules
+	}
+	rules.Table = &schema.Struct{}
+	for _, f := range table.Schema().Fields {
+		ours := func(r string) bool { return schema.Fold(r) == schema.Fold(f.Name) }
+		if !slices.ContainsFunc(rules.Reserved, ours) {
+			rules.Table.Fields = append(rules.Table.Fields, f)
 		}
 	}
-	return out
+	if mode := table.Metadata().Configuration["delta.columnMapping.mode"]; mode != "name" && mode != "id" {
+		rules.ValidName = delta.ValidName
+	}
+	return rules
 }
 
 // infer makes the first schema of all files that are there, not only of those in the batch, so that

@@ -1,0 +1,95 @@
+package convert
+
+import (
+	"context"
+	"io"
+
+	"github.com/siltlake/silt/internal/decode"
+	"github.com/siltlake/silt/objstore"
+)
+
+// Look is what reading files by a schema would give.
+type Look struct {
+	Files, Records, Bad, Rescued int64
+	Bytes                        int64 // as stored
+	// FirstBad are the first bad records, a few of them.
+	FirstBad []decode.BadRecord
+	// Unreadable are the files that cannot be read to their end.
+	Unreadable []Unreadable
+	Observed   map[string]*decode.Observed
+	Misfits    map[string]decode.Rescued
+}
+
+// Unreadable is a file and why no row of it would be loaded.
+type Unreadable struct {
+	URI   string
+	State State
+	Err   error
+}
+
+// maxShown is how many bad records a Look keeps.
+const maxShown = 20
+
+// Look reads files as a task would, and writes nothing.
+func (c *Converter) Look(ctx context.Context, files []objstore.Object, opts decode.Options) (*Look, error) {
+	out := &Look{Observed: map[string]*decode.Observed{}, Misfits: map[string]decode.Rescued{}}
+	for _, o := range files { // one reader each, so that a file that fails leaves nothing behind
+		r, err := decode.NewReader([]decode.File{c.open(o, false)}, opts)
+		if err != nil {
+			return nil, err
+		}
+		var bad []decode.BadRecord
+		for {
+			b, err := r.Next(ctx)
+			if err == io.EOF || err != nil && ctx.Err() == nil {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			bad = append(bad, b.Bad[:min(len(b.Bad), maxShown)]...)
+			b.Record.Release()
+		}
+		c.progress(o.Size, 0, 0)
+		report := r.Reports()[0]
+		out.Files++
+		out.Bytes += report.Bytes
+		if report.Err != nil {
+			state, _ := stateOf(report.Err)
+			out.Unreadable = append(out.Unreadable, Unreadable{report.URI, state, report.Err})
+			continue
+		}
+		out.Records += report.Records
+		out.Bad += report.Bad
+		out.Rescued += report.Rescued
+		out.FirstBad = append(out.FirstBad, bad[:min(len(bad), maxShown-len(out.FirstBad))]...)
+		out.merge(r.Observed(), r.Misfits())
+	}
+	return out, nil
+}
+
+// Merge adds what another look saw.
+func (l *Look) Merge(m *Look) {
+	l.Files += m.Files
+	l.Records += m.Records
+	l.Bad += m.Bad
+	l.Rescued += m.Rescued
+	l.Bytes += m.Bytes
+	l.FirstBad = append(l.FirstBad, m.FirstBad[:min(len(m.FirstBad), maxShown-len(l.FirstBad))]...)
+	l.Unreadable = append(l.Unreadable, m.Unreadable...)
+	l.merge(m.Observed, m.Misfits)
+}
+
+func (l *Look) merge(observed map[string]*decode.Observed, misfits map[string]decode.Rescued) {
+	for at, o := range observed {
+		if l.Observed[at] == nil {
+			l.Observed[at] = new(decode.Observed)
+		}
+		l.Observed[at].Merge(o)
+	}
+	for at, m := range misfits {
+		all := l.Misfits[at]
+		all.Merge(m)
+		l.Misfits[at] = all
+	}
+}
