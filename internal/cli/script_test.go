@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -40,6 +41,15 @@ func TestScripts(t *testing.T) {
 				w.Write([]byte(strings.Repeat(`{"id":2}`+"\n", 1000)))
 				ts.Check(w.Close())
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes()[:b.Len()-12], 0o666))
+			},
+			// await FILE waits until there is such a file.
+			"await": func(ts *testscript.TestScript, _ bool, args []string) {
+				for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+					if _, err := os.Stat(ts.MkAbs(args[0])); err == nil {
+						return
+					}
+				}
+				ts.Fatalf("there is no %s after 30 s", args[0])
 			},
 		},
 		Condition: func(name string) (bool, error) {
