@@ -122,7 +122,15 @@ func sameNode(a, b any) bool {
 		}
 		for k, v := range a {
 			w, ok := b[k]
-			if !ok || k != "query_location" && !sameNode(v, w) {
+			switch {
+			case !ok:
+				return false
+			case k == "query_location":
+			case k == "exclude_list", k == "qualified_exclude_list", k == "replace_list", k == "rename_list":
+				if !sameSet(list(a, k), list(b, k)) { // DuckDB keeps them without order
+					return false
+				}
+			case !sameNode(v, w):
 				return false
 			}
 		}
@@ -132,6 +140,12 @@ func sameNode(a, b any) bool {
 		return ok && slices.EqualFunc(a, b, sameNode)
 	}
 	return a == b
+}
+
+func sameSet(a, b []any) bool {
+	return len(a) == len(b) && !slices.ContainsFunc(a, func(v any) bool {
+		return !slices.ContainsFunc(b, func(w any) bool { return sameNode(v, w) })
+	})
 }
 
 // clone copies a tree.

@@ -171,7 +171,10 @@ type cargo struct {
 // user wrote it; the error says that the statement cannot carry, for which the caller needs no reason.
 func (c *conn) carry(ctx context.Context, st node, links []link, g cargo, view string, source *schema.Struct, plain []column) (sql string, added []string, err error) {
 	visible := source.Names() // of the link below, as the user knows it
-	var hidden []string       // what was added to it
+	for i, name := range visible {
+		visible[i] = duckName(name)
+	}
+	var hidden []string // what was added to it
 	if g.row != "" {
 		hidden = []string{g.row}
 	}

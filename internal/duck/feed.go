@@ -24,6 +24,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/bitutil"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	bindings "github.com/duckdb/duckdb-go-bindings"
 
 	"github.com/siltlake/silt/schema"
@@ -45,11 +47,17 @@ type feed struct {
 	name   string // of the view
 	id     int64
 	schema *arrow.Schema
-	cols   []bindings.ArrowConvertedSchema // one per column
+	cols   []conversion
 
 	rec  arrow.RecordBatch                  // loaded: every scan reads this batch
 	open func() (array.RecordReader, error) // or loaded: every scan opens and releases a reader
 	err  error                              // of a reader, kept here since it reaches DuckDB as text only
+}
+
+// conversion is how DuckDB takes in a column of Arrow, as a batch of that column.
+type conversion struct {
+	schema *arrow.Schema
+	conv   bindings.ArrowConvertedSchema
 }
 
 // feeds are the feeds of an engine, which DuckDB knows by number.
@@ -96,7 +104,7 @@ func (e *Engine) addFeed(ctx context.Context, c *conn, name string, s *arrow.Sch
 			f.close()
 			return nil, fmt.Errorf("column %s: %w", schema.Quote(s.Field(i).Name), err)
 		}
-		f.cols = append(f.cols, conv)
+		f.cols = append(f.cols, conversion{one, conv})
 	}
 	e.names++
 	f.id = int64(e.names)
@@ -118,7 +126,7 @@ func (f *feed) close() {
 	delete(f.all.byID, f.id)
 	f.all.mu.Unlock()
 	for i := range f.cols {
-		bindings.DestroyArrowConvertedSchema(&f.cols[i])
+		bindings.DestroyArrowConvertedSchema(&f.cols[i].conv)
 	}
 }
 
@@ -193,17 +201,54 @@ func (s *scan) fill(out bindings.DataChunk) error {
 // column makes a vector refer to the values of an array from one row to another. Each column is
 // handed over by itself since DuckDB ties the memory of a batch to its first column only.
 func (f *feed) column(a arrow.Array, col int, from, to int64, out bindings.Vector) error {
-	part := array.NewSlice(a, from, to)
+	slice := array.NewSliceData(a.Data(), from, to)
+	data := unshift(slice)
+	slice.Release()
+	part := array.MakeFromData(data)
+	data.Release()
 	defer part.Release()
-	one := array.NewRecordBatch(arrow.NewSchema([]arrow.Field{{Name: "c", Type: a.DataType(), Nullable: true}}, nil), []arrow.Array{part}, to-from)
+	one := array.NewRecordBatch(f.cols[col].schema, []arrow.Array{part}, to-from)
 	defer one.Release()
-	chunk, ed := bindings.DataChunkFromArrow(f.all.c.c, one, f.cols[col])
+	chunk, ed := bindings.DataChunkFromArrow(f.all.c.c, one, f.cols[col].conv)
 	if err := errorData(ed); err != nil {
 		return err
 	}
 	bindings.VectorReferenceVector(out, bindings.DataChunkGetVector(chunk, 0))
 	bindings.DestroyDataChunk(&chunk)
 	return nil
+}
+
+// unshift returns data without an offset in a struct: DuckDB 1.5.6 adds it twice for what is inside.
+// The offset goes to the fields; only the bits that say which structs are null are copied.
+func unshift(data arrow.ArrayData) arrow.ArrayData {
+	if len(data.Children()) == 0 {
+		data.Retain()
+		return data
+	}
+	isStruct := data.DataType().ID() == arrow.STRUCT
+	children := make([]arrow.ArrayData, len(data.Children()))
+	for i, c := range data.Children() {
+		if isStruct {
+			slice := array.NewSliceData(c, int64(data.Offset()), int64(data.Offset()+data.Len()))
+			children[i] = unshift(slice)
+			slice.Release()
+		} else {
+			children[i] = unshift(c)
+		}
+		defer children[i].Release()
+	}
+	buffers, offset := data.Buffers(), data.Offset()
+	if isStruct {
+		if valid := buffers[0]; valid != nil && offset != 0 {
+			bits := memory.NewResizableBuffer(memory.DefaultAllocator)
+			defer bits.Release()
+			bits.Resize(int(bitutil.BytesForBits(int64(data.Len()))))
+			bitutil.CopyBitmap(valid.Bytes(), offset, data.Len(), bits.Bytes(), 0)
+			buffers = []*memory.Buffer{bits}
+		}
+		offset = 0
+	}
+	return array.NewData(data.DataType(), data.Len(), buffers, children, data.NullN(), offset)
 }
 
 //export siltFeedBind
@@ -226,7 +271,7 @@ func siltFeedBind(p unsafe.Pointer) {
 			bindings.BindSetError(info, "column "+schema.Quote(field.Name)+": "+err.Error())
 			return
 		}
-		bindings.BindAddResultColumn(info, field.Name, t)
+		bindings.BindAddResultColumn(info, duckName(field.Name), t)
 		bindings.DestroyLogicalType(&t)
 	}
 	data := (*C.int64_t)(C.malloc(C.sizeof_int64_t))

@@ -4,6 +4,7 @@ package duck
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -48,7 +49,7 @@ func mentions(tree node) []node {
 
 // Query runs a SELECT over the tables it names. A table is opened anew each time that DuckDB reads it,
 // which is at least once for each place that names it; the readers are released. The types of the
-// result are those of the table in type.go.
+// result are those of the table in type.go. A name that open does not have is left to DuckDB.
 func (e *Engine) Query(ctx context.Context, sql string, open map[TableName]func() (array.RecordReader, error)) (array.RecordReader, error) {
 	tree, err := e.c.parse(ctx, sql)
 	if err != nil {
@@ -71,14 +72,12 @@ func (e *Engine) Query(ctx context.Context, sql string, open map[TableName]func(
 
 func (q *query) query(ctx context.Context, sql string, tree node, open map[TableName]func() (array.RecordReader, error)) (array.RecordReader, error) {
 	var edits []edit
-	found := mentions(tree)
-	for _, m := range found {
+	var found []node
+	for _, m := range mentions(tree) {
 		name := tableName(m)
 		f, ok := open[name]
 		if !ok {
-			mistake := &SQLError{Message: fmt.Sprintf("there is no table %s", name), SQL: sql}
-			mistake.place(location(m))
-			return nil, mistake
+			continue // DuckDB may know it, as a file or as a table about itself, and else says where it stands
 		}
 		if m["at_clause"] != nil {
 			mistake := &SQLError{Message: "AT (…) is not understood here", SQL: sql, Hint: "choose the table's version outside of the SQL"}
@@ -102,7 +101,7 @@ func (q *query) query(ctx context.Context, sql string, tree node, open map[Table
 		if err := q.open(ctx, view, first.Schema(), open, stream); err != nil {
 			return nil, fmt.Errorf("table %s: %w", name, err)
 		}
-		edits = append(edits, replaceTable(sql, m, view))
+		edits, found = append(edits, replaceTable(sql, m, view)), append(found, m)
 	}
 	edits = append(edits, shortenNames(sql, tree, found)...)
 	text, back := splice(sql, edits)
@@ -114,7 +113,9 @@ func (q *query) query(ctx context.Context, sql string, tree node, open map[Table
 	s.close()
 	out, err := newOutput(columns, nil, none)
 	if err != nil {
-		err.(*SQLError).SQL = sql
+		if mistake, ok := errors.AsType[*SQLError](err); ok {
+			mistake.SQL = sql
+		}
 		return nil, err
 	}
 	if !out.exact() {

@@ -48,6 +48,29 @@ import (
 //
 // Every column, element and value of a result can be NULL.
 
+// Names of columns and fields are DuckDB's names too, but for two: it has no empty name, and a C string
+// has no NUL. These stand for them, from Unicode's private use area.
+const (
+	emptyName = "\uf8fe"
+	nulInName = "\uf8ff"
+)
+
+// duckName is what DuckDB calls a column or field.
+func duckName(name string) string {
+	if name == "" {
+		return emptyName
+	}
+	return strings.ReplaceAll(name, "\x00", nulInName)
+}
+
+// siltName is the inverse of duckName.
+func siltName(name string) string {
+	if name == emptyName {
+		return ""
+	}
+	return strings.ReplaceAll(name, nulInName, "\x00")
+}
+
 // duckType is a type of DuckDB, copied from its handle.
 type duckType struct {
 	id     bindings.Type
@@ -245,7 +268,7 @@ func (t *duckType) structColumn(z zone) (target, error) {
 		if err != nil {
 			return target{}, err
 		}
-		fields[i], texts[i] = schema.Nullable(t.names[i], f.typ), ident(t.names[i])+" "+f.sql
+		fields[i], texts[i] = schema.Nullable(siltName(t.names[i]), f.typ), ident(t.names[i])+" "+f.sql
 		out.exact = out.exact && f.exact
 	}
 	out.typ, out.sql = schema.NewStruct(fields...), "STRUCT("+strings.Join(texts, ", ")+")"
@@ -262,6 +285,7 @@ type output struct {
 func newOutput(columns []column, source *schema.Struct, z zone) (*output, error) {
 	out := &output{&schema.Struct{}, make([]string, len(columns))}
 	for i, c := range columns {
+		c.name = siltName(c.name)
 		z := z
 		if source != nil && keepsZone(c, source) {
 			z = none
@@ -418,7 +442,7 @@ func logicalType(t arrow.DataType) (bindings.LogicalType, error) {
 			if types[i], err = logicalType(f.Type); err != nil {
 				return types[i], err
 			}
-			names[i] = f.Name
+			names[i] = duckName(f.Name)
 			defer bindings.DestroyLogicalType(&types[i])
 		}
 		if len(names) == 0 {
