@@ -1,12 +1,9 @@
 package delta
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 )
 
@@ -154,31 +151,59 @@ func marshalActions(actions []action) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// maxLine bounds a line of the log; the longest are metaData and add with long statistics.
-const maxLine = 64 << 20
-
 func parseActions(text []byte) ([]action, error) {
-	var actions []action
-	s := bufio.NewScanner(bytes.NewReader(text))
-	s.Buffer(make([]byte, 0, min(len(text)+1, 64<<10)), maxLine)
-	for n := 1; s.Scan(); n++ {
-		if len(bytes.TrimSpace(s.Bytes())) == 0 {
-			continue
-		}
-		var a action
-		if err := json.Unmarshal(s.Bytes(), &a); err != nil {
-			// operationParameters and the like vary by engine, and nothing depends on them.
-			if !onlyCommitInfo(s.Bytes()) {
-				return nil, fmt.Errorf("line %d: %w", n, err)
-			}
-			a = action{CommitInfo: new(CommitInfo)}
-		}
-		actions = append(actions, a)
-	}
-	if err := s.Err(); err != nil && !errors.Is(err, io.EOF) {
+	actions, lines, err := parseTableActions(text)
+	if err != nil {
 		return nil, err
 	}
+	files, err := parseFileActions(lines)
+	return append(actions, files...), err
+}
+
+// parseTableActions reads the actions that are not about files, and returns the lines of the others,
+// which are many and are not needed to write to a table.
+func parseTableActions(text []byte) (actions []action, files [][]byte, err error) {
+	for n := 1; len(text) > 0; n++ {
+		line, rest, _ := bytes.Cut(text, []byte("\n"))
+		text = rest
+		line = bytes.TrimSpace(line)
+		switch {
+		case len(line) == 0:
+		case isFileAction(line):
+			files = append(files, line)
+		default:
+			a, err := parseAction(line)
+			if err != nil {
+				return nil, nil, fmt.Errorf("line %d: %w", n, err)
+			}
+			actions = append(actions, a)
+		}
+	}
+	return actions, files, nil
+}
+
+// isFileAction recognises the adds and removes of most writers. Others are parsed like other actions.
+func isFileAction(line []byte) bool {
+	return (bytes.HasPrefix(line, []byte(`{"add":{`)) || bytes.HasPrefix(line, []byte(`{"remove":{`))) && bytes.HasSuffix(line, []byte("}}"))
+}
+
+func parseFileActions(lines [][]byte) ([]action, error) {
+	actions := make([]action, len(lines))
+	for i, line := range lines {
+		var err error
+		if actions[i], err = parseAction(line); err != nil {
+			return nil, err
+		}
+	}
 	return actions, nil
+}
+
+func parseAction(line []byte) (a action, err error) {
+	if err = json.Unmarshal(line, &a); err != nil && onlyCommitInfo(line) {
+		// operationParameters and the like vary by engine, and nothing depends on them.
+		return action{CommitInfo: new(CommitInfo)}, nil
+	}
+	return a, err
 }
 
 func onlyCommitInfo(line []byte) bool {

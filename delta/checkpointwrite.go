@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -78,7 +79,7 @@ func (s *Snapshot) WriteCheckpoint(ctx context.Context) error {
 }
 
 // reconciled yields the actions that make up the snapshot. Source: protocol, "Action Reconciliation".
-func (s *Snapshot) reconciled(ctx context.Context) func(yield func(action, error) bool) {
+func (s *Snapshot) reconciled(ctx context.Context) iter.Seq2[action, error] {
 	return func(yield func(action, error) bool) {
 		if !yield(action{Protocol: s.protocol}, nil) || !yield(action{MetaData: s.metadata}, nil) {
 			return
@@ -95,12 +96,17 @@ func (s *Snapshot) reconciled(ctx context.Context) func(yield func(action, error
 				return
 			}
 		}
-		for r, err := range s.tombstones(ctx) {
+		tail, err := s.tailState()
+		if err != nil {
+			yield(action{}, err)
+			return
+		}
+		for r, err := range s.tombstones(ctx, tail) {
 			if !yield(action{Remove: r}, err) || err != nil {
 				return
 			}
 		}
-		for a, err := range s.Files(ctx) {
+		for a, err := range s.liveFiles(ctx, tail) {
 			if err == nil {
 				kept := *a
 				kept.DataChange = false
@@ -114,10 +120,9 @@ func (s *Snapshot) reconciled(ctx context.Context) func(yield func(action, error
 }
 
 // tombstones yields the removes that are still to be kept, for readers of older versions.
-func (s *Snapshot) tombstones(ctx context.Context) func(yield func(*Remove, error) bool) {
+func (s *Snapshot) tombstones(ctx context.Context, r *tailState) iter.Seq2[*Remove, error] {
 	return func(yield func(*Remove, error) bool) {
 		oldest := millis(time.Now().Add(-s.metadata.retention()))
-		r, _, removes := s.tailState()
 		if s.checkpoint != nil {
 			for a, err := range s.checkpoint.removes(ctx, s.store, s.sidecars) {
 				if err != nil {
@@ -129,7 +134,7 @@ func (s *Snapshot) tombstones(ctx context.Context) func(yield func(*Remove, erro
 				}
 			}
 		}
-		for _, a := range removes {
+		for _, a := range r.removes {
 			if deref(a.DeletionTimestamp) > oldest && !yield(a, nil) {
 				return
 			}

@@ -238,11 +238,7 @@ func (l *listing) gap(seg *segment, next, version int64) error {
 }
 
 func readCommit(ctx context.Context, store objstore.Store, version int64) ([]action, error) {
-	return readActions(ctx, store, commitKey(version), version)
-}
-
-func readActions(ctx context.Context, store objstore.Store, key string, version int64) ([]action, error) {
-	text, _, err := objstore.ReadAll(ctx, store, key)
+	text, _, err := objstore.ReadAll(ctx, store, commitKey(version))
 	if err != nil {
 		return nil, err
 	}

@@ -33,8 +33,38 @@ type Snapshot struct {
 
 // entryFiles is what one commit does to the data files of the table.
 type entryFiles struct {
+	version int64
 	adds    []*Add
 	removes []*Remove
+	lines   [][]byte // of more such actions, not yet parsed
+}
+
+func (e *entryFiles) take(a action) bool {
+	switch {
+	case a.Add != nil:
+		e.adds = append(e.adds, a.Add)
+	case a.Remove != nil:
+		e.removes = append(e.removes, a.Remove)
+	default:
+		return false
+	}
+	return true
+}
+
+// parsed returns e with everything parsed.
+func (e entryFiles) parsed() (entryFiles, error) {
+	if len(e.lines) == 0 {
+		return e, nil
+	}
+	actions, err := parseFileActions(e.lines)
+	if err != nil {
+		return e, &LogError{e.version, err.Error()}
+	}
+	e.adds, e.removes, e.lines = slices.Clip(e.adds), slices.Clip(e.removes), nil
+	for _, a := range actions {
+		e.take(a)
+	}
+	return e, nil
 }
 
 // LoadOptions says which version to load.
@@ -106,12 +136,15 @@ func loadSegment(ctx context.Context, store objstore.Store, seg *segment) (*Snap
 		}
 	}
 	for _, o := range seg.commits {
-		actions, err := readActions(ctx, store, o.Key, versionOf(o.Key))
+		text, _, err := objstore.ReadAll(ctx, store, o.Key)
 		if err != nil {
 			return nil, err
 		}
-		b.entry(actions)
-		b.s.version = o.to
+		actions, lines, err := parseTableActions(text)
+		if err != nil {
+			return nil, &LogError{versionOf(o.Key), err.Error()}
+		}
+		b.entry(o.to, actions, lines)
 	}
 	return b.finish()
 }
@@ -137,23 +170,19 @@ func (b *snapshotBuilder) take(a action) {
 	}
 }
 
-// entry applies the next commit.
-func (b *snapshotBuilder) entry(actions []action) {
-	var files entryFiles
+// entry applies the next commit, which leads to a version. Lines are its actions that are not parsed.
+func (b *snapshotBuilder) entry(version int64, actions []action, lines [][]byte) {
+	files := entryFiles{version: version, lines: lines}
 	b.s.ict = nil
 	for _, a := range actions {
 		switch {
 		case a.CommitInfo != nil:
 			b.s.ict = a.CommitInfo.InCommitTimestamp
-		case a.Add != nil:
-			files.adds = append(files.adds, a.Add)
-		case a.Remove != nil:
-			files.removes = append(files.removes, a.Remove)
-		default:
+		case !files.take(a):
 			b.take(a)
 		}
 	}
-	b.s.version++
+	b.s.version = version
 	b.s.tail = append(b.s.tail, files)
 }
 
@@ -183,7 +212,7 @@ func (s *Snapshot) after(entries ...[]action) (*Snapshot, error) {
 	b.s.txns, b.s.domains = maps.Clone(s.txns), maps.Clone(s.domains)
 	b.s.tail = slices.Clip(s.tail)
 	for _, e := range entries {
-		b.entry(e)
+		b.entry(b.s.version+1, e, nil)
 	}
 	return b.finish()
 }
@@ -240,12 +269,16 @@ func (s *Snapshot) Domain(name string) (configuration string, ok bool) {
 // Source: protocol, "Action Reconciliation".
 type fileKey struct{ path, dv string }
 
-// replay visits the actions on files from the newest to the oldest, each logical file once: its state
-// is what the first visit says.
-type replay struct{ seen map[fileKey]struct{} }
+// tailState is what the commits behind the checkpoint say of files. Their actions are visited from the
+// newest to the oldest, each logical file once: its state is what the first visit says.
+type tailState struct {
+	seen    map[fileKey]struct{}
+	adds    []*Add
+	removes []*Remove
+}
 
 // first reports whether the logical file is seen for the first time.
-func (r *replay) first(path string, dv *DeletionVectorDescriptor) bool {
+func (r *tailState) first(path string, dv *DeletionVectorDescriptor) bool {
 	k := fileKey{canonicalPath(path), dv.id()}
 	if _, ok := r.seen[k]; ok {
 		return false
@@ -255,31 +288,44 @@ func (r *replay) first(path string, dv *DeletionVectorDescriptor) bool {
 }
 
 // tailState returns what the commits behind the checkpoint leave of data files and tombstones, in the
-// order of the log, and the logical files that they decide about.
-func (s *Snapshot) tailState() (r *replay, adds []*Add, removes []*Remove) {
-	r = &replay{map[fileKey]struct{}{}}
+// order of the log.
+func (s *Snapshot) tailState() (*tailState, error) {
+	r := &tailState{seen: map[fileKey]struct{}{}}
 	for i := len(s.tail) - 1; i >= 0; i-- {
-		e := s.tail[i]
+		e, err := s.tail[i].parsed()
+		if err != nil {
+			return nil, err
+		}
 		for j := len(e.adds) - 1; j >= 0; j-- {
 			if a := e.adds[j]; r.first(a.Path, a.DeletionVector) {
-				adds = append(adds, a)
+				r.adds = append(r.adds, a)
 			}
 		}
 		for j := len(e.removes) - 1; j >= 0; j-- {
 			if a := e.removes[j]; r.first(a.Path, a.DeletionVector) {
-				removes = append(removes, a)
+				r.removes = append(r.removes, a)
 			}
 		}
 	}
-	slices.Reverse(adds)
-	slices.Reverse(removes)
-	return r, adds, removes
+	slices.Reverse(r.adds)
+	slices.Reverse(r.removes)
+	return r, nil
 }
 
 // Files yields the data files of the table, older ones first.
 func (s *Snapshot) Files(ctx context.Context) iter.Seq2[*Add, error] {
 	return func(yield func(*Add, error) bool) {
-		r, adds, _ := s.tailState()
+		r, err := s.tailState()
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		s.liveFiles(ctx, r)(yield)
+	}
+}
+
+func (s *Snapshot) liveFiles(ctx context.Context, r *tailState) iter.Seq2[*Add, error] {
+	return func(yield func(*Add, error) bool) {
 		if s.checkpoint != nil {
 			for a, err := range s.checkpoint.adds(ctx, s.store, s.sidecars) {
 				if err != nil {
@@ -291,7 +337,7 @@ func (s *Snapshot) Files(ctx context.Context) iter.Seq2[*Add, error] {
 				}
 			}
 		}
-		for _, a := range adds {
+		for _, a := range r.adds {
 			if !yield(a, nil) {
 				return
 			}
@@ -301,7 +347,7 @@ func (s *Snapshot) Files(ctx context.Context) iter.Seq2[*Add, error] {
 
 // isNew reports whether the logical file has not been visited, without visiting it: a checkpoint names
 // each one once.
-func (r *replay) isNew(path string, dv *DeletionVectorDescriptor) bool {
+func (r *tailState) isNew(path string, dv *DeletionVectorDescriptor) bool {
 	if len(r.seen) == 0 {
 		return true
 	}
