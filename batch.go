@@ -369,35 +369,44 @@ func (e *UncarriedError) Error() string {
 
 // carries reports whether the values of a new field reach the table through the transform.
 func (c *conversion) carries(ctx context.Context, f evolve.Field) (bool, error) {
-	if c.set.transform == "" || c.set.uncarried == "allow" {
+	return c.set.carries(ctx, c.workers[0], c.version, f)
+}
+
+// carries reports whether the values of a field of v reach the table through the transform.
+func (s *settings) carries(ctx context.Context, w *convert.Converter, v *evolve.Version, f evolve.Field) (bool, error) {
+	if s.transform == "" || s.uncarried == "allow" {
 		return true, nil
 	}
-	engine, err := c.workers[0].Engine(ctx)
+	engine, err := w.Engine(ctx)
 	if err != nil {
 		return false, err
 	}
-	task := c.task(c.version.Read())
-	with := task.Source()
-	less := *c.version
-	less.Uncarried = append(slices.Clone(less.Uncarried), f.String())
-	task = c.task(less.Read())
-	return engine.Carried(ctx, c.set.transform, with, task.Source())
+	less := *v
+	less.Uncarried = append(slices.Clone(v.Uncarried), f.String())
+	with, without := s.task(v.Read()), s.task(less.Read())
+	return engine.Carried(ctx, s.transform, with.Source(), without.Source())
 }
 
-// task is what all tasks of the batch have in common, for records that are read by s.
-func (c *conversion) task(s *schema.Struct) convert.Task {
-	opts := c.set.decode
-	opts.Schema = s
-	opts.Observe = c.rules.Mode == evolve.AddNewColumns || c.rules.Mode == evolve.FailOnNewColumns
-	if i := s.Index(c.set.corrupt); i >= 0 && s.Fields[i].Type == schema.String {
-		opts.Corrupt = c.set.corrupt
+// task is what all tasks have in common that read records by a schema.
+func (s *settings) task(read *schema.Struct) convert.Task {
+	opts := s.decode
+	opts.Schema = read
+	opts.Observe = s.evolution.Mode == evolve.AddNewColumns || s.evolution.Mode == evolve.FailOnNewColumns
+	if i := read.Index(s.corrupt); i >= 0 && read.Fields[i].Type == schema.String {
+		opts.Corrupt = s.corrupt
 	}
 	return convert.Task{
-		Batch: c.plan.Batch, Time: c.plan.Time, Decode: opts, TornGrace: tornGrace, Lineage: c.set.lineage,
-		Metadata: c.set.metadata || strings.Contains(strings.ToLower(c.set.transform), convert.MetadataColumn.Name),
-		SQL:      c.set.transform, OnCorrupt: c.set.onCorrupt,
-		Tags: map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)},
+		Decode: opts, TornGrace: tornGrace, Lineage: s.lineage, SQL: s.transform, OnCorrupt: s.onCorrupt,
+		Metadata: s.metadata || strings.Contains(strings.ToLower(s.transform), convert.MetadataColumn.Name),
 	}
+}
+
+// task is what all tasks of the batch have in common, for records that are read by a schema.
+func (c *conversion) task(read *schema.Struct) convert.Task {
+	t := c.set.task(read)
+	t.Batch, t.Time = c.plan.Batch, c.plan.Time
+	t.Tags = map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)}
+	return t
 }
 
 // shape works out what the table's schema becomes with the source schema of now.

@@ -1,10 +1,6 @@
 package silt
 
-import (
-	"time"
-
-	"github.com/siltlake/silt/schema"
-)
+import "time"
 
 // Event is something that happens while a pipeline runs: one of the types below. Events are the only
 // telemetry silt has; logs, progress bars and alerts are made from them.
@@ -50,9 +46,8 @@ type SchemaEvolved struct {
 
 // NewField is a field that the source schema or the table did not have.
 type NewField struct {
-	Path string      `json:"path"`
-	Type schema.Type `json:"-"`
-	// DDL is Type as text.
+	Path string `json:"path"`
+	// DDL is the type.
 	DDL string `json:"type"`
 	// File and Line are where the field was met first.
 	File string `json:"file,omitempty"`

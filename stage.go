@@ -170,7 +170,7 @@ func (c *conversion) schemaChange() SchemaChange {
 }
 
 func newField(f evolve.Field) NewField {
-	return NewField{Path: f.String(), Type: f.Type, DDL: f.DDL, File: f.First.File, Line: f.First.Line, Rows: f.Values}
+	return NewField{Path: f.String(), DDL: f.DDL, File: f.First.File, Line: f.First.Line, Rows: f.Values}
 }
 
 // rescued lists what went into the rescued data, by path.

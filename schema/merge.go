@@ -129,3 +129,24 @@ func additions(out []Addition, path []string, before, after Type) []Addition {
 	}
 	return out
 }
+
+// Walk visits every field below s that has no fields of its own, and the elements, keys and values of
+// lists and maps, by their paths as hints write them.
+func Walk(s *Struct, visit func(path []string, t Type)) { walk(nil, s, visit) }
+
+func walk(path []string, t Type, visit func(path []string, t Type)) {
+	step := func(name string) []string { return append(path[:len(path):len(path)], name) }
+	switch t := t.(type) {
+	case *Struct:
+		for _, f := range t.Fields {
+			walk(step(f.Name), f.Type, visit)
+		}
+	case *Array:
+		walk(step("element"), t.Element, visit)
+	case *Map:
+		walk(step("key"), t.Key, visit)
+		walk(step("value"), t.Value, visit)
+	default:
+		visit(path, t)
+	}
+}

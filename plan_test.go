@@ -1,0 +1,93 @@
+package silt_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/siltlake/silt"
+)
+
+func (l *lab) plan(full bool) *silt.Plan {
+	l.t.Helper()
+	p, err := silt.Open(l.t.Context(), l.cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer p.Close()
+	plan, err := p.Plan(l.t.Context(), silt.PlanOptions{Full: full})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return plan
+}
+
+func TestPlan(t *testing.T) {
+	t.Run("a_plan_of_a_first_run_tells_the_schema_and_writes_nothing", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1,"v":{"soc":80},"e":[]}`+"\n"+`{"id":2,,}`+"\n")
+		p := l.plan(false)
+		if p.TableVersion != -1 || p.Files.New != 1 || p.Schema.From != -1 || p.Schema.To != 0 || len(p.Schema.Added) != 2 {
+			t.Errorf("plan %+v", p)
+		}
+		if got := strings.Join(p.WholeNumbers, " "); got != "id v.soc" {
+			t.Errorf("whole numbers %q", got)
+		}
+		if p.Read.Records != 2 || p.Read.Quarantine != 1 || len(p.Bad) != 1 || p.Bad[0].Line != 2 || !p.Read.Full {
+			t.Errorf("read %+v, bad %+v", p.Read, p.Bad)
+		}
+		if len(p.Differences) == 0 || len(p.Schema.Pending) != 1 {
+			t.Errorf("differences %q, pending %q", p.Differences, p.Schema.Pending)
+		}
+		if _, err := os.Stat(l.cfg.Target.Path); err == nil {
+			t.Error("there is a table")
+		}
+	})
+	t.Run("a_plan_says_what_the_run_then_does", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1,"v":{"soc":80}}`+"\n")
+		l.run()
+		l.file("2.json", `{"id":"x","v":{"soc":80.5,"t":1.5},"firmware":"1"}`+"\n")
+		p := l.plan(false)
+		s := l.run()
+		if len(p.Schema.Added) != 2 || p.Schema.Added[0].Path != s.Schema.Added[0].Path || p.Schema.Added[1] != s.Schema.Added[1] || p.Schema.To != s.Schema.To {
+			t.Errorf("planned %+v, done %+v", p.Schema, s.Schema)
+		}
+		if len(p.Conflicts) != 2 || p.Conflicts[0].Path != "id" || p.Conflicts[1].Path != "v.soc" || p.Read.Rescued != s.Rescued.Rows {
+			t.Errorf("conflicts %+v", p.Conflicts)
+		}
+		if again := l.plan(true); again.Files.New != 0 || len(again.Schema.Added) != 0 {
+			t.Errorf("after the run: %+v", again)
+		}
+	})
+	t.Run("an_object_keyed_by_ids_is_told_with_a_hint_for_a_map", func(t *testing.T) {
+		l := newLab(t)
+		var b strings.Builder
+		for i := range 100 {
+			fmt.Fprintf(&b, `{"id":%d,"readings":{"sensor-%03d":1.5,"sensor-%03d":2}}`+"\n", i, i, i+1)
+		}
+		l.file("1.json", b.String())
+		p := l.plan(false)
+		if len(p.Wide) != 1 || p.Wide[0].Hint != "readings map<string, double>" || p.Wide[0].Keys != 101 || p.Wide[0].Line != 1 {
+			t.Fatalf("wide %+v", p.Wide)
+		}
+		l.cfg.Options = map[string]string{"schemaHints": p.Wide[0].Hint}
+		l.run()
+		if got := l.schema(); !strings.Contains(got, "readings MAP<STRING, DOUBLE>") {
+			t.Errorf("schema %s", got)
+		}
+	})
+	t.Run("a_large_source_is_read_in_part", func(t *testing.T) {
+		l := newLab(t)
+		for i := range 900 {
+			l.file(fmt.Sprintf("%03d.json", i), `{"id":1}`+"\n")
+		}
+		if p := l.plan(false); p.Read.Full || p.Read.Files > 400 || p.Read.Files < 200 || p.Files.New != 900 {
+			t.Errorf("read %+v of %+v", p.Read, p.Files)
+		}
+		if p := l.plan(true); !p.Read.Full || p.Read.Files != 900 {
+			t.Errorf("full: read %+v of %+v", p.Read, p.Files)
+		}
+	})
+}
