@@ -102,7 +102,7 @@ func TestConformance(t *testing.T) {
 			why, waits := notYet[c.ID]
 			switch {
 			case len(problems) > 0 && waits:
-				t.Skipf("left out: %s", why)
+				t.Skipf("waits for %s", why)
 			case waits:
 				t.Errorf("passes, and is said to wait for: %s", why)
 			case len(problems) > 0:
