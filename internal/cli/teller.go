@@ -109,13 +109,17 @@ func (t *teller) take(pipeline string, e silt.Event) {
 		t.runs[pipeline] = r
 	}
 	log := t.log.With("pipeline", pipeline)
+	if r.run != "" {
+		log = log.With("run", r.run)
+	}
 	switch e := e.(type) {
 	case silt.RunStarted:
 		*r = runState{run: e.Run, started: e.Time}
-		t.line(slog.LevelDebug, log, "run started", "run", e.Run, "source", e.Source, "target", e.Target)
+		t.line(slog.LevelDebug, log.With("run", e.Run), "run started", "source", e.Source, "target", e.Target)
 	case silt.Recovered:
 		t.line(slog.LevelInfo, log, "finishing the batch that an earlier run left", "batch", e.Batch)
 	case silt.Listed:
+		r.started = time.Now()
 		t.line(slog.LevelInfo, log, "files found", "files", e.Files, "bytes", e.Bytes, "changed", e.Changed)
 	case silt.Progress:
 		r.progress = e
@@ -134,11 +138,11 @@ func (t *teller) take(pipeline string, e silt.Event) {
 		t.line(slog.LevelWarn, log, "file cannot be read", "file", e.File, "tries", e.Tries, "given_up", e.GivenUp, "error", e.Err, "code", "SILT-3003")
 	case silt.BatchCommitted:
 		if e.Version < 0 {
-			t.line(slog.LevelInfo, log, "batch done, nothing to commit", "run", r.run, "batch", e.Batch, "took", e.Took.Round(time.Millisecond))
+			t.line(slog.LevelInfo, log, "batch done, nothing to commit", "batch", e.Batch, "took", e.Took.Round(time.Millisecond))
 			break
 		}
 		r.batches, r.last = r.batches+1, e
-		t.line(slog.LevelInfo, log, "batch committed", "run", r.run, "batch", e.Batch, "version", e.Version, "files", e.Files, "rows", e.Rows,
+		t.line(slog.LevelInfo, log, "batch committed", "batch", e.Batch, "version", e.Version, "files", e.Files, "rows", e.Rows,
 			"rescued_rows", e.RescuedRows, "quarantined", e.Quarantined, "took", e.Took.Round(time.Millisecond))
 	case silt.Warning:
 		t.line(slog.LevelWarn, log, e.Text, "code", e.Code)
@@ -147,7 +151,7 @@ func (t *teller) take(pipeline string, e silt.Event) {
 			t.bar.close()
 		}
 		if s := e.Summary; s != nil {
-			t.line(slog.LevelDebug, log, "run finished", "run", s.Run, "files", s.Files.Loaded, "records", s.Records.Read, "rows", s.Rows, "quarantined", s.Records.Quarantined, "took", s.Took.Round(time.Millisecond))
+			t.line(slog.LevelDebug, log, "run finished", "files", s.Files.Loaded, "records", s.Records.Read, "rows", s.Rows, "quarantined", s.Records.Quarantined, "took", s.Took.Round(time.Millisecond))
 		}
 	}
 }
