@@ -48,7 +48,7 @@ func (e *faultError) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// orNil returns the faults as an error, in the order they were written, each once; nil when there are
+// faultsOrNil returns the faults as an error, in the order they were written, each once; nil when there are
 // none.
 func faultsOrNil(faults []fault) error {
 	if len(faults) == 0 {
