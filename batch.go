@@ -242,7 +242,7 @@ func (c *conversion) load(ctx context.Context) error {
 		if err != nil {
 			return newColumns(err)
 		}
-		c.pending = merged(c.pending, d.Pending)
+		c.pending = untyped(d.Schema, merged(c.pending, d.Pending))
 		if len(d.Added) == 0 {
 			return nil
 		}
@@ -271,6 +271,30 @@ func merged(a, b []string) []string {
 	all := append(slices.Clone(a), b...)
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// untyped returns the paths that have no column by now.
+func untyped(s *schema.Struct, paths []string) []string {
+	return slices.DeleteFunc(paths, func(at string) bool {
+		path, err := schema.ParsePath(at)
+		return err == nil && has(s, path)
+	})
+}
+
+func has(t schema.Type, path []string) bool {
+	if len(path) == 0 {
+		return true
+	}
+	switch t := t.(type) {
+	case *schema.Struct:
+		i := t.IndexFold(path[0])
+		return i >= 0 && has(t.Fields[i].Type, path[1:])
+	case *schema.Array:
+		return has(t.Element, path[1:])
+	case *schema.Map:
+		return path[0] == "value" && has(t.Value, path[1:])
+	}
+	return false
 }
 
 // grow makes the fields of a decision part of the schema, and returns the tasks that must be done
@@ -352,7 +376,7 @@ func covered(paths []string, f evolve.Field) bool {
 func meets(r *convert.Result, fields []evolve.Field) bool {
 	for _, f := range fields {
 		for n := range f.Path {
-			if r.Observed[schema.Path(f.Path[:n]...)].Field(f.Path[n]) != nil {
+			if o := r.Observed[schema.Path(f.Path[:n]...)].Field(f.Path[n]); o != nil && o.Values() > 0 {
 				return true
 			}
 		}
@@ -395,6 +419,7 @@ func (s *settings) task(read *schema.Struct) convert.Task {
 	if i := read.Index(s.corrupt); i >= 0 && read.Fields[i].Type == schema.String {
 		opts.Corrupt = s.corrupt
 	}
+	opts.NullRows = s.onCorrupt == convert.NullRow
 	return convert.Task{
 		Decode: opts, TornGrace: tornGrace, Lineage: s.lineage, SQL: s.transform, OnCorrupt: s.onCorrupt,
 		Metadata: s.metadata || strings.Contains(strings.ToLower(s.transform), convert.MetadataColumn.Name),

@@ -90,9 +90,12 @@ func (p *parser) values() {
 	}
 	p.oneOf("compat", c.Compat, "", "autoloader")
 	p.oneOf("uncarried", c.Uncarried, "", "rescue", "allow", "fail")
-	p.oneOf("onCorrupt", c.OnCorrupt, "", "quarantine", "drop", "fail")
+	p.oneOf("onCorrupt", c.OnCorrupt, "", "quarantine", "drop", "fail", "nullRow")
 	s.uncarried, s.transform = cmp.Or(c.Uncarried, "rescue"), strings.TrimSpace(c.Transform)
-	s.onCorrupt = map[string]convert.OnCorrupt{"drop": convert.DropCorrupt, "fail": convert.FailOnCorrupt}[c.OnCorrupt]
+	s.onCorrupt = map[string]convert.OnCorrupt{"drop": convert.DropCorrupt, "fail": convert.FailOnCorrupt, "nullRow": convert.NullRow}[c.OnCorrupt]
+	if s.compat && c.OnCorrupt == "" {
+		s.onCorrupt = convert.NullRow
+	}
 	s.lineage = c.Lineage
 	if c.Lineage == nil && !s.compat {
 		s.lineage = []string{"ingestion_timestamp", "source_file"}

@@ -68,6 +68,9 @@ const (
 	QuarantineCorrupt OnCorrupt = iota
 	DropCorrupt
 	FailOnCorrupt
+	// NullRow makes a row of NULLs of it and loses its text, as Spark does. A row on which the SQL
+	// fails is quarantined all the same.
+	NullRow
 )
 
 // A CorruptError stops a task under FailOnCorrupt.

@@ -25,12 +25,16 @@ func (r *Reader) readLines() (full bool, err error) {
 		case in.eof && in.pos == in.end:
 			return false, nil
 		case in.eof:
+			if r.full() {
+				return true, nil
+			}
 			in.buf[in.end] = '\n' // the last line has none; there is room for it
 			r.p.Text, r.p.End = in.buf, in.end
 			if in.pos, err = r.readLine(in.pos); err != nil {
 				return false, err
 			}
-			in.pos = in.end
+			in.pos = min(in.pos, in.end)
+			r.line++
 		case in.end-in.pos > r.opts.MaxRecord:
 			if err := r.tooLong("\r\n"); err != nil {
 				return false, err

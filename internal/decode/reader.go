@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -37,6 +38,9 @@ type Options struct {
 	// Corrupt is the name of a STRING column of Schema that takes the text of corrupt records. Empty
 	// means that they come out as BadRecords.
 	Corrupt string `json:"corrupt,omitempty"`
+	// NullRows makes a row of NULLs of each corrupt record for which there is no such column: Spark's
+	// behaviour, which loses its text.
+	NullRows bool `json:"nullRows,omitempty"`
 	// Observe asks for the types of unknown fields; otherwise they are only counted.
 	Observe bool `json:"observe,omitempty"`
 	// KeepText keeps the text of each record beside its row; see [Batch.Text].
@@ -483,7 +487,7 @@ func (r *Reader) spoil(start, end int) {
 	r.file.Records++
 	text := bytes.TrimRight(r.in.buf[start:end], " \t\r\n")
 	r.batchText += int64(len(text))
-	if r.opts.Corrupt != "" {
+	if r.opts.Corrupt != "" || r.opts.NullRows {
 		r.corruptRow(text)
 		return
 	}
@@ -494,14 +498,15 @@ func (r *Reader) spoil(start, end int) {
 	})
 }
 
-// corruptRow appends a row that has only the text of a corrupt record.
+// corruptRow appends a row that has only the text of a corrupt record, or nothing when there is no
+// column for it.
 func (r *Reader) corruptRow(text []byte) {
 	row := r.p.root.n
 	r.p.root.appended()
 	for _, kid := range r.p.root.kids {
-		if kid.name == r.opts.Corrupt {
+		if kid.name == r.opts.Corrupt && r.opts.Corrupt != "" {
 			kid.fill(row)
-			kid.data = append(kid.data, bytes.ToValidUTF8(text, []byte("\uFFFD"))...)
+			kid.data = appendValid(kid.data, text)
 			kid.offsets = append(kid.offsets, int32(len(kid.data)))
 			kid.appended()
 		}
@@ -509,6 +514,31 @@ func (r *Reader) corruptRow(text []byte) {
 	r.file.Rows++
 	r.place(text)
 	r.count()
+}
+
+// appendValid appends text with U+FFFD for each part that is not UTF-8: one for a character that is cut
+// off, one for each byte that can begin none. Source: Unicode, "U+FFFD Substitution of Maximal
+// Subparts", as Java decodes.
+func appendValid(dst, text []byte) []byte {
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		if r == utf8.RuneError && n == 1 {
+			n = maximalSubpart(text)
+		}
+		dst = utf8.AppendRune(dst, r)
+		text = text[n:]
+	}
+	return dst
+}
+
+// maximalSubpart is the length of the start of a character with which text, which is not UTF-8, begins.
+func maximalSubpart(text []byte) int {
+	for n := min(3, len(text)); n > 1; n-- {
+		if !utf8.FullRune(text[:n]) {
+			return n
+		}
+	}
+	return 1
 }
 
 // tooLong makes a bad record of the text from the start of the window to the next of the given
@@ -523,6 +553,10 @@ func (r *Reader) tooLong(chars string) error {
 	n, err := in.skipTo(chars)
 	b.Length = n
 	r.file.Records++
+	if r.opts.Corrupt != "" || r.opts.NullRows {
+		r.corruptRow(b.Text)
+		return err
+	}
 	r.file.Bad++
 	r.bad = append(r.bad, b)
 	return err

@@ -131,9 +131,13 @@ func (p *parser) replaceRescued(old *namedMember, named, start, end int) {
 	}
 }
 
-// rescueUnknown notes a member that has no column. A null is no loss.
+// rescueUnknown notes a member that has no column. A null is no loss, and only of interest to those
+// who ask what is there.
 func (p *parser) rescueUnknown(c *column, mark, named int, u unknown, end int) {
 	if p.Text[u.value] == 'n' {
+		if p.opts.Observe {
+			p.unknown = append(p.unknown, u)
+		}
 		return
 	}
 	p.rescue(mark, named, u.name, u.end, u.value, end)

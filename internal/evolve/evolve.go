@@ -65,6 +65,8 @@ type Options struct {
 	Table *schema.Struct
 	// ValidName says whether the table can have a column, at any depth, of this name; nil: of any.
 	ValidName func(string) bool
+
+	grows bool // there is a schema already
 }
 
 // Field is a field that the schema gets, or does not get yet.
@@ -126,6 +128,7 @@ func Infer(o *decode.Observed, opts Options) *Decision {
 // [*NewColumnsError].
 func Evolve(s *schema.Struct, observed map[string]*decode.Observed, opts Options) (*Decision, error) {
 	d := &Decision{Schema: s}
+	opts.grows = true
 	for _, at := range slices.Sorted(maps.Keys(observed)) {
 		path, err := structPath(at)
 		if err != nil {
@@ -168,10 +171,16 @@ func (d *Decision) newFields(path []string, s *schema.Struct, o *decode.Observed
 		switch {
 		case s.IndexFold(f.Name) >= 0, opts.rejects(at):
 			continue
-		case opts.StringsOnly && len(path) == 0:
-			f.Type = schema.String
+		case opts.UntypedAsString && opts.grows && f.Type == schema.Void:
+			continue // a null adds nothing to a schema that is there
+		case opts.StringsOnly && len(path) == 0 && !opts.hintsBelow(f.Name):
+			if f.Type = schema.Type(schema.String); o.Field(f.Name).Values() == 0 && !opts.UntypedAsString {
+				f.Type = d.finish(at, schema.Void, opts)
+			}
 		default:
-			f.Type = d.finish(at, f.Type, opts)
+			if f.Type = d.finish(at, f.Type, opts); f.Type != nil && opts.StringsOnly {
+				f.Type = stringLeaves(f.Type)
+			}
 		}
 		if f.Type != nil {
 			fields = append(fields, f)
@@ -186,6 +195,29 @@ func (o Options) rejects(path []string) bool {
 		return true
 	}
 	return o.ValidName != nil && !o.ValidName(name)
+}
+
+// hintsBelow reports whether a hint is for a part of the column.
+func (o Options) hintsBelow(column string) bool {
+	return slices.ContainsFunc(o.Hints, func(h schema.Hint) bool {
+		return len(h.Path) > 1 && schema.Fold(h.Path[0]) == schema.Fold(column)
+	})
+}
+
+// stringLeaves returns t with STRING for everything that has no parts.
+func stringLeaves(t schema.Type) schema.Type {
+	switch t := t.(type) {
+	case *schema.Struct:
+		out := &schema.Struct{}
+		for _, f := range t.Fields {
+			f.Type = stringLeaves(f.Type)
+			out.Fields = append(out.Fields, f)
+		}
+		return out
+	case *schema.Array:
+		return &schema.Array{Element: stringLeaves(t.Element), ContainsNull: true}
+	}
+	return schema.String
 }
 
 // finish is the type of a column for what was seen, or nil when that has no type yet: VOID, a list of
