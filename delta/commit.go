@@ -116,7 +116,11 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 	if t.nonce == "" {
 		t.nonce = uuid.NewString()
 	}
-	base, unknown := t.read, 0
+	base, err := t.found(ctx)
+	if err != nil {
+		return nil, err
+	}
+	unknown := 0
 	if base != nil && t.applied(base) {
 		t.already = true
 		return base, nil
@@ -157,6 +161,29 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 			return nil, err
 		}
 	}
+}
+
+// found returns the snapshot to build on. For a new table that is none, unless there is a table already
+// whose first commits are gone: then nothing else would keep version 0 from being put into it.
+func (t *Transaction) found(ctx context.Context) (*Snapshot, error) {
+	if t.read != nil {
+		return t.read, nil
+	}
+	s, err := Load(ctx, t.store, LoadOptions{})
+	if errors.Is(err, ErrNoTable) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := t.store.Open(ctx, commitKey(0), objstore.Range{Len: 1})
+	if errors.Is(err, objstore.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil {
+		body.Close() // putting version 0 will find it, and what followed
+	}
+	return nil, err
 }
 
 // pause waits longer from try to try, by a random part so that two writers do not meet again.

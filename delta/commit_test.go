@@ -193,6 +193,18 @@ func TestCommit(t *testing.T) {
 		}
 		wantRows(t, load(t, store), `{"a":"x","b":null,"id":1}`, `{"a":null,"b":"y","id":2}`)
 	})
+	t.Run("a_table_whose_first_commits_are_gone_is_not_made_again", func(t *testing.T) {
+		store := table(t)
+		commit(t, begin(t, store, 1))
+		if err := load(t, store).WriteCheckpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		store.Delete(t.Context(), "_delta_log/00000000000000000000.json", objstore.Cond{})
+		if s := newTable(t, store, delta.TableOptions{Schema: idOnly}, ids(2)...); s.Version() != 2 {
+			t.Errorf("got version %d, want 2", s.Version())
+		}
+		wantRows(t, load(t, store), ids(0, 1, 2)...)
+	})
 	t.Run("a_concurrent_evolution_is_merged", func(t *testing.T) {
 		store := table(t)
 		grow := func(text, row string) *delta.Transaction {

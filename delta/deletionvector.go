@@ -55,8 +55,13 @@ func parseDeletionVector(content []byte) (rows *roaring64.Bitmap, err error) {
 	if len(content) < 4 || binary.LittleEndian.Uint32(content) != dvMagic {
 		return nil, errors.New("it does not start with the number of the format")
 	}
+	// Room is made for as many buckets as the count says, so it is checked first: each has a key of four
+	// bytes, and a bitmap of eight or more.
+	if content = content[4:]; len(content) < 8 || binary.LittleEndian.Uint64(content) > uint64(len(content)-8)/12 {
+		return nil, errors.New("broken bitmap: it is cut off")
+	}
 	rows = roaring64.New()
-	if err := rows.UnmarshalBinary(content[4:]); err != nil {
+	if err := rows.UnmarshalBinary(content); err != nil {
 		return nil, fmt.Errorf("broken bitmap: %w", err)
 	}
 	return rows, nil

@@ -108,6 +108,8 @@ func openParquet(ctx context.Context, mem memory.Allocator, store objstore.Store
 	if err != nil {
 		return nil, err
 	}
+	// The table's schema counts, not the Arrow schema that some writers leave in a file.
+	reader.MetaData().FileMetaData.KeyValueMetadata = nil
 	f = &parquetFile{mem: mem, reader: reader, groups: make([]int, reader.NumRowGroups())}
 	for i := range f.groups {
 		f.groups[i] = i
