@@ -404,3 +404,17 @@ func TestWatch(t *testing.T) {
 		t.Errorf("%d runs tell of %d rows, want 2", len(runs), rows)
 	}
 }
+
+// canonicalJSON is JSON with sorted keys and without blanks.
+func canonicalJSON(t *testing.T, text []byte) string {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal(text, &v); err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}

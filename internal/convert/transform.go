@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/internal/evolve"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -22,13 +23,24 @@ func (t *Task) Carried() []string {
 	return carry
 }
 
-// Transform is the SQL of the task, checked.
+// Transform is the SQL of the task, checked. Its output has the types that the target has for columns
+// and fields of the same names.
 func (c *Converter) Transform(ctx context.Context, t *Task) (*duck.Transform, error) {
 	engine, err := c.Engine(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return engine.Prepare(ctx, t.SQL, t.Source(), duck.TransformOptions{Carry: t.Carried()})
+	o := duck.TransformOptions{Carry: t.Carried()}
+	tr, err := engine.Prepare(ctx, t.SQL, t.Source(), o)
+	if err != nil || t.Types == nil {
+		return tr, err
+	}
+	o.Types = evolve.Options{Table: t.Types}.Overlay(tr.Schema())
+	if schema.Equal(o.Types, tr.Schema()) {
+		return tr, nil
+	}
+	tr.Close()
+	return engine.Prepare(ctx, t.SQL, t.Source(), o)
 }
 
 func (r *run) prepare(ctx context.Context) (err error) {

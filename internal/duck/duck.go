@@ -18,6 +18,8 @@ import (
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/siltlake/silt/schema"
 )
 
 // ErrNoSQL is returned by [Open] in a binary that was built without DuckDB.
@@ -39,6 +41,9 @@ type Options struct {
 type TransformOptions struct {
 	// Carry names columns of the source that must be in the output although the SQL does not name them.
 	Carry []string
+	// Types are types that columns of the output must have, found by name without case; nil asks for
+	// none. A row whose value does not fit the type, or would be rounded by it, fails.
+	Types *schema.Struct
 }
 
 // TableName is a table as a SELECT names it; parts that it leaves out are empty. A path in quotes

@@ -64,6 +64,9 @@ func (e *Engine) Prepare(ctx context.Context, sql string, source *schema.Struct,
 	if t.out, err = newOutput(columns, source, local); err == nil {
 		err = t.out.unique()
 	}
+	if err == nil && o.Types != nil {
+		err = t.out.as(o.Types, columns)
+	}
 	if err == nil {
 		err = t.bind(ctx)
 	}

@@ -580,3 +580,57 @@ func TestCarried(t *testing.T) {
 		}
 	})
 }
+
+func TestTypesOfTheTable(t *testing.T) {
+	tests := []struct{ name, sql, types, out, good, failed string }{
+		{"a_whole_number_widens", "SELECT 7 AS a FROM source", "A BIGINT", "a BIGINT", `{"a":7}`, ""},
+		{"a_fraction_fails_where_it_would_be_rounded", "SELECT x AS a FROM source", "a BIGINT", "a BIGINT", `{"a":80}`, "80.5 does not fit the type BIGINT exactly"},
+		{"text_is_read", "SELECT s AS a FROM source", "a INT", "a INT", `{"a":7}`, "Could not convert string 'n/a' to INT32"},
+		{"decimals_keep_their_digits", "SELECT x::DECIMAL(10,3) AS a FROM source", "a DECIMAL(10,0)", "a DECIMAL(10,0)", `{"a":"80"}`, "does not fit the type DECIMAL(10,0) exactly"},
+		{"fields_are_found_by_name", "SELECT {'p%s': 1, 'q': 's'} AS a FROM source", "a STRUCT<`p%s`: BIGINT, q: STRING>", "a STRUCT<`p%s`: BIGINT, q: STRING>",
+			`{"a":{"p%s":1,"q":"s"}}`, ""},
+		{"other_columns_stay", "SELECT s, 1 AS b FROM source", "z INT", "s STRING,b INT", `{"b":1,"s":"7"}`, ""},
+	}
+	in := ddl(t, "x DOUBLE, s STRING")
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := open(t, Options{})
+			tr, err := e.Prepare(t.Context(), test.sql, in, TransformOptions{Types: ddl(t, test.types)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer tr.Close()
+			if got := tr.Schema().DDL(); got != test.out {
+				t.Errorf("schema %s, want %s", got, test.out)
+			}
+			rec := records(t, in, `{"x":80,"s":"7"}{"x":80.5,"s":"n/a"}`)
+			defer rec.Release()
+			rows, failed, err := tr.ApplyRows(t.Context(), rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := rows[0].Batch.MarshalJSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(text), test.good) {
+				t.Errorf("rows %s, want %s", text, test.good)
+			}
+			for _, r := range rows {
+				r.Batch.Release()
+			}
+			switch {
+			case test.failed == "" && len(failed) == 0:
+			case test.failed == "" || len(failed) != 1 || failed[0].Row != 1 || !strings.Contains(failed[0].Err.Error(), test.failed):
+				t.Errorf("failed %+v, want row 1: %s", failed, test.failed)
+			}
+		})
+	}
+	t.Run("a_struct_is_no_number", func(t *testing.T) {
+		_, err := open(t, Options{}).Prepare(t.Context(), "SELECT {'p': 1} AS a FROM source", in, TransformOptions{Types: ddl(t, "a INT")})
+		var mistake *SQLError
+		if !errors.As(err, &mistake) || !strings.Contains(mistake.Message, "column a is STRUCT<p: INT> in the SQL and INT in the table") {
+			t.Errorf("error %v", err)
+		}
+	})
+}

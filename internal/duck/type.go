@@ -278,8 +278,11 @@ func (t *duckType) structColumn(z zone) (target, error) {
 // output is the result of a SELECT as silt takes it.
 type output struct {
 	schema *schema.Struct
-	casts  []string // per column DuckDB's type to cast to, empty when none is needed
+	casts  []string // per column the expression to take in its place, in which column0 is the column; empty: as it is
 }
+
+// column0 stands for a column in an expression. No name has a NUL; see duckName.
+const column0 = "\x00"
 
 // newOutput finds the types of columns; source may be nil. The error is a *SQLError without SQL.
 func newOutput(columns []column, source *schema.Struct, z zone) (*output, error) {
@@ -299,7 +302,7 @@ func newOutput(columns []column, source *schema.Struct, z zone) (*output, error)
 		}
 		out.schema.Fields = append(out.schema.Fields, schema.Nullable(c.name, to.typ))
 		if !to.exact {
-			out.casts[i] = to.sql
+			out.casts[i] = "CAST(" + column0 + " AS " + to.sql + ")"
 		}
 	}
 	return out, nil
@@ -348,6 +351,92 @@ func nullable(t schema.Type) schema.Type {
 	return t
 }
 
+// as gives columns the types that they must have.
+func (o *output) as(types *schema.Struct, columns []column) error {
+	for i, f := range o.schema.Fields {
+		k := types.IndexFold(f.Name)
+		if k < 0 {
+			continue
+		}
+		to := nullable(types.Fields[k].Type)
+		if schema.Equal(to, f.Type) {
+			continue
+		}
+		sql, err := sqlType(to)
+		if err != nil || schema.IsScalar(to) != schema.IsScalar(f.Type) && to != schema.String {
+			return &SQLError{
+				Message: fmt.Sprintf("column %s is %s in the SQL and %s in the table", schema.Quote(f.Name), f.Type, types.Fields[k].Type),
+				Hint:    "give it another name with AS",
+			}
+		}
+		o.schema.Fields[i].Type = to
+		o.casts[i] = exactCast(columns[i].typ.id, f.Type, to, sql)
+	}
+	return nil
+}
+
+// exactCast is a cast of column0 that fails where DuckDB would round.
+func exactCast(id bindings.Type, from, to schema.Type, sql string) string {
+	cast := "CAST(" + column0 + " AS " + sql + ")"
+	same := ""
+	switch {
+	case !isWhole(to) && !isDecimal(to):
+		return cast
+	case from == schema.Double || from == schema.Float || isDecimal(from):
+		same = cast + " = " + column0
+	case id == bindings.TypeVarchar && isWhole(to):
+		same = cast + " = CAST(" + column0 + " AS DOUBLE)"
+	default:
+		return cast
+	}
+	return "CASE WHEN " + column0 + " IS NULL OR " + same + " THEN " + cast +
+		" ELSE error(" + column0 + " || ' does not fit the type " + sql + " exactly') END"
+}
+
+func isWhole(t schema.Type) bool {
+	return t == schema.Byte || t == schema.Short || t == schema.Integer || t == schema.Long
+}
+
+func isDecimal(t schema.Type) bool { _, ok := t.(schema.Decimal); return ok }
+
+// sqlType is DuckDB's name for a column type.
+func sqlType(t schema.Type) (string, error) {
+	switch t := t.(type) {
+	case schema.Decimal:
+		return t.String(), nil
+	case *schema.Array:
+		e, err := sqlType(t.Element)
+		return e + "[]", err
+	case *schema.Map:
+		k, err := sqlType(t.Key)
+		if err != nil {
+			return "", err
+		}
+		v, err := sqlType(t.Value)
+		return "MAP(" + k + ", " + v + ")", err
+	case *schema.Struct:
+		fields := make([]string, len(t.Fields))
+		for i, f := range t.Fields {
+			sql, err := sqlType(f.Type)
+			if err != nil {
+				return "", err
+			}
+			fields[i] = ident(duckName(f.Name)) + " " + sql
+		}
+		return "STRUCT(" + strings.Join(fields, ", ") + ")", nil
+	case schema.Primitive:
+		if t == schema.TimestampNTZ {
+			return "TIMESTAMP", nil
+		}
+		for _, to := range scalars {
+			if to.typ == t && to.exact {
+				return to.sql, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("DuckDB has no type %s", t)
+}
+
 // unique fails when two columns have one name, which a table cannot have.
 func (o *output) unique() error {
 	seen := map[string]bool{}
@@ -376,7 +465,8 @@ func (o *output) wrap(query string, more int) string {
 		}
 		fmt.Fprintf(&names, "c%d", i)
 		if i < len(o.casts) && o.casts[i] != "" {
-			fmt.Fprintf(&list, "CAST(c%d AS %s) AS c%d", i, o.casts[i], i)
+			name := fmt.Sprintf("c%d", i)
+			list.WriteString(strings.ReplaceAll(o.casts[i], column0, name) + " AS " + name)
 		} else {
 			fmt.Fprintf(&list, "c%d", i)
 		}
