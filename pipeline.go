@@ -237,7 +237,7 @@ func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) {
 	}
 	defer log.Close()
 	r := newRun(p, log)
-	p.emit(RunStarted{Time: r.started, Pipeline: p.name, Run: r.summary.Run, Source: r.summary.Source, Target: r.summary.Target})
+	r.start()
 	for err == nil && !p.stop.Load() {
 		var idle bool
 		if idle, err = r.batch(ctx); idle {

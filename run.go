@@ -23,6 +23,7 @@ type run struct {
 	log      *checkpoint.Log
 	seen     *checkpoint.Seen
 	watching bool
+	begun    bool
 	started  time.Time
 	summary  *Summary
 	// tried are the files that this run could not load; it does not try them again.
@@ -47,6 +48,14 @@ func (r *run) next() *run {
 	n := newRun(r.Pipeline, r.log)
 	n.watching, n.seen, n.tried = r.watching, r.seen, r.tried
 	return n
+}
+
+// start tells once that the run has begun. A watching run begins when there is something to do.
+func (r *run) start() {
+	if !r.begun {
+		r.begun = true
+		r.emit(RunStarted{Time: r.started, Pipeline: r.name, Run: r.summary.Run, Source: r.summary.Source, Target: r.summary.Target})
+	}
 }
 
 // finish ends the run. What it did is kept, also when it failed.
@@ -87,6 +96,7 @@ func (r *run) batch(ctx context.Context) (idle bool, err error) {
 	if err != nil || out.Idle {
 		return out.Idle, err
 	}
+	r.start()
 	if out.Recovered {
 		r.emit(Recovered{Batch: out.Plan.Batch})
 	}
@@ -214,6 +224,7 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if r.summary.Batches == 0 {
 		r.summary.Files.Changed, r.summary.Files.Skipped = len(found.Changed), len(found.Skipped)
 		if !r.watching || files > 0 {
+			r.start()
 			r.progress.total(files, bytes)
 			r.emit(Listed{Files: files, Changed: len(found.Changed), Skipped: len(found.Skipped), Bytes: bytes})
 		}

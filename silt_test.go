@@ -366,9 +366,18 @@ func TestWatch(t *testing.T) {
 	l := newLab(t)
 	l.cfg.Poll = time.Millisecond
 	committed := make(chan silt.BatchCommitted, 10)
+	started := false
 	l.cfg.Events = func(e silt.Event) {
-		if c, ok := e.(silt.BatchCommitted); ok {
-			committed <- c
+		switch e := e.(type) {
+		case silt.RunStarted:
+			started = true
+		case silt.RunFinished:
+			started = false
+		case silt.BatchCommitted:
+			if !started {
+				t.Error("a batch is committed before its run has started")
+			}
+			committed <- e
 		}
 	}
 	p, err := silt.Open(t.Context(), l.cfg)
