@@ -67,6 +67,17 @@ type Remove struct {
 	DefaultRowCommitVersion *int64                    `json:"defaultRowCommitVersion,omitempty"`
 }
 
+// Remove returns the action that takes the file, with its deletion vector, out of the table. DataChange
+// is false when its rows stay in the table, in other files.
+func (a *Add) Remove(at time.Time, dataChange bool) *Remove {
+	when, size := millis(at), a.Size
+	return &Remove{
+		Path: a.Path, DeletionTimestamp: &when, DataChange: dataChange, ExtendedFileMetadata: true,
+		PartitionValues: notNil(a.PartitionValues), Size: &size, Tags: a.Tags, DeletionVector: a.DeletionVector,
+		BaseRowID: a.BaseRowID, DefaultRowCommitVersion: a.DefaultRowCommitVersion,
+	}
+}
+
 // DeletionVectorDescriptor says where the deletion vector of a file is.
 type DeletionVectorDescriptor struct {
 	StorageType    string `json:"storageType"`

@@ -22,13 +22,16 @@ const (
 	metaPhysicalName = "delta.columnMapping.physicalName"
 )
 
-// columnMapping returns the mode, empty for none.
-func (m *Metadata) columnMapping() string {
-	if mode := m.Configuration[propMappingMode]; mode != "none" {
+// columnMapping returns the mode of a table, empty for none. The property alone does not make a table
+// mapped: its protocol must support the feature.
+func columnMapping(p *Protocol, m *Metadata) string {
+	if mode := m.Configuration[propMappingMode]; mode != "none" && p.supports("columnMapping") {
 		return mode
 	}
 	return ""
 }
+
+func (s *Snapshot) columnMapping() string { return columnMapping(s.protocol, s.metadata) }
 
 // invalidNameChars may stand in the name of a column only under column mapping, because Parquet
 // readers do not take them.

@@ -373,7 +373,7 @@ func (t *Transaction) replan(base *Snapshot) (plan, error) {
 		return p, &ConflictError{MetadataChanged, base.version, "another table was made here, with other partition columns"}
 	}
 	if t.files != nil {
-		if err := fits(t.files.Schema, p.schema, base.metadata.columnMapping()); err != nil {
+		if err := fits(t.files.Schema, p.schema, base.columnMapping()); err != nil {
 			return p, &ConflictError{MetadataChanged, base.version, err.Error()}
 		}
 	}

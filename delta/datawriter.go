@@ -186,7 +186,7 @@ func (w *DataWriter) reshape(ctx context.Context, rec arrow.RecordBatch) (rows, 
 	all := append(slices.Clip(w.cols), w.keys...)
 	if w.source == nil || !w.source.Equal(rec.Schema()) {
 		fields := rec.Schema().Fields()
-		shapes, pos, err := newReshapers(all, fields, matching{fold: true, enforce: true})
+		shapes, pos, err := newReshapers(all, fields, matching{write: true})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -116,7 +116,7 @@ func (s *Snapshot) clusteringColumns() ([][]string, error) {
 func (s *Snapshot) clusteringPaths() ([][]string, error) {
 	paths, err := s.clusteringColumns()
 	for i, p := range paths {
-		paths[i] = logicalPath(s.schema, p, s.metadata.columnMapping())
+		paths[i] = logicalPath(s.schema, p, s.columnMapping())
 	}
 	return paths, err
 }

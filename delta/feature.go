@@ -110,7 +110,7 @@ func (p *Protocol) checkAppend(m *Metadata, s *schema.Struct) error {
 			}
 		}
 	}
-	if mode := m.columnMapping(); mode != "" && mode != mappingName && mode != mappingID {
+	if mode := columnMapping(p, m); mode != "" && mode != mappingName && mode != mappingID {
 		missing = append(missing, "column mapping mode "+mode)
 	}
 	if len(missing) > 0 {

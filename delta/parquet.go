@@ -219,7 +219,7 @@ func (f *parquetFile) newBatcher(ctx context.Context, cols []*column, fill func(
 		keepInt96(&fr.Manifest.Fields[i], f.reader.MetaData().Schema)
 		fields[i] = *fr.Manifest.Fields[i].Field
 	}
-	find := fieldFinder(fields, matching{})
+	find := fieldFinder(fields)
 	var leaves []int
 	seen := map[int]bool{}
 	for _, c := range cols {

@@ -27,16 +27,13 @@ type reshaper struct {
 	enforce bool
 }
 
-// matching is how the fields of a source are found.
-type matching struct {
-	fold    bool // ignore case
-	enforce bool // check NOT NULL
-}
+// matching is how arrays are reshaped: to be written, with NOT NULL checked, or as they were read.
+type matching struct{ write bool }
 
 // newReshapers returns the reshapers of the columns for a source with these fields; nil stands for a
 // column that the source lacks.
 func newReshapers(cols []*column, fields []arrow.Field, m matching) ([]*reshaper, []int, error) {
-	find := fieldFinder(fields, m)
+	find := fieldFinder(fields)
 	out, pos := make([]*reshaper, len(cols)), make([]int, len(cols))
 	for i, c := range cols {
 		pos[i] = find(c)
@@ -52,16 +49,14 @@ func newReshapers(cols []*column, fields []arrow.Field, m matching) ([]*reshaper
 	return out, pos, nil
 }
 
-func fieldFinder(fields []arrow.Field, m matching) func(*column) int {
-	names, ids := make(map[string]int, len(fields)), map[int64]int{}
-	key := func(name string) string {
-		if m.fold {
-			return schema.Fold(name)
-		}
-		return name
-	}
+// fieldFinder returns the function that finds the field of a column, or -1. A field by another case is
+// found when none has the very name, and one by name when no field has an id: tables that were made from
+// files of other origins have such.
+func fieldFinder(fields []arrow.Field) func(*column) int {
+	names, folded, ids := make(map[string]int, len(fields)), make(map[string]int, len(fields)), map[int64]int{}
 	for i, f := range fields {
-		names[key(f.Name)] = i
+		names[f.Name] = i
+		folded[schema.Fold(f.Name)] = i
 		if text, ok := f.Metadata.GetValue(fieldIDKey); ok {
 			if id, err := strconv.ParseInt(text, 10, 64); err == nil {
 				ids[id] = i
@@ -69,23 +64,27 @@ func fieldFinder(fields []arrow.Field, m matching) func(*column) int {
 		}
 	}
 	return func(c *column) int {
-		i, ok := -1, false
-		switch {
-		case c.isKey:
-		case c.id != 0:
-			i, ok = ids[c.id]
-		default:
-			i, ok = names[key(c.name)]
+		if c.isKey {
+			return -1 // its values are in the log
 		}
-		if !ok {
+		if c.id != 0 && len(ids) > 0 {
+			if i, ok := ids[c.id]; ok {
+				return i
+			}
 			return -1
 		}
-		return i
+		if i, ok := names[c.name]; ok {
+			return i
+		}
+		if i, ok := folded[schema.Fold(c.name)]; ok {
+			return i
+		}
+		return -1
 	}
 }
 
 func newReshaper(c *column, src arrow.DataType, m matching) (*reshaper, error) {
-	r := &reshaper{col: c, enforce: m.enforce}
+	r := &reshaper{col: c, enforce: m.write}
 	if ext, ok := src.(arrow.ExtensionType); ok {
 		storage, err := newReshaper(c, ext.StorageType(), m)
 		r.cast = func(ctx context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {

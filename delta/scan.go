@@ -79,7 +79,7 @@ func (sc *Scan) columns() ([]*column, error) {
 	if sc.err != nil {
 		return nil, sc.err
 	}
-	mode := sc.s.metadata.columnMapping()
+	mode := sc.s.columnMapping()
 	cols, err := readColumns(sc.schema, mode)
 	if err != nil {
 		return nil, err

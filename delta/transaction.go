@@ -135,8 +135,13 @@ func (t *Transaction) SetSchema(incoming *schema.Struct) error {
 	return nil
 }
 
-// Add makes data files part of the table.
-func (t *Transaction) Add(files ...*Add) { t.adds = append(t.adds, files...) }
+// Add makes data files part of the table. It keeps the files.
+func (t *Transaction) Add(files ...*Add) {
+	for _, f := range files {
+		f.PartitionValues = notNil(f.PartitionValues)
+	}
+	t.adds = append(t.adds, files...)
+}
 
 // Remove takes data files out of the table.
 func (t *Transaction) Remove(files ...*Remove) { t.removes = append(t.removes, files...) }
@@ -167,7 +172,7 @@ func (t *Transaction) AlreadyCommitted() bool { return t.already }
 func (t *Transaction) WriteContext() WriteContext {
 	m := t.plan.metadata
 	wc := WriteContext{
-		Schema: t.plan.schema, Mapping: m.columnMapping(), PartitionBy: m.PartitionColumns,
+		Schema: t.plan.schema, Mapping: columnMapping(t.plan.protocol, m), PartitionBy: m.PartitionColumns,
 		Codec: "zstd", TargetSize: 128 << 20, TightBounds: t.plan.protocol.supports("deletionVectors"),
 	}
 	if codec := m.Configuration[propCodec]; codec != "" {
@@ -202,7 +207,7 @@ func (t *Transaction) makePlan(base *Snapshot) (plan, error) {
 	if t.incoming == nil {
 		return p, nil
 	}
-	mode := base.metadata.columnMapping()
+	mode := base.columnMapping()
 	incoming, err := checkMapping(base, t.incoming, mode)
 	if err != nil {
 		return plan{}, err
@@ -253,7 +258,10 @@ func (p plan) evolve(s *schema.Struct, mode string) (plan, error) {
 func (t *Transaction) planNew() (plan, error) {
 	m := *t.created
 	m.Configuration = maps.Clone(m.Configuration)
-	s, mode := t.incoming, m.columnMapping()
+	s, mode := t.incoming, m.Configuration[propMappingMode]
+	if mode == "none" {
+		mode = ""
+	}
 	if mode == "" && (NeedsMapping(s) != "" || hasPhysicalNames(s)) {
 		mode = mappingName
 		m.Configuration[propMappingMode] = mode
