@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/objstore"
@@ -253,4 +256,50 @@ func TestOtherWriters(t *testing.T) {
 			readersSee(t, dir, rows(t, s)...)
 		})
 	}
+}
+
+func TestWritersTogether(t *testing.T) {
+	py := python(t)
+	dir := t.TempDir()
+	store := objstore.NewDir(dir)
+	newTable(t, store, delta.TableOptions{Schema: ddl(t, "id BIGINT")})
+	const each = 25
+	var g errgroup.Group
+	for w := range 4 {
+		first := w * each
+		if w < 2 {
+			g.Go(func() error {
+				out, err := exec.Command(py, filepath.Join("testdata", "append.py"), dir, strconv.Itoa(first), strconv.Itoa(first+each)).CombinedOutput()
+				if err != nil {
+					return fmt.Errorf("%w\n%.2000s", err, out)
+				}
+				return nil
+			})
+			continue
+		}
+		g.Go(func() error {
+			for id := first; id < first+each; id++ {
+				if s, err := begin(t, store, id).Commit(t.Context(), nil); err != nil {
+					return err
+				} else if s.Version()%10 == 0 {
+					if err := s.WriteCheckpoint(t.Context()); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	s := load(t, store)
+	var want []int
+	for id := range 4 * each {
+		want = append(want, id)
+	}
+	if got := rowIDs(t, s); s.Version() != 4*each || !slices.Equal(got, want) {
+		t.Errorf("got version %d with %d rows, want %d of each", s.Version(), len(got), 4*each)
+	}
+	readersSee(t, dir, rows(t, s)...)
 }
