@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/siltlake/silt/internal/jsonscan"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -126,11 +127,15 @@ func (c *column) setKey() {
 // hasKey reports whether the text at i, behind the opening quote of a key, is the name of the column
 // and a closing quote. The text has 8 readable bytes at i.
 func (c *column) hasKey(text []byte, i int) bool {
-	if binary.LittleEndian.Uint64(text[i:])&c.mask != c.word {
+	if jsonscan.Load(text, i)&c.mask != c.word {
 		return false
 	}
 	n := len(c.name)
-	return n < 8 || len(text)-i > n && string(text[i+8:i+n]) == c.name[8:] && text[i+n] == '"'
+	return n < 8 || c.hasRest(text, i, n)
+}
+
+func (c *column) hasRest(text []byte, i, n int) bool {
+	return len(text)-i > n && string(text[i+8:i+n]) == c.name[8:] && text[i+n] == '"'
 }
 
 // reset forgets all rows.

@@ -335,6 +335,9 @@ func (p *parser) value(i int, c *column, row, depth int) int {
 
 // integer reads an integer. In silt's own profile it may be written with a point: 80.0 is 80.
 func (p *parser) integer(i int) (v int64, end int, ok bool) {
+	if v, end = jsonscan.Long(p.Text, i); end > 0 {
+		return v, end, true
+	}
 	if c := p.Text[i]; c-'0' > 9 && c != '-' {
 		return 0, misfit, false
 	}
@@ -354,6 +357,9 @@ func (p *parser) integer(i int) (v int64, end int, ok bool) {
 // double reads a number, or one of the words for what is no number. In silt's own profile the double
 // must not lose anything: neither overflow nor, for an integer, any digit.
 func (p *parser) double(i int) (f float64, end int) {
+	if f, end = jsonscan.Double(p.Text, i); end > 0 {
+		return f, end
+	}
 	c := p.Text[i]
 	if c-'0' > 9 && c != '-' {
 		if c == '"' {
@@ -405,6 +411,11 @@ func (p *parser) nonNumber(i int) (f float64, end int) {
 func (p *parser) text(i int, c *column, depth int) int {
 	var end int
 	if p.Text[i] == '"' {
+		if c.data, end = jsonscan.AppendString(c.data, p.Text, i); end > 0 {
+			c.offsets = append(c.offsets, int32(len(c.data)))
+			c.appended()
+			return end
+		}
 		var info jsonscan.StringInfo
 		if end, info = p.String(i); end < 0 {
 			return corrupt

@@ -347,7 +347,7 @@ func (r *Reader) begin() {
 	case "file":
 		r.framing = byFile
 	default:
-		r.framing = detect(in.buf[in.pos:in.end], in.eof, r.opts.MaxDepth)
+		r.framing = in.detect(r.opts.MaxDepth)
 	}
 	r.p.Space = jsonscan.Anywhere
 	if r.framing == byLine {
