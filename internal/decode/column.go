@@ -56,9 +56,10 @@ var primitiveKinds = map[schema.Type]kind{
 type column struct {
 	kind kind
 	name string
-	// word and mask compare the first bytes of a key and its closing quote in one step.
-	word, mask uint64
-	at         int // position among the kids of the parent
+	key
+	// first is the field that came first in the last object, and next the one that followed this field
+	// when it came last: what comes in the same order again is found at once.
+	first, next *column
 	dtype      arrow.DataType
 	decimal    schema.Decimal
 
@@ -70,6 +71,7 @@ type column struct {
 	data    []byte // the bytes of strings
 
 	kids  []*column      // fields of a struct, element of a list, key and value of a map
+	keys  []key          // of the kids
 	index map[string]int // names of the kids of a struct
 
 	packed, packedValues []byte // bitmaps of the last batch
@@ -77,6 +79,12 @@ type column struct {
 	seen   *Observed
 	misfit Rescued
 }
+
+// key compares the first bytes of a key and its closing quote in one step.
+type key struct{ word, mask uint64 }
+
+// noKey is never found.
+var noKey = key{word: 1}
 
 func newColumn(name string, t schema.Type) *column {
 	c := &column{name: name, dtype: schema.ArrowType(t)}
@@ -87,8 +95,8 @@ func newColumn(name string, t schema.Type) *column {
 		c.index = make(map[string]int, len(t.Fields))
 		for i, f := range t.Fields {
 			kid := newColumn(f.Name, f.Type)
-			kid.at = i
 			c.kids = append(c.kids, kid)
+			c.keys = append(c.keys, kid.key)
 			c.index[f.Name] = i
 		}
 	case *schema.Array:
@@ -114,7 +122,7 @@ func newColumn(name string, t schema.Type) *column {
 // is, and gets a comparison that fails.
 func (c *column) setKey() {
 	if strings.ContainsFunc(c.name, func(r rune) bool { return r == '"' || r == '\\' || r < ' ' }) {
-		c.word, c.mask = 1, 0
+		c.key = noKey
 		return
 	}
 	key := append([]byte(c.name), '"')

@@ -129,19 +129,27 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 		return i + 1
 	}
 	mark, named := len(p.rescued), len(p.named)
-	expected := 0
+	last := c // whose next is the field to expect, c being before the first
 	for {
 		if b[i] != '"' {
 			return p.Fail(i, jsonscan.NoName)
 		}
 		name := i
-		var kid *column
+		kid := last.next
+		if last == c {
+			kid = c.first
+		}
 		var info jsonscan.StringInfo
-		if expected < len(c.kids) && c.kids[expected].hasKey(b, i+1) {
-			kid = c.kids[expected]
+		if kid != nil && kid.hasKey(b, i+1) {
 			i += len(kid.name) + 2
-		} else if kid, i, info = p.lookup(c, i, expected); i < 0 {
+		} else if kid, i, info = p.lookup(c, i); i < 0 {
 			return corrupt
+		} else if kid != nil {
+			if last == c {
+				c.first = kid
+			} else {
+				last.next = kid
+			}
 		}
 		nameEnd := i
 		if b[i] != ':' {
@@ -159,7 +167,7 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 			}
 			p.rescueUnknown(c, mark, named, unknown{c, name, nameEnd, info, value}, i)
 		} else {
-			expected = kid.at + 1
+			last = kid
 			var replaced *span
 			if kid.n > row {
 				i, replaced = p.again(kid, row, depth, value)
@@ -211,15 +219,11 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 
 // lookup finds the column for the key at i, which is not the expected one, and the end of the key. The
 // column is nil when there is none, the end Bad when the text is not JSON.
-func (p *parser) lookup(c *column, i, expected int) (kid *column, end int, info jsonscan.StringInfo) {
-	if len(c.kids) < indexFrom {
-		for k := expected + 1; k < len(c.kids); k++ {
-			if c.kids[k].hasKey(p.Text, i+1) {
-				return c.kids[k], i + len(c.kids[k].name) + 2, 0
-			}
-		}
-		for k := range min(expected, len(c.kids)) {
-			if c.kids[k].hasKey(p.Text, i+1) {
+func (p *parser) lookup(c *column, i int) (kid *column, end int, info jsonscan.StringInfo) {
+	if len(c.keys) < indexFrom {
+		w := jsonscan.Load(p.Text, i+1)
+		for k := range c.keys {
+			if w&c.keys[k].mask == c.keys[k].word && c.kids[k].hasKey(p.Text, i+1) {
 				return c.kids[k], i + len(c.kids[k].name) + 2, 0
 			}
 		}

@@ -211,7 +211,7 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	r.p.MaxDepth = opts.MaxDepth
 	if i, ok := r.p.root.index[opts.Corrupt]; ok {
 		delete(r.p.root.index, opts.Corrupt) // a key of the record must not write into it
-		r.p.root.kids[i].word, r.p.root.kids[i].mask = 1, 0
+		r.p.root.kids[i].key, r.p.root.keys[i] = noKey, noKey
 	}
 	return r, nil
 }
