@@ -41,6 +41,9 @@ func (p *parser) decimal(i int, c *column) int {
 }
 
 func (p *parser) storeDecimal(n jsonscan.Num, text []byte, end int, c *column) int {
+	if n.Special {
+		return misfit
+	}
 	v, ok := scaled(n, text, c.decimal.Scale, p.opts.Compat)
 	if !ok || !v.FitsInPrecision(int32(c.decimal.Precision)) {
 		return misfit

@@ -42,6 +42,11 @@ type parser struct {
 
 	nameBuffer  []byte
 	valueBuffer []byte
+
+	isLenient bool
+	rewritten jsonscan.Rewritten // the last record that was read leniently
+	// settled is set when something was observed of the last record.
+	settled bool
 }
 
 const (
@@ -74,6 +79,18 @@ type namedMember struct {
 // record reads the object at i as one row. When it returns corrupt, no trace of the record is left.
 func (p *parser) record(i int) int {
 	row := p.root.n
+	end := p.strict(i, row)
+	if end < 0 && p.isLenient {
+		return p.lenient(i, row)
+	}
+	if len(p.unknown)+len(p.misfits) > 0 {
+		p.settle()
+	}
+	return end
+}
+
+// strict is record for text that is JSON, and settles nothing.
+func (p *parser) strict(i, row int) int {
 	end := p.tryRecord(i, row)
 	if end == corrupt && p.repeated {
 		p.rollback(row)
@@ -359,14 +376,16 @@ func (p *parser) double(i int) (f float64, end int) {
 		if c == '"' {
 			return p.nonNumber(i)
 		}
-		return 0, misfit
+		if !p.NonNumeric || c != 'N' && c != 'I' && c != '+' {
+			return 0, misfit
+		}
 	}
 	n, end := p.Number(i)
 	if end < 0 {
 		return 0, corrupt
 	}
 	f = n.Float64(p.Text[i:end])
-	if p.opts.Compat {
+	if p.opts.Compat || n.Special {
 		return f, end
 	}
 	switch {
@@ -390,6 +409,9 @@ func (p *parser) nonNumber(i int) (f float64, end int) {
 	if end < 0 {
 		return 0, corrupt
 	}
+	if !p.NonNumeric {
+		return 0, misfit
+	}
 	switch string(p.Text[i+1 : end-1]) {
 	case "NaN":
 		return math.NaN(), end
@@ -407,6 +429,9 @@ func (p *parser) text(i int, c *column, depth int) int {
 	if p.Text[i] == '"' {
 		var info jsonscan.StringInfo
 		if end, info = p.String(i); end < 0 {
+			return corrupt
+		}
+		if end-i > p.MaxString && p.Fits(i, end) < 0 {
 			return corrupt
 		}
 		if raw := p.Text[i+1 : end-1]; info&jsonscan.Escaped == 0 {

@@ -47,6 +47,19 @@ type Options struct {
 	KeepText bool `json:"keepText,omitempty"`
 	// Framing is "lines", "values", "file", or empty for a look at each file.
 	Framing string `json:"framing,omitempty"`
+	// LineSep divides the records of a file instead of line ends.
+	LineSep string `json:"lineSep,omitempty"`
+	// Encoding is that of the files, as ParseEncoding returns it; empty is UTF-8. In silt's own profile
+	// UTF-16 and UTF-32 are then known by their first bytes, and under compat in whole files.
+	Encoding string `json:"encoding,omitempty"`
+	// Lenient says which texts are read although they are not JSON, and NonNumeric that NaN and the
+	// infinities are numbers.
+	Lenient    jsonscan.Leniency `json:"lenient,omitzero"`
+	NonNumeric bool              `json:"nonNumeric,omitempty"`
+	// MaxNumber and MaxString bound the characters of one number and of one string value; 0 is no bound
+	// but that of the record.
+	MaxNumber int `json:"maxNumber,omitempty"`
+	MaxString int `json:"maxString,omitempty"`
 	// Compat gives Auto Loader's behaviour where it differs from silt's: numbers may be rounded, of a
 	// repeated key only the last value is kept, text behind the first value of a line is ignored.
 	Compat bool `json:"compat,omitempty"`
@@ -81,6 +94,9 @@ type File struct {
 	// DeferTorn makes a file that ends inside a record fail with ErrTorn, so that it can be read when
 	// it is complete. Otherwise what is there of the record is bad.
 	DeferTorn bool
+	// Base and Lines are the bytes and the line ends before what Open reads, when that is a part of a
+	// file of lines; see [CanSplit].
+	Base, Lines int64
 	// Open starts to read it.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
@@ -208,7 +224,11 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	}
 	r.schema = out.Arrow()
 	r.p = parser{opts: &r.opts, root: newColumn("", opts.Schema), location: loc}
-	r.p.MaxDepth = opts.MaxDepth
+	r.p.MaxDepth, r.p.MaxNumber, r.p.MaxString = opts.MaxDepth, opts.MaxNumber, opts.MaxString
+	r.p.NonNumeric, r.p.isLenient = opts.NonNumeric, opts.Lenient != jsonscan.Leniency{}
+	if name, err := ParseEncoding(opts.Encoding); err != nil || name != opts.Encoding {
+		return nil, fmt.Errorf("encoding %q is not in the form of ParseEncoding", opts.Encoding)
+	}
 	if i, ok := r.p.root.index[opts.Corrupt]; ok {
 		delete(r.p.root.index, opts.Corrupt) // a key of the record must not write into it
 		r.p.root.kids[i].word, r.p.root.kids[i].mask = 1, 0
@@ -323,6 +343,10 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	r.in, err = openInput(f.URI, body, r.opts.Compat, r.buf)
 	if err == nil {
+		look := !r.opts.Compat || r.opts.Framing == "file"
+		r.in.text = toUTF8(r.in.text, r.opts.Encoding, look)
+	}
+	if err == nil {
 		err = r.in.fill()
 	}
 	if err == nil {
@@ -338,13 +362,17 @@ func (r *Reader) begin() {
 	if bytes.HasPrefix(in.buf[:in.end], bom) {
 		in.pos = len(bom)
 	}
-	r.line, r.counted, r.inArray, r.last, r.indent = 1, in.pos, false, tokenNone, []byte{}
-	switch r.opts.Framing {
-	case "lines":
+	f := r.files[len(r.reports)-1]
+	in.base += f.Base
+	r.line, r.counted, r.inArray, r.last, r.indent = f.Lines+1, in.pos, false, tokenNone, []byte{}
+	switch {
+	case r.opts.LineSep != "" && r.opts.Framing != "file":
+		r.framing = bySeparator
+	case r.opts.Framing == "lines":
 		r.framing = byLine
-	case "values":
+	case r.opts.Framing == "values":
 		r.framing = byValue
-	case "file":
+	case r.opts.Framing == "file":
 		r.framing = byFile
 	default:
 		r.framing = detect(in.buf[in.pos:in.end], in.eof, r.opts.MaxDepth)
@@ -410,6 +438,8 @@ func (r *Reader) read() (full bool, err error) {
 		return r.readLines()
 	case byValue:
 		return r.readValues()
+	case bySeparator:
+		return r.readSeparated()
 	}
 	return false, r.readFile()
 }
@@ -417,8 +447,8 @@ func (r *Reader) read() (full bool, err error) {
 // row completes the row of a good record that stands in the buffer from start to end.
 func (r *Reader) row(start, end int) {
 	p := &r.p
-	if len(p.unknown)+len(p.misfits) > 0 {
-		p.settle()
+	if p.settled {
+		p.settled = false
 		r.spent = true
 	}
 	if len(p.rescued) > 0 {
@@ -541,16 +571,16 @@ func maximalSubpart(text []byte) int {
 	return 1
 }
 
-// tooLong makes a bad record of the text from the start of the window to the next of the given
-// characters. Only the beginning is kept.
-func (r *Reader) tooLong(chars string) error {
+// tooLong makes a bad record of the text from the start of the window to where find finds its end, or
+// to the end of the file. Only the beginning is kept.
+func (r *Reader) tooLong(find func([]byte) int, overlap int) error {
 	in := r.in
 	r.at(in.pos)
 	b := BadRecord{
 		Position: r.p.position, Text: bytes.Clone(in.buf[in.pos : in.pos+shownOfTooLong]), Cut: true,
 		Reason: jsonscan.TooLong, At: int64(r.opts.MaxRecord),
 	}
-	n, err := in.skipTo(chars)
+	n, err := in.skipTo(find, overlap)
 	b.Length = n
 	r.file.Records++
 	if r.opts.Corrupt != "" || r.opts.NullRows {
