@@ -363,7 +363,6 @@ func (r *Reader) begin() {
 		in.pos = len(bom)
 	}
 	f := r.files[len(r.reports)-1]
-	in.base += f.Base
 	r.line, r.counted, r.inArray, r.last, r.indent = f.Lines+1, in.pos, false, tokenNone, []byte{}
 	switch {
 	case r.opts.LineSep != "" && r.opts.Framing != "file":
@@ -509,7 +508,7 @@ func (r *Reader) rescueRow() {
 
 // at sets the position of the record that starts at i in the buffer.
 func (r *Reader) at(i int) {
-	r.p.position.Line, r.p.position.Offset = r.line, r.in.base+int64(i)
+	r.p.position.Line, r.p.position.Offset = r.line, r.files[len(r.reports)-1].Base+r.in.base+int64(i)
 }
 
 // spoil makes the text from start to end of the buffer a bad record, for the reason the scanner gave.
