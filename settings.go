@@ -277,7 +277,7 @@ func (p *parser) timestamp(name string) time.Time {
 func (p *parser) schema() {
 	s := p.set
 	e := &s.evolution
-	e.UntypedAsString = s.compat
+	e.UntypedAsString = s.compat && !p.boolean("dropFieldIfAllNull")
 	e.StringsOnly = !p.boolean("cloudFiles.inferColumnTypes")
 	if text := p.value("schema"); text != "" {
 		given, err := parseSchema(text)
@@ -354,6 +354,7 @@ func (p *parser) reading() {
 		MaxRecord: int(p.bytes("maxRecordBytes")),
 	}
 	p.leniency()
+	p.inference()
 	if _, err := time.LoadLocation(s.decode.TimeZone); err != nil {
 		p.bad("timeZone", "write a name such as Europe/Berlin", "there is no zone %q", s.decode.TimeZone)
 	}
@@ -387,6 +388,28 @@ func (p *parser) leniency() {
 	}
 	d.NonNumeric = p.boolean("allowNonNumericNumbers")
 	d.MaxNumber, d.MaxString = p.integer("maxNumLen"), p.integer("maxStringLen")
+}
+
+// inference reads what is observed of values, and how dates, times and decimals are written.
+func (p *parser) inference() {
+	d := &p.set.decode
+	d.IgnoreCase = !p.boolean("readerCaseSensitive")
+	d.PrefersDecimal, d.InferTimestamp = p.boolean("prefersDecimal"), p.boolean("inferTimestamp")
+	d.PrimitivesAsString, d.BlankAsNull = p.boolean("primitivesAsString"), p.boolean("dropFieldIfAllNull")
+	d.DateFormat, d.TimestampFormat, d.NTZFormat = p.pattern("dateFormat"), p.pattern("timestampFormat"), p.pattern("timestampNTZFormat")
+	d.DateFallback = p.boolean("enableDateTimeParsingFallback")
+	d.Locale = p.value("locale")
+	if err := decode.CheckLocale(d.Locale); err != nil {
+		p.bad("locale", "write en-US, de-DE or the like", "%v", err)
+	}
+}
+
+func (p *parser) pattern(name string) string {
+	text := p.value(name)
+	if err := decode.ParsePattern(text); err != nil {
+		p.bad(name, "write letters such as yyyy-MM-dd HH:mm:ss, and other text in single quotes", "%v", err)
+	}
+	return text
 }
 
 // encoding reads how the bytes of a file become records. Under compat it is as strict as Spark, which

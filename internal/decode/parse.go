@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/siltlake/silt/internal/jsonscan"
+	"github.com/siltlake/silt/schema"
 )
 
 // parser reads records into columns.
@@ -27,6 +28,8 @@ type parser struct {
 	opts     *Options
 	root     *column
 	location *time.Location // of timestamps without a zone
+	formats
+	separators separators
 
 	position Position // of the record being read
 	rescued  []byte   // the rescued text of the record, so far
@@ -40,6 +43,7 @@ type parser struct {
 	// there twice.
 	named []namedMember
 
+	plain       []byte // the last record without the types that DynamoDB gives
 	nameBuffer  []byte
 	valueBuffer []byte
 
@@ -79,6 +83,9 @@ type namedMember struct {
 // record reads the object at i as one row. When it returns corrupt, no trace of the record is left.
 func (p *parser) record(i int) int {
 	row := p.root.n
+	if p.opts.Unwrap != "" {
+		return p.unwrapped(i, row)
+	}
 	end := p.strict(i, row)
 	if end < 0 && p.isLenient {
 		return p.lenient(i, row)
@@ -244,8 +251,13 @@ func (p *parser) lookup(c *column, i, expected int) (kid *column, end int, info 
 	if end, info = p.String(i); end < 0 {
 		return nil, end, 0
 	}
-	if k, ok := c.index[string(p.name(i, end, info))]; ok {
+	name := p.name(i, end, info)
+	if k, ok := c.index[string(name)]; ok {
 		kid = c.kids[k]
+	} else if c.folded != nil {
+		if k, ok := c.folded[schema.Fold(string(name))]; ok {
+			kid = c.kids[k]
+		}
 	}
 	return kid, end, info
 }
@@ -395,9 +407,14 @@ func (p *parser) double(i int) (f float64, end int) {
 		return 0, misfit
 	case n.Integer && n.Digits > 19:
 		return 0, misfit
+	case n.Digits > exactDigits && p.opts.Unwrap != "":
+		return 0, misfit // DynamoDB's numbers are decimal
 	}
 	return f, end
 }
+
+// exactDigits is the most digits of a number that a double can have come from.
+const exactDigits = 17
 
 func exactInteger(n jsonscan.Num, f float64) bool {
 	f = math.Abs(f)
@@ -656,13 +673,13 @@ func (p *parser) stringValue(i int, c *column) int {
 		c.data = n
 		c.offsets = append(c.offsets, int32(len(c.data)))
 	case kindDate:
-		days, ok := parseDate(raw)
+		days, ok := p.parseDate(raw)
 		if !ok {
 			return misfit
 		}
 		c.fixed = binary.LittleEndian.AppendUint32(c.fixed, uint32(days))
 	case kindTimestamp, kindTimestampNTZ:
-		micros, ok := parseTimestamp(raw, p.location, c.kind == kindTimestamp)
+		micros, ok := p.parseTimestamp(raw, p.location, c.kind == kindTimestamp)
 		if !ok {
 			return misfit
 		}

@@ -43,6 +43,8 @@ type Options struct {
 	NullRows bool `json:"nullRows,omitempty"`
 	// Observe asks for the types of unknown fields; otherwise they are only counted.
 	Observe bool `json:"observe,omitempty"`
+	// Unwrap is "dynamodb" for records of which the values name their types; empty is plain JSON.
+	Unwrap string `json:"unwrap,omitempty"`
 	// KeepText keeps the text of each record beside its row; see [Batch.Text].
 	KeepText bool `json:"keepText,omitempty"`
 	// Framing is "lines", "values", "file", or empty for a look at each file.
@@ -60,6 +62,23 @@ type Options struct {
 	// but that of the record.
 	MaxNumber int `json:"maxNumber,omitempty"`
 	MaxString int `json:"maxString,omitempty"`
+	// DateFormat, TimestampFormat and NTZFormat are the patterns of dates, timestamps and timestamps
+	// without a zone; empty means any usual form. DateFallback reads the usual forms beside a pattern.
+	DateFormat      string `json:"dateFormat,omitempty"`
+	TimestampFormat string `json:"timestampFormat,omitempty"`
+	NTZFormat       string `json:"ntzFormat,omitempty"`
+	DateFallback    bool   `json:"dateFallback,omitempty"`
+	// Locale says how decimals are written in strings; empty is 1,234.5.
+	Locale string `json:"locale,omitempty"`
+	// IgnoreCase reads a key into a column whose name differs only by case.
+	IgnoreCase bool `json:"ignoreCase,omitempty"`
+	// The next four say what is observed of a value: a fraction, or a string that holds a number, as a
+	// decimal; a string that holds a timestamp as one; a number or a boolean as a string; an empty
+	// string as a null.
+	PrefersDecimal     bool `json:"prefersDecimal,omitempty"`
+	InferTimestamp     bool `json:"inferTimestamp,omitempty"`
+	PrimitivesAsString bool `json:"primitivesAsString,omitempty"`
+	BlankAsNull        bool `json:"blankAsNull,omitempty"`
 	// Compat gives Auto Loader's behaviour where it differs from silt's: numbers may be rounded, of a
 	// repeated key only the last value is kept, text behind the first value of a line is ignored.
 	Compat bool `json:"compat,omitempty"`
@@ -224,6 +243,15 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	}
 	r.schema = out.Arrow()
 	r.p = parser{opts: &r.opts, root: newColumn("", opts.Schema), location: loc}
+	if r.p.formats, err = opts.formats(); err != nil {
+		return nil, err
+	}
+	if r.p.separators, err = separatorsOf(opts.Locale); err != nil {
+		return nil, err
+	}
+	if opts.IgnoreCase {
+		r.p.root.walk(nil, func(_ []string, c *column) { c.foldKeys() })
+	}
 	r.p.MaxDepth, r.p.MaxNumber, r.p.MaxString = opts.MaxDepth, opts.MaxNumber, opts.MaxString
 	r.p.NonNumeric, r.p.isLenient = opts.NonNumeric, opts.Lenient != jsonscan.Leniency{}
 	if name, err := ParseEncoding(opts.Encoding); err != nil || name != opts.Encoding {
