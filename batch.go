@@ -151,16 +151,16 @@ func (c *conversion) infer(ctx context.Context) error {
 	c.progress.phase("infer")
 	opts := c.set.decode
 	opts.BatchBytes = 1 << 20
+	pieces, err := pieces(ctx, c.workers[0], sample, opts)
+	if err != nil {
+		return err
+	}
 	total := new(decode.Observed)
 	seen := make([]*decode.Observed, len(c.workers))
 	g, gctx := errgroup.WithContext(ctx)
 	for i, w := range c.workers {
-		var mine []objstore.Object
-		for k := i; k < len(sample); k += len(c.workers) {
-			mine = append(mine, sample[k])
-		}
 		g.Go(func() (err error) {
-			seen[i], err = w.Observe(gctx, mine, opts)
+			seen[i], err = w.Observe(gctx, every(pieces, i, len(c.workers)), opts)
 			return err
 		})
 	}
@@ -175,6 +175,32 @@ func (c *conversion) infer(ctx context.Context) error {
 	c.added = d.Added
 	c.progress.restart()
 	return c.accept(ctx)
+}
+
+// pieces divides the large ones of some files, so that several workers can look at them.
+func pieces(ctx context.Context, w *convert.Converter, files []objstore.Object, opts decode.Options) ([]convert.Piece, error) {
+	var all []convert.Piece
+	for _, f := range files {
+		parts := []convert.Part{{}}
+		if f.Size >= taskBytes {
+			var err error
+			if parts, err = w.Split(ctx, f, opts, taskBytes/4); err != nil {
+				return nil, err
+			}
+		}
+		for _, part := range parts {
+			all = append(all, convert.Piece{Object: f, Part: part})
+		}
+	}
+	return all, nil
+}
+
+// every returns the elements first, first+step, first+2*step …
+func every[E any](all []E, first, step int) (some []E) {
+	for k := first; k < len(all); k += step {
+		some = append(some, all[k])
+	}
+	return some
 }
 
 // resume starts from the schema that the batch was planned with. Hints and types of the table that are
@@ -231,13 +257,16 @@ func (c *conversion) load(ctx context.Context) error {
 	if err := c.shape(ctx); err != nil {
 		return err
 	}
-	c.split()
+	if err := c.split(ctx); err != nil {
+		return err
+	}
 	c.results = make([]*convert.Result, len(c.tasks))
 	again := slices.Collect(seq(len(c.tasks)))
 	for round := 0; len(again) > 0; round++ {
 		if err := c.do(ctx, again); err != nil {
 			return err
 		}
+		c.unite(ctx)
 		d, err := evolve.Evolve(c.version.Schema, c.observed(), c.rules)
 		if err != nil {
 			return newColumns(err)
@@ -478,8 +507,8 @@ func (c *conversion) contexts(ctx context.Context) (target, quarantine delta.Wri
 	return target, tx.WriteContext(), nil
 }
 
-// split divides the files into tasks.
-func (c *conversion) split() {
+// split divides the files into tasks: small files share one, and a large file of lines has several.
+func (c *conversion) split(ctx context.Context) error {
 	var total int64
 	for _, f := range c.files {
 		total += f.Size
@@ -487,13 +516,28 @@ func (c *conversion) split() {
 	size := min(max(total/int64(len(c.workers))+1, minTaskBytes), taskBytes)
 	var group []objstore.Object
 	var bytes int64
-	flush := func() {
-		if len(group) > 0 {
-			c.tasks = append(c.tasks, convert.Task{Files: group, Index: len(c.tasks)})
+	add := func(files []objstore.Object, part convert.Part) {
+		if len(files) > 0 {
+			c.tasks = append(c.tasks, convert.Task{Files: files, Part: part, Index: len(c.tasks)})
 		}
+	}
+	flush := func() {
+		add(group, convert.Part{})
 		group, bytes = nil, 0
 	}
 	for _, f := range c.files {
+		if c.rowwise && f.Size >= 2*size {
+			parts, err := c.workers[0].Split(ctx, f, c.set.decode, size)
+			if err != nil {
+				return err
+			}
+			if len(parts) > 1 {
+				for _, part := range parts {
+					add([]objstore.Object{f}, part)
+				}
+				continue
+			}
+		}
 		if c.rowwise && bytes > 0 && bytes+f.Size > size {
 			flush()
 		}
@@ -503,12 +547,30 @@ func (c *conversion) split() {
 	for i := range c.tasks {
 		c.fill(&c.tasks[i])
 	}
+	return nil
+}
+
+// unite takes back all parts of a file of which one could not be read: a file is loaded as a whole or
+// not at all.
+func (c *conversion) unite(ctx context.Context) {
+	broken := map[string]convert.FileOutcome{}
+	for i, t := range c.tasks {
+		if f := c.results[i].Files[0]; t.Part.End > 0 && f.State != convert.Loaded {
+			broken[t.Files[0].Key] = f
+		}
+	}
+	for i, t := range c.tasks {
+		if f, ok := broken[t.Files[0].Key]; ok && t.Part.End > 0 {
+			c.workers[0].Discard(ctx, c.results[i])
+			c.results[i] = &convert.Result{Task: i, Files: []convert.FileOutcome{f}}
+		}
+	}
 }
 
 // fill gives a task the schema of now.
 func (c *conversion) fill(t *convert.Task) {
 	common := c.task(c.version.Read())
-	common.Files, common.Index = t.Files, t.Index
+	common.Files, common.Part, common.Index = t.Files, t.Part, t.Index
 	if c.table != nil && c.set.transform != "" {
 		common.Types = c.table.Schema()
 	}

@@ -22,8 +22,8 @@ type OptionInfo struct {
 	// Name is the full name, such as cloudFiles.schemaHints; the prefix may be left out.
 	Name  string
 	Class OptionClass
-	// Type is "boolean", "integer", "bytes", "timestamp", "zone", "string", "glob", "ddl", "hints" or
-	// "enum".
+	// Type is "boolean", "integer", "bytes", "timestamp", "zone", "string", "glob", "pattern", "ddl",
+	// "hints" or "enum".
 	Type   string
 	Values []string // of an enum
 	// Default is silt's, CompatDefault the one under compat: autoloader where it differs.
@@ -44,7 +44,7 @@ var optionTable = []OptionInfo{
 	{Name: "rescuedDataColumn", Type: "string", Default: "_rescued_data", Doc: "Column for what has no column or does not fit its column; off in mode none unless set."},
 	{Name: "spark.databricks.sql.rescuedDataColumn.filePath.enabled", Type: "boolean", Default: "true", Doc: "Write _file_path into the rescued data."},
 	{Name: "cloudFiles.partitionColumns", Type: "string", Class: OptionRefused, Reason: "columns from folder names k=v are not supported yet"},
-	{Name: "readerCaseSensitive", Type: "enum", Values: []string{"true"}, Default: "true", Doc: "A key in another case than its column is rescued."},
+	{Name: "readerCaseSensitive", Type: "boolean", Default: "true", Doc: "A key in another case than its column is rescued; false reads it into the column."},
 	{Name: "singleVariantColumn", Type: "string", Class: OptionRefused, Reason: "VARIANT is not supported yet"},
 
 	// Which files, how many.
@@ -91,28 +91,28 @@ var optionTable = []OptionInfo{
 	{Name: "timeZone", Type: "zone", Default: "UTC", Doc: "Zone of timestamps without one, and of SQL."},
 	{Name: "maxNestingDepth", Type: "integer", Default: "1000", Doc: "Deepest nesting of a record."},
 	{Name: "badRecordsPath", Type: "string", Class: OptionRefused, Reason: "not supported yet; bad records go to the quarantine table"},
-	{Name: "lineSep", Type: "string", Class: OptionRefused, Reason: "not supported yet; lines end with LF, CR LF or CR"},
-	{Name: "encoding", Type: "enum", Values: []string{"UTF-8"}, Default: "UTF-8", Doc: "Other encodings are not supported yet."},
-	{Name: "charset", Type: "enum", Values: []string{"UTF-8"}, Default: "UTF-8", Doc: "Another name of encoding."},
-	{Name: "allowComments", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
-	{Name: "allowSingleQuotes", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
-	{Name: "allowUnquotedFieldNames", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
-	{Name: "allowNumericLeadingZeros", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
-	{Name: "allowBackslashEscapingAnyCharacter", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
-	{Name: "allowUnquotedControlChars", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet."},
-	{Name: "allowNonNumericNumbers", Type: "string", Class: OptionRefused, Reason: "not supported yet"},
-	{Name: "dateFormat", Type: "string", Class: OptionRefused, Reason: "not supported yet; ISO 8601 dates are read"},
-	{Name: "timestampFormat", Type: "string", Class: OptionRefused, Reason: "not supported yet; ISO 8601 timestamps are read"},
-	{Name: "timestampNTZFormat", Type: "string", Class: OptionRefused, Reason: "not supported yet; ISO 8601 timestamps are read"},
-	{Name: "locale", Type: "enum", Values: []string{"en-US", "US"}, Default: "en-US", Doc: "Other locales are not supported yet."},
-	{Name: "enableDateTimeParsingFallback", Type: "string", Class: OptionRefused, Reason: "not supported yet"},
-	{Name: "inferTimestamp", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet; use schemaHints."},
-	{Name: "prefersDecimal", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet; use schemaHints."},
-	{Name: "primitivesAsString", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "true is not supported yet; use inferColumnTypes=false."},
-	{Name: "dropFieldIfAllNull", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "silt waits for a value before it makes a column."},
+	{Name: "lineSep", Type: "string", Doc: "Text that divides records, instead of line ends."},
+	{Name: "encoding", Type: "string", Default: "UTF-8", Doc: "Encoding of the files: UTF-8, UTF-16LE, UTF-16BE, UTF-32LE, UTF-32BE, ISO-8859-1, US-ASCII, windows-1252 and their like. Unset, UTF-16 and UTF-32 are recognised."},
+	{Name: "charset", Type: "string", Default: "UTF-8", Doc: "Another name of encoding."},
+	{Name: "allowComments", Type: "boolean", Default: "false", Doc: "Take /* */ and // for blanks."},
+	{Name: "allowSingleQuotes", Type: "boolean", Default: "false", CompatDefault: "true", Doc: "Read 'a' as a string or a name."},
+	{Name: "allowUnquotedFieldNames", Type: "boolean", Default: "false", Doc: "Read {a:1}."},
+	{Name: "allowNumericLeadingZeros", Type: "boolean", Default: "false", Doc: "Read 007 as 7."},
+	{Name: "allowBackslashEscapingAnyCharacter", Type: "boolean", Default: "false", Doc: "Read \\q as q."},
+	{Name: "allowUnquotedControlChars", Type: "boolean", Default: "false", Doc: "Read a raw tab, say, in a string."},
+	{Name: "allowNonNumericNumbers", Type: "boolean", Default: "true", Doc: "Read NaN, Infinity, -Infinity, +INF and their like, bare or in quotes, as FLOAT or DOUBLE."},
+	{Name: "dateFormat", Type: "pattern", Doc: "Pattern of dates, such as dd/MM/yyyy, instead of ISO 8601."},
+	{Name: "timestampFormat", Type: "pattern", Doc: "Pattern of timestamps, such as dd/MM/yyyy HH:mm:ss[.SSS][XXX], instead of ISO 8601."},
+	{Name: "timestampNTZFormat", Type: "pattern", Doc: "Pattern of timestamps without a zone."},
+	{Name: "locale", Type: "string", Default: "en-US", Doc: "How decimals in strings are written: 1,234.5 or, in de-DE, 1.234,5."},
+	{Name: "enableDateTimeParsingFallback", Type: "boolean", Default: "false", Doc: "Read ISO 8601 beside the patterns; without a pattern it is read anyway."},
+	{Name: "inferTimestamp", Type: "boolean", Default: "false", Doc: "Infer TIMESTAMP of strings that hold one."},
+	{Name: "prefersDecimal", Type: "boolean", Default: "false", Doc: "Infer DECIMAL of fractions and of strings that hold a number."},
+	{Name: "primitivesAsString", Type: "boolean", Default: "false", Doc: "Infer STRING of numbers and booleans."},
+	{Name: "dropFieldIfAllNull", Type: "boolean", Default: "false", Doc: "A field that has held only null, [], {} or an empty string gets no column."},
 	{Name: "samplingRatio", Type: "string", Class: OptionRefused, Reason: "not supported yet"},
-	{Name: "maxNumLen", Type: "string", Class: OptionRefused, Reason: "not supported yet"},
-	{Name: "maxStringLen", Type: "string", Class: OptionRefused, Reason: "not supported yet; a record may have 64 MiB"},
+	{Name: "maxNumLen", Type: "integer", CompatDefault: "1000", Doc: "Most characters of a number."},
+	{Name: "maxStringLen", Type: "integer", CompatDefault: "20000000", Doc: "Most characters of a string."},
 	{Name: "compression", Type: "string", Class: OptionNoEffect, Reason: "the codec of a file is known by its content"},
 
 	// Writing.

@@ -199,15 +199,15 @@ func (l *looker) look(ctx context.Context, opts decode.Options) (*convert.Look, 
 			l.workers = append(l.workers, convert.New(l.stores(), l.duckOptions(l.set)))
 		}
 	}
+	pieces, err := pieces(ctx, l.workers[0], l.files, opts)
+	if err != nil {
+		return nil, err
+	}
 	looks := make([]*convert.Look, len(l.workers))
 	g, ctx := errgroup.WithContext(ctx)
 	for i, w := range l.workers {
-		var mine []objstore.Object
-		for k := i; k < len(l.files); k += len(l.workers) {
-			mine = append(mine, l.files[k])
-		}
 		g.Go(func() (err error) {
-			looks[i], err = w.Look(ctx, mine, opts)
+			looks[i], err = w.Look(ctx, every(pieces, i, len(l.workers)), opts)
 			return err
 		})
 	}

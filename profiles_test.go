@@ -61,6 +61,11 @@ var differences = []struct {
 		siltRows: []string{`{"a":1}`}, compatRows: []string{`{}`},
 	},
 	{
+		point: "Strings in single quotes", silt: "no JSON, unless `allowSingleQuotes` is true", autoloader: "read",
+		file: "1.json", content: "{'a':1}\n", options: map[string]string{"schema": "a bigint"},
+		siltRows: nil, compatRows: []string{`{"a":1}`},
+	},
+	{
 		point: "Text that is no record", silt: "goes to the quarantine table with its place and the reason", autoloader: "becomes a row of NULLs, and is lost",
 		file: "1.json", content: "{bad\n{\"a\":1}\n", options: map[string]string{"schema": "a bigint"},
 		siltRows: []string{`{"a":1}`}, compatRows: []string{`{"a":1}`, `{}`},

@@ -15,6 +15,7 @@ import (
 	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
+	"github.com/siltlake/silt/internal/jsonscan"
 	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/schema"
 )
@@ -276,7 +277,7 @@ func (p *parser) timestamp(name string) time.Time {
 func (p *parser) schema() {
 	s := p.set
 	e := &s.evolution
-	e.UntypedAsString = s.compat
+	e.UntypedAsString = s.compat && !p.boolean("dropFieldIfAllNull")
 	e.StringsOnly = !p.boolean("cloudFiles.inferColumnTypes")
 	if text := p.value("schema"); text != "" {
 		given, err := parseSchema(text)
@@ -352,6 +353,8 @@ func (p *parser) reading() {
 		Compat: s.compat, TimeZone: p.value("timeZone"), MaxDepth: p.integer("maxNestingDepth"),
 		MaxRecord: int(p.bytes("maxRecordBytes")),
 	}
+	p.leniency()
+	p.inference()
 	if _, err := time.LoadLocation(s.decode.TimeZone); err != nil {
 		p.bad("timeZone", "write a name such as Europe/Berlin", "there is no zone %q", s.decode.TimeZone)
 	}
@@ -363,6 +366,7 @@ func (p *parser) reading() {
 	case multiLine || s.compat:
 		s.decode.Framing = "lines"
 	}
+	p.encoding()
 	switch mode := strings.ToUpper(p.value("mode")); {
 	case mode == "DROPMALFORMED":
 		s.onCorrupt = convert.DropCorrupt
@@ -371,6 +375,62 @@ func (p *parser) reading() {
 	}
 	if p.isGiven("mode") && p.config.OnCorrupt != "" && !strings.EqualFold(p.value("mode"), "PERMISSIVE") {
 		p.fault(CodeContradiction, []string{"onCorrupt"}, "keep one of them", "option mode says what happens to corrupt records")
+	}
+}
+
+// leniency reads what may be read although it is not JSON, and the limits of what is.
+func (p *parser) leniency() {
+	d := &p.set.decode
+	d.Lenient = jsonscan.Leniency{
+		Comments: p.boolean("allowComments"), SingleQuotes: p.boolean("allowSingleQuotes"),
+		UnquotedNames: p.boolean("allowUnquotedFieldNames"), LeadingZeros: p.boolean("allowNumericLeadingZeros"),
+		AnyEscape: p.boolean("allowBackslashEscapingAnyCharacter"), ControlChars: p.boolean("allowUnquotedControlChars"),
+	}
+	d.NonNumeric = p.boolean("allowNonNumericNumbers")
+	d.MaxNumber, d.MaxString = p.integer("maxNumLen"), p.integer("maxStringLen")
+}
+
+// inference reads what is observed of values, and how dates, times and decimals are written.
+func (p *parser) inference() {
+	d := &p.set.decode
+	d.IgnoreCase = !p.boolean("readerCaseSensitive")
+	d.PrefersDecimal, d.InferTimestamp = p.boolean("prefersDecimal"), p.boolean("inferTimestamp")
+	d.PrimitivesAsString, d.BlankAsNull = p.boolean("primitivesAsString"), p.boolean("dropFieldIfAllNull")
+	d.DateFormat, d.TimestampFormat, d.NTZFormat = p.pattern("dateFormat"), p.pattern("timestampFormat"), p.pattern("timestampNTZFormat")
+	d.DateFallback = p.boolean("enableDateTimeParsingFallback")
+	d.Locale = p.value("locale")
+	if err := decode.CheckLocale(d.Locale); err != nil {
+		p.bad("locale", "write en-US, de-DE or the like", "%v", err)
+	}
+}
+
+func (p *parser) pattern(name string) string {
+	text := p.value(name)
+	if err := decode.ParsePattern(text); err != nil {
+		p.bad(name, "write letters such as yyyy-MM-dd HH:mm:ss, and other text in single quotes", "%v", err)
+	}
+	return text
+}
+
+// encoding reads how the bytes of a file become records. Under compat it is as strict as Spark, which
+// finds line ends only in UTF-8.
+func (p *parser) encoding() {
+	d := &p.set.decode
+	if d.LineSep = p.value("lineSep"); p.isGiven("lineSep") && d.LineSep == "" {
+		p.bad("lineSep", "take the option out", "the separator is empty")
+	}
+	var err error
+	if d.Encoding, err = decode.ParseEncoding(p.value("encoding")); err != nil {
+		p.bad("encoding", "write UTF-8, UTF-16LE, UTF-16BE, UTF-32LE, UTF-32BE, ISO-8859-1, US-ASCII or windows-1252", "%v", err)
+	}
+	if !p.set.compat || d.Framing == "file" || d.Encoding == "" {
+		return
+	}
+	switch {
+	case d.Encoding == "UTF-16" || d.Encoding == "UTF-32":
+		p.bad("encoding", "set multiLine, or name the byte order and give lineSep", "%s is not for files of lines", d.Encoding)
+	case d.LineSep == "":
+		p.bad("encoding", "give lineSep", "%s needs lineSep in files of lines", d.Encoding)
 	}
 }
 

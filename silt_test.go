@@ -427,3 +427,37 @@ func canonicalJSON(t *testing.T, text []byte) string {
 	}
 	return string(out)
 }
+
+func TestALargeFileIsReadInParts(t *testing.T) {
+	const lines, badLine, newLine = 300_000, 290_001, 150_001 // from 1
+	var b strings.Builder
+	for i := range lines {
+		switch i + 1 {
+		case badLine:
+			b.WriteString(`{"id":` + "\n")
+		case newLine:
+			b.WriteString(`{"id":5,"new":true,"pad":"` + strings.Repeat("x", 40) + `"}` + "\n")
+		default:
+			b.WriteString(`{"id":5,"pad":"` + strings.Repeat("x", 40) + `"}` + "\n")
+		}
+	}
+	l := newLab(t)
+	l.cfg.Workers = 3
+	l.file("0.json", `{"id":5,"pad":"x"}`+"\n")
+	l.run()
+	l.file("1.json", b.String())
+	s := l.run()
+	if s.Files.Loaded != 1 || s.Records.Read != lines || s.Rows != lines-1 || s.Bytes != int64(b.Len()) {
+		t.Errorf("files %+v, records %+v, rows %d, bytes %d of %d", s.Files, s.Records, s.Rows, s.Bytes, b.Len())
+	}
+	if len(s.Schema.Added) != 1 || s.Schema.Added[0].Line != newLine {
+		t.Errorf("added %+v", s.Schema.Added)
+	}
+	if q := l.quarantine(); len(q) != 1 || q[0].Line != badLine || q[0].Offset != int64(strings.Index(b.String(), `{"id":`+"\n")) {
+		t.Errorf("quarantine %+v", q)
+	}
+	info, err := silt.DescribeTable(t.Context(), l.cfg, nil)
+	if err != nil || info.Rows != lines || info.Files < 4 {
+		t.Errorf("table %+v, error %v: the file was not read in parts", info, err)
+	}
+}

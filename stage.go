@@ -21,22 +21,21 @@ import (
 func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	s := checkpoint.Staged{SchemaVersion: c.plan.SchemaVersion}
 	b := batchSummary{Schema: c.schemaChange()}
-	for i, t := range c.tasks {
-		r := c.results[i]
+	for _, r := range c.results {
 		c.change.Adds = append(c.change.Adds, r.Target...)
 		c.change.Rows += r.Rows
 		c.aside.Adds = append(c.aside.Adds, r.Quarantine...)
 		c.aside.Rows += r.Quarantined
-		for k, f := range r.Files {
-			out, err := c.outcome(ctx, t.Files[k], f)
-			if err != nil {
-				return s, err
-			}
-			s.Files = append(s.Files, out)
-			b.count(f)
-		}
 	}
-	slices.SortFunc(s.Files, c.byPlan())
+	outcomes := c.outcomes()
+	for _, o := range c.files {
+		out, err := c.outcome(ctx, o, outcomes[o.Key])
+		if err != nil {
+			return s, err
+		}
+		s.Files = append(s.Files, out)
+		b.count(outcomes[o.Key])
+	}
 	b.Rows, b.QuarantineRows = c.change.Rows, c.aside.Rows
 	if !c.rowwise {
 		b.Warnings = append(b.Warnings, Warning{Code: "SILT-7003", Text: "the SQL works on each batch as a whole, so its result depends on which files come together",
@@ -77,13 +76,25 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	return s, err
 }
 
-// byPlan orders outcomes as their files stand in the plan.
-func (c *conversion) byPlan() func(a, b checkpoint.FileOutcome) int {
-	at := make(map[string]int, len(c.files))
-	for i, f := range c.files {
-		at[f.Key] = i
+// outcomes says of each file what became of it, over all tasks that read a part of it.
+func (c *conversion) outcomes() map[string]convert.FileOutcome {
+	all := make(map[string]convert.FileOutcome, len(c.files))
+	for i, t := range c.tasks {
+		for k, f := range c.results[i].Files {
+			sum, again := all[t.Files[k].Key]
+			if again {
+				sum.Records += f.Records
+				sum.Bad += f.Bad
+				sum.Dropped += f.Dropped
+				sum.Rows += f.Rows
+				sum.Rescued += f.Rescued
+				sum.Bytes += f.Bytes
+				f = sum
+			}
+			all[t.Files[k].Key] = f
+		}
 	}
-	return func(a, b checkpoint.FileOutcome) int { return cmp.Compare(at[a.Key], at[b.Key]) }
+	return all
 }
 
 func (b *batchSummary) count(f convert.FileOutcome) {

@@ -373,7 +373,7 @@ func (t *Transaction) replan(base *Snapshot) (plan, error) {
 		return p, &ConflictError{MetadataChanged, base.version, "another table was made here, with other partition columns"}
 	}
 	if t.files != nil {
-		if err := fits(t.files.Schema, p.schema, base.columnMapping()); err != nil {
+		if err := p.fits(t.files.Schema, base.columnMapping()); err != nil {
 			return p, &ConflictError{MetadataChanged, base.version, err.Error()}
 		}
 	}
@@ -383,7 +383,7 @@ func (t *Transaction) replan(base *Snapshot) (plan, error) {
 // check refuses what the table does not allow.
 func (t *Transaction) check(p plan, base *Snapshot) error {
 	if t.files == nil && t.incoming != nil && len(t.adds) > 0 { // the files were written elsewhere
-		if err := fits(t.incoming, p.schema, ""); err != nil {
+		if err := p.fits(t.incoming, ""); err != nil {
 			return &ConflictError{MetadataChanged, versionOrZero(base), err.Error()}
 		}
 	}

@@ -220,6 +220,43 @@ func TestCommit(t *testing.T) {
 		commit(t, b)
 		wantRows(t, load(t, store), `{"id":0,"s":null,"z":null}`, `{"id":1,"s":{"x":1,"y":null},"z":null}`, `{"id":2,"s":{"x":null,"y":"b"},"z":2}`)
 	})
+	t.Run("types_grow_where_the_table_allows_it", func(t *testing.T) {
+		for _, allowed := range []bool{true, false} {
+			store := new(objstore.Mem)
+			o := delta.TableOptions{Schema: ddl(t, "a INT, s STRUCT<f: FLOAT>, l ARRAY<SMALLINT>, m MAP<STRING, DECIMAL(5,2)>, t STRING")}
+			if allowed {
+				o.Properties = map[string]string{"delta.enableTypeWidening": "true"}
+			}
+			newTable(t, store, o, `{"a":1,"s":{"f":0.5},"l":[2],"m":[{"key":"k","value":"1.25"}],"t":"x"}`)
+			more := ddl(t, "a BIGINT, s STRUCT<f: DOUBLE>, l ARRAY<INT>, m MAP<STRING, DECIMAL(10,4)>, t STRING")
+			tx := load(t, store).Begin("WRITE")
+			if err := tx.SetSchema(more); err != nil {
+				t.Fatal(err)
+			}
+			rec := record(t, more, `{"a":3000000000,"s":{"f":0.1},"l":[70000],"m":[{"key":"k","value":"2.0625"}],"t":"y"}`)
+			if !allowed {
+				if _, err := written(t, tx.WriteContext(), rec); err == nil {
+					t.Error("a number that does not fit was written")
+				}
+				continue
+			}
+			appendRows(t, store, tx, rec)
+			commit(t, tx)
+			s := load(t, store)
+			wantRows(t, s, `{"a":1,"l":[2],"m":[{"key":"k","value":"1.25"}],"s":{"f":0.5},"t":"x"}`,
+				`{"a":3000000000,"l":[70000],"m":[{"key":"k","value":"2.0625"}],"s":{"f":0.1},"t":"y"}`)
+			for _, want := range []string{
+				`{"name":"a","type":"long","nullable":true,"metadata":{"delta.typeChanges":[{"fromType":"integer","toType":"long"}]}}`,
+				`"metadata":{"delta.typeChanges":[{"fromType":"float","toType":"double"}]}`,
+				`"metadata":{"delta.typeChanges":[{"fromType":"short","toType":"integer","fieldPath":"element"}]}`,
+				`"metadata":{"delta.typeChanges":[{"fromType":"decimal(5,2)","toType":"decimal(10,4)","fieldPath":"value"}]}`,
+			} {
+				if !strings.Contains(s.Metadata().SchemaString, want) {
+					t.Errorf("schema %s has no %s", s.Metadata().SchemaString, want)
+				}
+			}
+		}
+	})
 	t.Run("a_concurrent_evolution_to_another_type_is_a_conflict", func(t *testing.T) {
 		store := table(t)
 		grow := func(text, row string) *delta.Transaction {

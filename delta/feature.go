@@ -135,6 +135,11 @@ func (p *Protocol) supports(name string) bool {
 	return slices.Contains(p.WriterFeatures, name)
 }
 
+// widening reports whether the types of columns may differ between files.
+func (p *Protocol) widening() bool {
+	return p.supports("typeWidening") || p.supports("typeWidening-preview")
+}
+
 func indexFeature(name string) int {
 	return slices.IndexFunc(features, func(f feature) bool { return f.name == name })
 }

@@ -216,6 +216,11 @@ func (t *Transaction) makePlan(base *Snapshot) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
+	if base.metadata.isTrue(propTypeWidening) && base.protocol.widening() {
+		if merged, err = widenFields(merged, incoming); err != nil {
+			return plan{}, err
+		}
+	}
 	if schema.Equal(merged, base.schema) {
 		return p, nil
 	}
@@ -293,8 +298,9 @@ func usesNTZ(s *schema.Struct) bool {
 	return found
 }
 
-// fits fails when data files written under the schema do not fit a table of the other.
-func fits(files, table *schema.Struct, mode string) error {
+// fits fails when data files written under the schema do not fit a table of the plan.
+func (p plan) fits(files *schema.Struct, mode string) error {
+	table, wide := p.schema, p.protocol.widening()
 	var err error
 	fitFields(nil, files, table, func(at []string, f schema.Field, in *schema.Field) {
 		switch {
@@ -302,7 +308,7 @@ func fits(files, table *schema.Struct, mode string) error {
 		case in == nil:
 			err = fmt.Errorf("column %s is gone", schema.Path(at...))
 		case f.Type == schema.Void: // no file holds it
-		case schema.IsScalar(f.Type) && f.Type != in.Type,
+		case schema.IsScalar(f.Type) && f.Type != in.Type && !(wide && widens(f.Type, in.Type)),
 			!schema.IsScalar(f.Type) && fmt.Sprintf("%T", f.Type) != fmt.Sprintf("%T", in.Type):
 			err = fmt.Errorf("column %s is %s and no longer %s", schema.Path(at...), in.Type, f.Type)
 		case mode != "":

@@ -35,6 +35,8 @@ type Task struct {
 	Batch int64             `json:"batch"`
 	Index int               `json:"index"` // within the batch
 	Files []objstore.Object `json:"files"`
+	// Part is the part to read of the only file; the zero Part is all of it.
+	Part Part `json:"part,omitzero"`
 	// Time is the time of loading: the same for all tasks of a batch, and for a batch done again.
 	Time   time.Time      `json:"time"`
 	Decode decode.Options `json:"decode"`
@@ -215,12 +217,16 @@ func stateOf(err error) (s State, ok bool) {
 	return Failed, false
 }
 
-// open returns the file of a task as the decoder reads it: the planned version, and no other.
-func (c *Converter) open(o objstore.Object, deferTorn bool) decode.File {
+// open returns a file as the decoder reads it: the planned version, and no other.
+func (c *Converter) open(p Piece, deferTorn bool) decode.File {
 	return decode.File{
-		URI: c.stores.URI(o.Key), DeferTorn: deferTorn,
+		URI: c.stores.URI(p.Key), DeferTorn: deferTorn, Base: p.Part.Start, Lines: p.Part.Lines,
 		Open: func(ctx context.Context) (io.ReadCloser, error) {
-			body, _, err := c.stores.Source.Open(ctx, o.Key, objstore.Range{IfMatch: o.ETag})
+			r := objstore.Range{IfMatch: p.ETag, Off: p.Part.Start}
+			if p.Part.End > 0 {
+				r.Len = p.Part.End - p.Part.Start
+			}
+			body, _, err := c.stores.Source.Open(ctx, p.Key, r)
 			return body, err
 		},
 	}
@@ -228,11 +234,11 @@ func (c *Converter) open(o objstore.Object, deferTorn bool) decode.File {
 
 // Observe reads files without writing anything, and returns what is in them: the first look at a
 // source. Files that cannot be read are passed over; they come up again when they are loaded.
-func (c *Converter) Observe(ctx context.Context, files []objstore.Object, opts decode.Options) (*decode.Observed, error) {
+func (c *Converter) Observe(ctx context.Context, files []Piece, opts decode.Options) (*decode.Observed, error) {
 	opts.Schema, opts.Rescue, opts.Corrupt, opts.Observe, opts.KeepText = &schema.Struct{}, "", "", true, false
 	total := new(decode.Observed)
 	for _, o := range files { // one reader each, so that a file that fails leaves nothing behind
-		r, err := decode.NewReader([]decode.File{c.open(o, false)}, opts)
+		r, err := decode.NewReader([]decode.File{c.open(o, false)}, o.framed(opts))
 		if err != nil {
 			return nil, err
 		}
@@ -251,7 +257,7 @@ func (c *Converter) Observe(ctx context.Context, files []objstore.Object, opts d
 			}
 			break
 		}
-		c.progress(o.Size, 0, 0)
+		c.progress(o.bytes(), 0, 0)
 	}
 	return total, nil
 }
@@ -283,9 +289,11 @@ func (r *run) do(ctx context.Context) error {
 	t := r.task
 	files := make([]decode.File, len(r.files))
 	for k, i := range r.files {
-		files[k] = r.open(t.Files[i], t.Time.Sub(t.Files[i].ModTime) < t.TornGrace)
+		o := t.Files[i]
+		young := t.Time.Sub(o.ModTime) < t.TornGrace && (t.Part.End == 0 || t.Part.End == o.Size)
+		files[k] = r.open(Piece{o, t.Part}, young)
 	}
-	opts := t.Decode
+	opts := Piece{Part: t.Part}.framed(t.Decode)
 	opts.KeepText = t.SQL != ""
 	var err error
 	if r.reader, err = decode.NewReader(files, opts); err != nil {

@@ -3,11 +3,14 @@ package convert_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/convert"
@@ -208,4 +211,48 @@ type failing struct{ objstore.Store }
 
 func (f failing) Open(ctx context.Context, key string, r objstore.Range) (body io.ReadCloser, o objstore.Object, err error) {
 	return nil, o, errDown
+}
+
+func TestSplit(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b := newBench(t, "id BIGINT")
+		var text strings.Builder
+		for i := range rapid.IntRange(0, 60).Draw(rt, "lines") {
+			switch rapid.IntRange(0, 5).Draw(rt, "kind") {
+			case 0:
+				text.WriteString("\n")
+			case 1:
+				text.WriteString("bad\n")
+			case 2:
+				fmt.Fprintf(&text, `{"id":%d,"x":"%s"}`+"\r\n", i, strings.Repeat("x", rapid.IntRange(0, 90).Draw(rt, "long")))
+			default:
+				fmt.Fprintf(&text, `{"id":%d}`+"\n", i)
+			}
+		}
+		if rapid.Bool().Draw(rt, "open end") {
+			text.WriteString(`{"id":77}`)
+		}
+		o := b.file("a", text.String())
+		c := convert.New(convert.Stores{Source: &b.source}, duck.Options{})
+		opts := b.task.Decode
+		opts.Framing = "lines"
+		parts, err := c.Split(t.Context(), o, opts, rapid.Int64Range(1, 300).Draw(rt, "size"))
+		if err != nil {
+			rt.Fatal(err)
+		}
+		at := int64(0)
+		for _, p := range parts {
+			if len(parts) == 1 {
+				break
+			}
+			before := text.String()[:p.Start]
+			if p.Start != at || p.End <= p.Start || p.Start > 0 && !strings.HasSuffix(before, "\n") || p.Lines != int64(strings.Count(before, "\n")) {
+				rt.Fatalf("part %+v after %d bytes", p, at)
+			}
+			at = p.End
+		}
+		if len(parts) > 1 && at != o.Size {
+			rt.Fatalf("parts end at %d, the file at %d", at, o.Size)
+		}
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 
 	"github.com/siltlake/silt/internal/decode"
-	"github.com/siltlake/silt/objstore"
 )
 
 // Look is what reading files by a schema would give.
@@ -31,10 +30,10 @@ type Unreadable struct {
 const maxShown = 20
 
 // Look reads files as a task would, and writes nothing.
-func (c *Converter) Look(ctx context.Context, files []objstore.Object, opts decode.Options) (*Look, error) {
+func (c *Converter) Look(ctx context.Context, files []Piece, opts decode.Options) (*Look, error) {
 	out := &Look{Observed: map[string]*decode.Observed{}, Misfits: map[string]decode.Rescued{}}
 	for _, o := range files { // one reader each, so that a file that fails leaves nothing behind
-		r, err := decode.NewReader([]decode.File{c.open(o, false)}, opts)
+		r, err := decode.NewReader([]decode.File{c.open(o, false)}, o.framed(opts))
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +49,7 @@ func (c *Converter) Look(ctx context.Context, files []objstore.Object, opts deco
 			bad = append(bad, b.Bad[:min(len(b.Bad), maxShown)]...)
 			b.Record.Release()
 		}
-		c.progress(o.Size, 0, 0)
+		c.progress(o.bytes(), 0, 0)
 		report := r.Reports()[0]
 		out.Files++
 		out.Bytes += report.Bytes

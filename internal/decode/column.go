@@ -73,6 +73,8 @@ type column struct {
 	kids  []*column      // fields of a struct, element of a list, key and value of a map
 	keys  []key          // of the kids
 	index map[string]int // names of the kids of a struct
+	// folded holds them in the form of schema.Fold, when case is ignored.
+	folded map[string]int
 
 	packed, packedValues []byte // bitmaps of the last batch
 	// seen is what was met below a struct without a column, and misfit what did not fit the column.
@@ -130,6 +132,18 @@ func (c *column) setKey() {
 	n := copy(w[:], key)
 	c.word = binary.LittleEndian.Uint64(w[:])
 	c.mask = ^uint64(0) >> (8 * (8 - n))
+}
+
+// foldKeys lets the kids of a struct be found in any case. Of names that differ only by case the first
+// counts.
+func (c *column) foldKeys() {
+	if c.kind != kindStruct {
+		return
+	}
+	c.folded = make(map[string]int, len(c.kids))
+	for i := len(c.kids) - 1; i >= 0; i-- {
+		c.folded[schema.Fold(c.kids[i].name)] = i
+	}
 }
 
 // hasKey reports whether the text at i, behind the opening quote of a key, is the name of the column

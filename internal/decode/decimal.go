@@ -19,10 +19,10 @@ func (p *parser) decimal(i int, c *column) int {
 		if end < 0 {
 			return corrupt
 		}
-		if info != 0 {
+		if info&jsonscan.Escaped != 0 {
 			return misfit
 		}
-		text = bytes.ReplaceAll(trim(p.Text[i+1:end-1]), []byte(","), nil)
+		text = p.separators.plain(trim(p.Text[i+1 : end-1]))
 		s := jsonscan.Scanner{Space: jsonscan.Anywhere, MaxDepth: 1}
 		s.Reset(text)
 		if n, last := s.Number(0); last == s.End && s.End > 0 {
@@ -41,6 +41,9 @@ func (p *parser) decimal(i int, c *column) int {
 }
 
 func (p *parser) storeDecimal(n jsonscan.Num, text []byte, end int, c *column) int {
+	if n.Special {
+		return misfit
+	}
 	v, ok := scaled(n, text, c.decimal.Scale, p.opts.Compat)
 	if !ok || !v.FitsInPrecision(int32(c.decimal.Precision)) {
 		return misfit

@@ -36,7 +36,7 @@ func (r *Reader) readLines() (full bool, err error) {
 			in.pos = min(in.pos, in.end)
 			r.line++
 		case in.end-in.pos > r.opts.MaxRecord:
-			if err := r.tooLong("\r\n"); err != nil {
+			if err := r.tooLong(anyLineEnd, 0); err != nil {
 				return false, err
 			}
 		default:
@@ -46,6 +46,11 @@ func (r *Reader) readLines() (full bool, err error) {
 		}
 	}
 }
+
+// anyLineEnd and nowhere say where a record ends that is too long.
+func anyLineEnd(text []byte) int { return bytes.IndexAny(text, "\r\n") }
+
+func nowhere([]byte) int { return -1 }
 
 // lastLineEnd returns the offset behind the last line end in the window, or the start of the window.
 func (in *input) lastLineEnd() int {
@@ -65,7 +70,7 @@ func (r *Reader) readLine(i int) (next int, err error) {
 		i += len(bom)
 	}
 	line := i
-	for i = p.Blank(i); !isLineEnd(p.Text[i]); i = p.Blank(i) {
+	for i = r.skip(i); !isLineEnd(p.Text[i]); i = r.skip(i) {
 		r.at(i)
 		end := r.lineValue(i)
 		if end < 0 {
@@ -125,7 +130,7 @@ func (r *Reader) lineValue(i int) int {
 
 func (r *Reader) lineArray(i int) int {
 	p := &r.p
-	if i = p.Blank(i + 1); p.Text[i] == ']' {
+	if i = r.skip(i + 1); p.Text[i] == ']' {
 		return i + 1
 	}
 	for {
@@ -134,10 +139,10 @@ func (r *Reader) lineArray(i int) int {
 			return corrupt
 		}
 		r.row(i, end)
-		i = p.Blank(end)
+		i = r.skip(end)
 		switch p.Text[i] {
 		case ',':
-			i = p.Blank(i + 1)
+			i = r.skip(i + 1)
 		case ']':
 			return i + 1
 		default:
@@ -166,13 +171,13 @@ func (r *Reader) mayGrow() bool { return r.files[len(r.reports)-1].DeferTorn }
 // readValues reads a file in which values follow each other. A bad one ends where the next begins: at
 // a line that opens an object or array with the same indent.
 func (r *Reader) readValues() (full bool, err error) {
-	in, p := r.in, &r.p
+	in := r.in
 	for {
 		if r.full() {
 			return true, nil
 		}
 		r.window()
-		i := p.Blank(in.pos)
+		i := r.skip(in.pos)
 		r.noteIndent(in.buf[in.pos:i])
 		r.countLines(i)
 		in.pos = i
@@ -312,7 +317,7 @@ func (r *Reader) resume() error {
 		}
 		if in.end-in.pos > r.opts.MaxRecord {
 			r.inArray = false
-			return r.tooLong("")
+			return r.tooLong(nowhere, 0)
 		}
 		searched = max(1, in.end-in.pos-len(r.indent)-2)
 		start.At -= in.pos
@@ -340,17 +345,17 @@ func (r *Reader) nextStart(text []byte) int {
 // readFile reads a file that is one record or one array of records. Anything behind it is ignored;
 // anything wrong in it makes one bad record of the whole file. Source: Spark's multiLine.
 func (r *Reader) readFile() error {
-	in, p := r.in, &r.p
+	in := r.in
 	for !in.eof {
 		if in.end-in.pos > r.opts.MaxRecord {
-			return r.tooLong("")
+			return r.tooLong(nowhere, 0)
 		}
 		if err := in.fill(); err != nil {
 			return err
 		}
 	}
 	r.window()
-	i := p.Blank(in.pos)
+	i := r.skip(in.pos)
 	if i >= in.end {
 		return nil
 	}

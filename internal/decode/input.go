@@ -3,6 +3,7 @@ package decode
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/bzip2"
 	"errors"
 	"fmt"
@@ -160,17 +161,22 @@ func (in *input) fill() error {
 	return nil
 }
 
-// skipTo drops text up to the next line end, which becomes the start of the window, or all of it. It
-// returns the number of bytes dropped.
-func (in *input) skipTo(chars string) (n int64, err error) {
+// skipTo drops text up to what find finds, which becomes the start of the window, or all of it. It
+// returns the number of bytes dropped. The last overlap bytes of a window may be part of what is to be
+// found.
+func (in *input) skipTo(find func([]byte) int, overlap int) (n int64, err error) {
 	for {
 		window := in.buf[in.pos:in.end]
-		if k := bytes.IndexAny(window, chars); k >= 0 {
+		if k := find(window); k >= 0 {
 			in.pos += k
 			return n + int64(k), nil
 		}
-		n += int64(len(window))
-		in.pos = in.end
+		keep := min(overlap, len(window))
+		if in.eof {
+			keep = 0
+		}
+		n += int64(len(window) - keep)
+		in.pos = in.end - keep
 		if in.eof {
 			return n, nil
 		}
@@ -178,6 +184,24 @@ func (in *input) skipTo(chars string) (n int64, err error) {
 			return n, err
 		}
 	}
+}
+
+// CanSplit reports, from the start of a file, whether it can be read in parts that end with a line
+// feed: it is not compressed, and has its records on lines.
+func CanSplit(head []byte, opts Options) bool {
+	for _, c := range codecs {
+		if bytes.HasPrefix(head, []byte(c.magic)) {
+			return false
+		}
+	}
+	head = bytes.TrimPrefix(head, bom)
+	switch {
+	case opts.LineSep != "" || opts.Encoding != "":
+		return false
+	case opts.Framing == "":
+		return detect(head, false, cmp.Or(opts.MaxDepth, defaultMaxDepth)) == byLine
+	}
+	return opts.Framing == "lines"
 }
 
 // framing is how records stand in a file.
@@ -191,6 +215,8 @@ const (
 	byValue
 	// byFile means that the file is one record, or one array of records.
 	byFile
+	// bySeparator means that a text of the user's divides the records.
+	bySeparator
 )
 
 // detectLines is the number of lines at the start of a file that are tried.

@@ -3,6 +3,7 @@ package decode
 import (
 	"slices"
 
+	"github.com/siltlake/silt/internal/jsonscan"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -31,14 +32,16 @@ type Observed struct {
 	Nulls    int64 `json:"nulls,omitempty"`
 	Booleans int64 `json:"booleans,omitempty"`
 	Longs    int64 `json:"longs,omitempty"`    // integers that fit int64
-	Decimals int64 `json:"decimals,omitempty"` // larger integers of at most 38 digits
+	Decimals int64 `json:"decimals,omitempty"` // larger integers of at most 38 digits, and fractions if asked for
 	Doubles  int64 `json:"doubles,omitempty"`  // all other numbers
 	Blanks   int64 `json:"blanks,omitempty"`   // empty strings
 	Strings  int64 `json:"strings,omitempty"`  // other strings
+	Times    int64 `json:"times,omitempty"`    // strings that are timestamps, if asked for
 	Objects  int64 `json:"objects,omitempty"`
 	Arrays   int64 `json:"arrays,omitempty"`
-	// Digits is the most digits of the Decimals.
+	// Digits is the most digits of the Decimals before the point, and Scale the most behind it.
 	Digits int `json:"digits,omitempty"`
+	Scale  int `json:"scale,omitempty"`
 	// First is where the first value that is not null stands.
 	First *Position `json:"first,omitempty"`
 	// Fields are the members of the objects, in the order of their first appearance.
@@ -63,7 +66,7 @@ const MaxKeys = 1000
 
 // Values is the number of values seen that are not null.
 func (o *Observed) Values() int64 {
-	return o.Booleans + o.Longs + o.Decimals + o.Doubles + o.Blanks + o.Strings + o.Objects + o.Arrays
+	return o.Booleans + o.Longs + o.Decimals + o.Doubles + o.Blanks + o.Strings + o.Times + o.Objects + o.Arrays
 }
 
 // Type is the type that inference gives to the values seen: the unification of their types, with
@@ -77,8 +80,8 @@ func (o *Observed) Type() schema.Type {
 		n int64
 		t schema.Type
 	}{
-		{o.Booleans, schema.Boolean}, {o.Longs, schema.Long}, {o.Decimals, schema.Decimal{Precision: max(o.Digits, 1)}},
-		{o.Doubles, schema.Double}, {o.Strings, schema.String},
+		{o.Booleans, schema.Boolean}, {o.Longs, schema.Long}, {o.Decimals, o.decimal()},
+		{o.Doubles, schema.Double}, {o.Strings, schema.String}, {o.Times, schema.Timestamp},
 	} {
 		if seen.n > 0 {
 			t = schema.Unify(t, seen.t)
@@ -98,6 +101,14 @@ func (o *Observed) Type() schema.Type {
 		return schema.String
 	}
 	return t
+}
+
+// decimal is the type of the Decimals.
+func (o *Observed) decimal() schema.Type {
+	if o.Digits+o.Scale > schema.MaxPrecision {
+		return schema.Double
+	}
+	return schema.Decimal{Precision: max(o.Digits+o.Scale, 1), Scale: o.Scale}
 }
 
 // Struct is the struct of the members seen in objects.
@@ -170,9 +181,10 @@ func (o *Observed) Merge(p *Observed) {
 	o.Doubles += p.Doubles
 	o.Blanks += p.Blanks
 	o.Strings += p.Strings
+	o.Times += p.Times
 	o.Objects += p.Objects
 	o.Arrays += p.Arrays
-	o.Digits = max(o.Digits, p.Digits)
+	o.Digits, o.Scale = max(o.Digits, p.Digits), max(o.Scale, p.Scale)
 	if p.First != nil {
 		o.note(*p.First)
 	}
@@ -212,18 +224,14 @@ func (p *parser) observe(o *Observed, i int) int {
 		o.Nulls++
 		return i + len("null")
 	case 't':
-		o.Booleans++
+		o.primitive(&o.Booleans, p.opts)
 		return i + len("true")
 	case 'f':
-		o.Booleans++
+		o.primitive(&o.Booleans, p.opts)
 		return i + len("false")
 	case '"':
-		end, _ := p.String(i)
-		if end == i+2 {
-			o.Blanks++
-		} else {
-			o.Strings++
-		}
+		end, info := p.String(i)
+		p.observeString(o, i, end, info)
 		return end
 	case '{':
 		o.Objects++
@@ -234,14 +242,62 @@ func (p *parser) observe(o *Observed, i int) int {
 	}
 	n, end := p.Number(i)
 	if _, ok := n.Int64(); ok {
-		o.Longs++
-	} else if n.Integer && n.Digits <= schema.MaxPrecision {
-		o.Decimals++
-		o.Digits = max(o.Digits, n.Digits)
+		o.primitive(&o.Longs, p.opts)
+	} else if n.Integer && n.Digits <= schema.MaxPrecision || p.opts.PrefersDecimal {
+		o.number(n, p.opts)
 	} else {
-		o.Doubles++
+		o.primitive(&o.Doubles, p.opts)
 	}
 	return end
+}
+
+// primitive counts a number or a boolean as what it is, or as a string when that is asked for.
+func (o *Observed) primitive(count *int64, opts *Options) {
+	if opts.PrimitivesAsString {
+		count = &o.Strings
+	}
+	*count++
+}
+
+// number counts a number as a decimal, if one can hold it. Source: Spark's JsonInferSchema; a negative
+// scale, with which Spark fails, makes a DOUBLE.
+func (o *Observed) number(n jsonscan.Num, opts *Options) {
+	scale := -n.Exp10
+	precision := max(n.Digits, scale, 1)
+	if n.Special || scale < 0 || precision > schema.MaxPrecision {
+		o.primitive(&o.Doubles, opts)
+		return
+	}
+	o.primitive(&o.Decimals, opts)
+	o.Digits, o.Scale = max(o.Digits, precision-scale), max(o.Scale, scale)
+}
+
+// observeString counts the string between the quotes at i and before end.
+func (p *parser) observeString(o *Observed, i, end int, info jsonscan.StringInfo) {
+	raw := p.Text[i+1 : end-1]
+	switch {
+	case len(raw) == 0 && p.opts.BlankAsNull:
+		o.Nulls++
+		return
+	case len(raw) == 0:
+		o.Blanks++
+		return
+	case info&jsonscan.Escaped != 0: // neither a number nor a time needs escapes
+	case p.opts.PrefersDecimal:
+		s := jsonscan.Scanner{Space: jsonscan.Anywhere, MaxDepth: 1}
+		s.Reset(p.separators.plain(raw))
+		if n, last := s.Number(0); last == s.End && s.End > 0 && -n.Exp10 >= 0 && max(n.Digits, -n.Exp10) <= schema.MaxPrecision {
+			o.number(n, p.opts)
+			return
+		}
+	}
+	if p.opts.InferTimestamp && info&jsonscan.Escaped == 0 {
+		if _, ok := p.parseTimestamp(raw, p.location, true); ok {
+			o.Times++
+			return
+		}
+	}
+	o.Strings++
 }
 
 func (p *parser) observeObject(o *Observed, i int) int {

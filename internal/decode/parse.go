@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/siltlake/silt/internal/jsonscan"
+	"github.com/siltlake/silt/schema"
 )
 
 // parser reads records into columns.
@@ -27,6 +28,8 @@ type parser struct {
 	opts     *Options
 	root     *column
 	location *time.Location // of timestamps without a zone
+	formats
+	separators separators
 
 	position Position // of the record being read
 	rescued  []byte   // the rescued text of the record, so far
@@ -40,8 +43,14 @@ type parser struct {
 	// there twice.
 	named []namedMember
 
+	plain       []byte // the last record without the types that DynamoDB gives
 	nameBuffer  []byte
 	valueBuffer []byte
+
+	isLenient bool
+	rewritten jsonscan.Rewritten // the last record that was read leniently
+	// settled is set when something was observed of the last record.
+	settled bool
 }
 
 const (
@@ -74,6 +83,21 @@ type namedMember struct {
 // record reads the object at i as one row. When it returns corrupt, no trace of the record is left.
 func (p *parser) record(i int) int {
 	row := p.root.n
+	if p.opts.Unwrap != "" {
+		return p.unwrapped(i, row)
+	}
+	end := p.strict(i, row)
+	if end < 0 && p.isLenient {
+		return p.lenient(i, row)
+	}
+	if len(p.unknown)+len(p.misfits) > 0 {
+		p.settle()
+	}
+	return end
+}
+
+// strict is record for text that is JSON, and settles nothing.
+func (p *parser) strict(i, row int) int {
 	end := p.tryRecord(i, row)
 	if end == corrupt && p.repeated {
 		p.rollback(row)
@@ -231,8 +255,13 @@ func (p *parser) lookup(c *column, i int) (kid *column, end int, info jsonscan.S
 	if end, info = p.String(i); end < 0 {
 		return nil, end, 0
 	}
-	if k, ok := c.index[string(p.name(i, end, info))]; ok {
+	name := p.name(i, end, info)
+	if k, ok := c.index[string(name)]; ok {
 		kid = c.kids[k]
+	} else if c.folded != nil {
+		if k, ok := c.folded[schema.Fold(string(name))]; ok {
+			kid = c.kids[k]
+		}
 	}
 	return kid, end, info
 }
@@ -369,14 +398,16 @@ func (p *parser) double(i int) (f float64, end int) {
 		if c == '"' {
 			return p.nonNumber(i)
 		}
-		return 0, misfit
+		if !p.NonNumeric || c != 'N' && c != 'I' && c != '+' {
+			return 0, misfit
+		}
 	}
 	n, end := p.Number(i)
 	if end < 0 {
 		return 0, corrupt
 	}
 	f = n.Float64(p.Text[i:end])
-	if p.opts.Compat {
+	if p.opts.Compat || n.Special {
 		return f, end
 	}
 	switch {
@@ -386,9 +417,14 @@ func (p *parser) double(i int) (f float64, end int) {
 		return 0, misfit
 	case n.Integer && n.Digits > 19:
 		return 0, misfit
+	case n.Digits > exactDigits && p.opts.Unwrap != "":
+		return 0, misfit // DynamoDB's numbers are decimal
 	}
 	return f, end
 }
+
+// exactDigits is the most digits of a number that a double can have come from.
+const exactDigits = 17
 
 func exactInteger(n jsonscan.Num, f float64) bool {
 	f = math.Abs(f)
@@ -399,6 +435,9 @@ func (p *parser) nonNumber(i int) (f float64, end int) {
 	end, _ = p.String(i)
 	if end < 0 {
 		return 0, corrupt
+	}
+	if !p.NonNumeric {
+		return 0, misfit
 	}
 	switch string(p.Text[i+1 : end-1]) {
 	case "NaN":
@@ -422,6 +461,9 @@ func (p *parser) text(i int, c *column, depth int) int {
 		}
 		var info jsonscan.StringInfo
 		if end, info = p.String(i); end < 0 {
+			return corrupt
+		}
+		if end-i > p.MaxString && p.Fits(i, end) < 0 {
 			return corrupt
 		}
 		if raw := p.Text[i+1 : end-1]; info&jsonscan.Escaped == 0 {
@@ -646,13 +688,13 @@ func (p *parser) stringValue(i int, c *column) int {
 		c.data = n
 		c.offsets = append(c.offsets, int32(len(c.data)))
 	case kindDate:
-		days, ok := parseDate(raw)
+		days, ok := p.parseDate(raw)
 		if !ok {
 			return misfit
 		}
 		c.fixed = binary.LittleEndian.AppendUint32(c.fixed, uint32(days))
 	case kindTimestamp, kindTimestampNTZ:
-		micros, ok := parseTimestamp(raw, p.location, c.kind == kindTimestamp)
+		micros, ok := p.parseTimestamp(raw, p.location, c.kind == kindTimestamp)
 		if !ok {
 			return misfit
 		}

@@ -43,10 +43,42 @@ type Options struct {
 	NullRows bool `json:"nullRows,omitempty"`
 	// Observe asks for the types of unknown fields; otherwise they are only counted.
 	Observe bool `json:"observe,omitempty"`
+	// Unwrap is "dynamodb" for records of which the values name their types; empty is plain JSON.
+	Unwrap string `json:"unwrap,omitempty"`
 	// KeepText keeps the text of each record beside its row; see [Batch.Text].
 	KeepText bool `json:"keepText,omitempty"`
 	// Framing is "lines", "values", "file", or empty for a look at each file.
 	Framing string `json:"framing,omitempty"`
+	// LineSep divides the records of a file instead of line ends.
+	LineSep string `json:"lineSep,omitempty"`
+	// Encoding is that of the files, as ParseEncoding returns it; empty is UTF-8. In silt's own profile
+	// UTF-16 and UTF-32 are then known by their first bytes, and under compat in whole files.
+	Encoding string `json:"encoding,omitempty"`
+	// Lenient says which texts are read although they are not JSON, and NonNumeric that NaN and the
+	// infinities are numbers.
+	Lenient    jsonscan.Leniency `json:"lenient,omitzero"`
+	NonNumeric bool              `json:"nonNumeric,omitempty"`
+	// MaxNumber and MaxString bound the characters of one number and of one string value; 0 is no bound
+	// but that of the record.
+	MaxNumber int `json:"maxNumber,omitempty"`
+	MaxString int `json:"maxString,omitempty"`
+	// DateFormat, TimestampFormat and NTZFormat are the patterns of dates, timestamps and timestamps
+	// without a zone; empty means any usual form. DateFallback reads the usual forms beside a pattern.
+	DateFormat      string `json:"dateFormat,omitempty"`
+	TimestampFormat string `json:"timestampFormat,omitempty"`
+	NTZFormat       string `json:"ntzFormat,omitempty"`
+	DateFallback    bool   `json:"dateFallback,omitempty"`
+	// Locale says how decimals are written in strings; empty is 1,234.5.
+	Locale string `json:"locale,omitempty"`
+	// IgnoreCase reads a key into a column whose name differs only by case.
+	IgnoreCase bool `json:"ignoreCase,omitempty"`
+	// The next four say what is observed of a value: a fraction, or a string that holds a number, as a
+	// decimal; a string that holds a timestamp as one; a number or a boolean as a string; an empty
+	// string as a null.
+	PrefersDecimal     bool `json:"prefersDecimal,omitempty"`
+	InferTimestamp     bool `json:"inferTimestamp,omitempty"`
+	PrimitivesAsString bool `json:"primitivesAsString,omitempty"`
+	BlankAsNull        bool `json:"blankAsNull,omitempty"`
 	// Compat gives Auto Loader's behaviour where it differs from silt's: numbers may be rounded, of a
 	// repeated key only the last value is kept, text behind the first value of a line is ignored.
 	Compat bool `json:"compat,omitempty"`
@@ -81,6 +113,9 @@ type File struct {
 	// DeferTorn makes a file that ends inside a record fail with ErrTorn, so that it can be read when
 	// it is complete. Otherwise what is there of the record is bad.
 	DeferTorn bool
+	// Base and Lines are the bytes and the line ends before what Open reads, when that is a part of a
+	// file of lines; see [CanSplit].
+	Base, Lines int64
 	// Open starts to read it.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
@@ -208,7 +243,20 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	}
 	r.schema = out.Arrow()
 	r.p = parser{opts: &r.opts, root: newColumn("", opts.Schema), location: loc}
-	r.p.MaxDepth = opts.MaxDepth
+	if r.p.formats, err = opts.formats(); err != nil {
+		return nil, err
+	}
+	if r.p.separators, err = separatorsOf(opts.Locale); err != nil {
+		return nil, err
+	}
+	if opts.IgnoreCase {
+		r.p.root.walk(nil, func(_ []string, c *column) { c.foldKeys() })
+	}
+	r.p.MaxDepth, r.p.MaxNumber, r.p.MaxString = opts.MaxDepth, opts.MaxNumber, opts.MaxString
+	r.p.NonNumeric, r.p.isLenient = opts.NonNumeric, opts.Lenient != jsonscan.Leniency{}
+	if name, err := ParseEncoding(opts.Encoding); err != nil || name != opts.Encoding {
+		return nil, fmt.Errorf("encoding %q is not in the form of ParseEncoding", opts.Encoding)
+	}
 	if i, ok := r.p.root.index[opts.Corrupt]; ok {
 		delete(r.p.root.index, opts.Corrupt) // a key of the record must not write into it
 		r.p.root.kids[i].key, r.p.root.keys[i] = noKey, noKey
@@ -323,6 +371,10 @@ func (r *Reader) open(ctx context.Context) error {
 	}
 	r.in, err = openInput(f.URI, body, r.opts.Compat, r.buf)
 	if err == nil {
+		look := !r.opts.Compat || r.opts.Framing == "file"
+		r.in.text = toUTF8(r.in.text, r.opts.Encoding, look)
+	}
+	if err == nil {
 		err = r.in.fill()
 	}
 	if err == nil {
@@ -338,13 +390,16 @@ func (r *Reader) begin() {
 	if bytes.HasPrefix(in.buf[:in.end], bom) {
 		in.pos = len(bom)
 	}
-	r.line, r.counted, r.inArray, r.last, r.indent = 1, in.pos, false, tokenNone, []byte{}
-	switch r.opts.Framing {
-	case "lines":
+	f := r.files[len(r.reports)-1]
+	r.line, r.counted, r.inArray, r.last, r.indent = f.Lines+1, in.pos, false, tokenNone, []byte{}
+	switch {
+	case r.opts.LineSep != "" && r.opts.Framing != "file":
+		r.framing = bySeparator
+	case r.opts.Framing == "lines":
 		r.framing = byLine
-	case "values":
+	case r.opts.Framing == "values":
 		r.framing = byValue
-	case "file":
+	case r.opts.Framing == "file":
 		r.framing = byFile
 	default:
 		r.framing = in.detect(r.opts.MaxDepth)
@@ -410,6 +465,8 @@ func (r *Reader) read() (full bool, err error) {
 		return r.readLines()
 	case byValue:
 		return r.readValues()
+	case bySeparator:
+		return r.readSeparated()
 	}
 	return false, r.readFile()
 }
@@ -417,8 +474,8 @@ func (r *Reader) read() (full bool, err error) {
 // row completes the row of a good record that stands in the buffer from start to end.
 func (r *Reader) row(start, end int) {
 	p := &r.p
-	if len(p.unknown)+len(p.misfits) > 0 {
-		p.settle()
+	if p.settled {
+		p.settled = false
 		r.spent = true
 	}
 	if len(p.rescued) > 0 {
@@ -479,7 +536,7 @@ func (r *Reader) rescueRow() {
 
 // at sets the position of the record that starts at i in the buffer.
 func (r *Reader) at(i int) {
-	r.p.position.Line, r.p.position.Offset = r.line, r.in.base+int64(i)
+	r.p.position.Line, r.p.position.Offset = r.line, r.files[len(r.reports)-1].Base+r.in.base+int64(i)
 }
 
 // spoil makes the text from start to end of the buffer a bad record, for the reason the scanner gave.
@@ -541,16 +598,16 @@ func maximalSubpart(text []byte) int {
 	return 1
 }
 
-// tooLong makes a bad record of the text from the start of the window to the next of the given
-// characters. Only the beginning is kept.
-func (r *Reader) tooLong(chars string) error {
+// tooLong makes a bad record of the text from the start of the window to where find finds its end, or
+// to the end of the file. Only the beginning is kept.
+func (r *Reader) tooLong(find func([]byte) int, overlap int) error {
 	in := r.in
 	r.at(in.pos)
 	b := BadRecord{
 		Position: r.p.position, Text: bytes.Clone(in.buf[in.pos : in.pos+shownOfTooLong]), Cut: true,
 		Reason: jsonscan.TooLong, At: int64(r.opts.MaxRecord),
 	}
-	n, err := in.skipTo(chars)
+	n, err := in.skipTo(find, overlap)
 	b.Length = n
 	r.file.Records++
 	if r.opts.Corrupt != "" || r.opts.NullRows {

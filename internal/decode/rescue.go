@@ -146,6 +146,7 @@ func (p *parser) rescueUnknown(c *column, mark, named int, u unknown, end int) {
 
 // settle counts and observes the unknown members of a record that turned out to be good.
 func (p *parser) settle() {
+	p.settled = p.settled || len(p.unknown)+len(p.misfits) > 0
 	for _, c := range p.misfits {
 		c.misfit.add(p.position)
 	}

@@ -14,10 +14,27 @@ type Num struct {
 	Digits   int // significant digits: without leading zeros, with trailing ones
 	Negative bool
 	Integer  bool // there is neither a point nor an exponent
+	Special  bool // it is NaN or infinite, and nothing else is known of it
 }
 
 // maxExponent bounds a written exponent; what lies beyond is infinite or zero for every type.
 const maxExponent = 1 << 20
+
+// nonNumeric are the words for what is no number. Source: Spark's allowNonNumericNumbers.
+var nonNumeric = [...]string{"NaN", "Infinity", "+Infinity", "-Infinity", "+INF", "-INF"}
+
+// word returns the end of the word for what is no number at i, or Bad. Its Num has more digits than any
+// fast path takes.
+func (s *Scanner) word(i int) (n Num, end int) {
+	if s.NonNumeric {
+		for _, w := range nonNumeric {
+			if end := i + len(w); end <= s.End && string(s.Text[i:end]) == w && !isNumberTail(s.Text[end]) {
+				return Num{Digits: math.MaxInt, Special: true}, end
+			}
+		}
+	}
+	return n, s.Fail(i, Number)
+}
 
 // Number returns the number that starts at i, and its end. The end is Bad when the text is not JSON.
 func (s *Scanner) Number(i int) (n Num, end int) {
@@ -34,7 +51,13 @@ func (s *Scanner) Number(i int) (n Num, end int) {
 	}
 	digits := i - start
 	if digits == 0 {
-		return n, s.Fail(i, Number)
+		if n.Negative {
+			start--
+		}
+		if n, end = s.word(start); end < 0 {
+			return n, s.Fail(i, Number)
+		}
+		return n, end
 	}
 	if digits > 1 && b[start] == '0' {
 		return n, s.Fail(start+1, Number)
@@ -70,6 +93,9 @@ func (s *Scanner) Number(i int) (n Num, end int) {
 	}
 	if isNumberTail(b[i]) && i < s.End {
 		return n, s.Fail(i, Number)
+	}
+	if i-start > s.MaxNumber && s.MaxNumber > 0 {
+		return n, s.Fail(start, NumberTooLong)
 	}
 	n.Mantissa, n.Digits = m, digits
 	return n, i
@@ -120,7 +146,7 @@ func (n Num) Whole() (v int64, ok bool) {
 	if n.Mantissa == 0 && n.Digits == 0 {
 		return 0, true
 	}
-	if n.Digits > 19 {
+	if n.Digits > 19 { // Special too
 		return 0, false
 	}
 	m := n.Mantissa

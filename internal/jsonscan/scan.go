@@ -50,6 +50,8 @@ const (
 	TooDeep
 	NotAnObject
 	TooLong
+	NumberTooLong
+	StringTooLong
 )
 
 var reasons = [...]string{
@@ -68,6 +70,8 @@ var reasons = [...]string{
 	TooDeep:          "the nesting is too deep",
 	NotAnObject:      "a record must be an object",
 	TooLong:          "the record is longer than the limit",
+	NumberTooLong:    "a number has more digits than the limit",
+	StringTooLong:    "a string is longer than the limit",
 }
 
 func (r Reason) String() string { return reasons[r] }
@@ -82,6 +86,12 @@ type Scanner struct {
 	Space uint64
 	// MaxDepth is the number of arrays and objects that may be open at once.
 	MaxDepth int
+	// MaxNumber is the number of characters that a number may have, its sign not counted, and MaxString
+	// that of UTF-16 code units in a string value; 0 is no limit. Source: Jackson's
+	// StreamReadConstraints.
+	MaxNumber, MaxString int
+	// NonNumeric takes NaN and the infinities for numbers, see [Scanner.Number].
+	NonNumeric bool
 
 	// At and Why are the place and the reason of the last Bad.
 	At  int
@@ -169,6 +179,32 @@ func (s *Scanner) String(i int) (end int, info StringInfo) {
 	}
 }
 
+// Fits returns end, the end of the string at i, unless the string is longer than MaxString.
+func (s *Scanner) Fits(i, end int) int {
+	if s.MaxString <= 0 || end-i-2 <= s.MaxString {
+		return end
+	}
+	units := 0
+	for raw := s.Text[i+1 : end-1]; len(raw) > 0; units++ {
+		switch c := raw[0]; {
+		case c == '\\' && raw[1] == 'u':
+			raw = raw[6:]
+		case c == '\\':
+			raw = raw[2:]
+		default:
+			_, n := utf8.DecodeRune(raw)
+			if n == 4 {
+				units++
+			}
+			raw = raw[n:]
+		}
+	}
+	if units > s.MaxString {
+		return s.Fail(i, StringTooLong)
+	}
+	return end
+}
+
 // escape returns the end of the escape that starts at i.
 func (s *Scanner) escape(i int) int {
 	switch s.Text[i+1] {
@@ -229,6 +265,9 @@ func (s *Scanner) Value(i, depth int) int {
 	switch c := s.Text[i]; c {
 	case '"':
 		end, _ := s.String(i)
+		if end-i > s.MaxString && s.MaxString > 0 {
+			return s.Fits(i, end)
+		}
 		return end
 	case '{':
 		return s.object(i, depth+1)
@@ -237,7 +276,7 @@ func (s *Scanner) Value(i, depth int) int {
 	case 't', 'f', 'n':
 		return s.Literal(i)
 	default:
-		if c == '-' || '0' <= c && c <= '9' {
+		if c == '-' || '0' <= c && c <= '9' || s.NonNumeric && (c == 'N' || c == 'I' || c == '+') {
 			_, end := s.Number(i)
 			return end
 		}
