@@ -60,8 +60,8 @@ type column struct {
 	// first is the field that came first in the last object, and next the one that followed this field
 	// when it came last: what comes in the same order again is found at once.
 	first, next *column
-	dtype      arrow.DataType
-	decimal    schema.Decimal
+	dtype       arrow.DataType
+	decimal     schema.Decimal
 
 	n       int    // rows
 	nulls   bool   // some row is null, and valid is in use

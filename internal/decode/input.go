@@ -222,9 +222,8 @@ const (
 // detectLines is the number of lines at the start of a file that are tried.
 const detectLines = 10
 
-// detect tells from the start of the text in the window how its records are framed.
-func (in *input) detect(maxDepth int) framing {
-	text := in.buf[in.pos:in.end]
+// detect tells from the start of a text, or all of it, how its records are framed.
+func detect(text []byte, all bool, maxDepth int) framing {
 	text = bytes.TrimLeft(text, " \t\r\n")
 	if len(text) == 0 {
 		return byLine
@@ -238,13 +237,13 @@ func (in *input) detect(maxDepth int) framing {
 	}
 	s := jsonscan.Scanner{Space: jsonscan.Anywhere, MaxDepth: maxDepth}
 	if text[0] == '{' {
-		start := in.end - len(text)
-		in.buf[in.end] = 0
-		s.Text, s.End = in.buf, in.end
-		if end := s.Value(start, 0); end > start+len(lines[0]) || end < 0 && s.Why == jsonscan.Truncated && !in.eof {
-			return byValue
+		s.Reset(lines[0])
+		if s.Value(0, 0) < 0 && s.Why == jsonscan.Truncated {
+			s.Reset(text) // most of a chunk, which is rarely worth a copy
+			if end := s.Value(0, 0); end >= 0 || s.Why == jsonscan.Truncated && !all {
+				return byValue
+			}
 		}
-		s.Text = nil
 	}
 	for _, line := range lines[:len(lines)-1] {
 		if s.Reset(line); s.Text[0] == '{' && s.Value(0, 0) >= 0 {

@@ -47,6 +47,10 @@ type parser struct {
 	nameBuffer  []byte
 	valueBuffer []byte
 
+	// quickNumber and quickString are the characters of a number, and the bytes of a string, up to which
+	// no limit asks for a look at them.
+	quickNumber, quickString int
+
 	isLenient bool
 	rewritten jsonscan.Rewritten // the last record that was read leniently
 	// settled is set when something was observed of the last record.
@@ -368,7 +372,7 @@ func (p *parser) value(i int, c *column, row, depth int) int {
 
 // integer reads an integer. In silt's own profile it may be written with a point: 80.0 is 80.
 func (p *parser) integer(i int) (v int64, end int, ok bool) {
-	if v, end = jsonscan.Long(p.Text, i); end > 0 {
+	if v, end = jsonscan.Long(p.Text, i); end > 0 && end-i <= p.quickNumber {
 		return v, end, true
 	}
 	if c := p.Text[i]; c-'0' > 9 && c != '-' {
@@ -390,7 +394,7 @@ func (p *parser) integer(i int) (v int64, end int, ok bool) {
 // double reads a number, or one of the words for what is no number. In silt's own profile the double
 // must not lose anything: neither overflow nor, for an integer, any digit.
 func (p *parser) double(i int) (f float64, end int) {
-	if f, end = jsonscan.Double(p.Text, i); end > 0 {
+	if f, end = jsonscan.Double(p.Text, i); end > 0 && end-i <= p.quickNumber {
 		return f, end
 	}
 	c := p.Text[i]
@@ -455,6 +459,9 @@ func (p *parser) text(i int, c *column, depth int) int {
 	var end int
 	if p.Text[i] == '"' {
 		if c.data, end = jsonscan.AppendString(c.data, p.Text, i); end > 0 {
+			if end-i > p.quickString && p.Fits(i, end) < 0 {
+				return corrupt
+			}
 			c.offsets = append(c.offsets, int32(len(c.data)))
 			c.appended()
 			return end

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 	"unicode/utf8"
 
@@ -253,6 +254,10 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 		r.p.root.walk(nil, func(_ []string, c *column) { c.foldKeys() })
 	}
 	r.p.MaxDepth, r.p.MaxNumber, r.p.MaxString = opts.MaxDepth, opts.MaxNumber, opts.MaxString
+	r.p.quickNumber, r.p.quickString = cmp.Or(opts.MaxNumber, math.MaxInt), cmp.Or(opts.MaxString, math.MaxInt)
+	if opts.Unwrap != "" {
+		r.p.quickNumber = min(r.p.quickNumber, exactDigits)
+	}
 	r.p.NonNumeric, r.p.isLenient = opts.NonNumeric, opts.Lenient != jsonscan.Leniency{}
 	if name, err := ParseEncoding(opts.Encoding); err != nil || name != opts.Encoding {
 		return nil, fmt.Errorf("encoding %q is not in the form of ParseEncoding", opts.Encoding)
@@ -402,7 +407,7 @@ func (r *Reader) begin() {
 	case r.opts.Framing == "file":
 		r.framing = byFile
 	default:
-		r.framing = in.detect(r.opts.MaxDepth)
+		r.framing = detect(in.buf[in.pos:in.end], in.eof, r.opts.MaxDepth)
 	}
 	r.p.Space = jsonscan.Anywhere
 	if r.framing == byLine {
