@@ -57,6 +57,7 @@ type column struct {
 	kind kind
 	name string
 	key
+	tail uint64 // the last bytes of a longer key and its closing quote
 	// first is the field that came first in the last object, and next the one that followed this field
 	// when it came last: what comes in the same order again is found at once.
 	first, next *column
@@ -132,6 +133,9 @@ func (c *column) setKey() {
 	n := copy(w[:], key)
 	c.word = binary.LittleEndian.Uint64(w[:])
 	c.mask = ^uint64(0) >> (8 * (8 - n))
+	if len(key) > 8 {
+		c.tail = binary.LittleEndian.Uint64(key[len(key)-8:])
+	}
 }
 
 // foldKeys lets the kids of a struct be found in any case. Of names that differ only by case the first
@@ -157,7 +161,10 @@ func (c *column) hasKey(text []byte, i int) bool {
 }
 
 func (c *column) hasRest(text []byte, i, n int) bool {
-	return len(text)-i > n && string(text[i+8:i+n]) == c.name[8:] && text[i+n] == '"'
+	if len(text)-i <= n || jsonscan.Load(text, i+n-7) != c.tail {
+		return false
+	}
+	return n < 16 || string(text[i+8:i+n]) == c.name[8:]
 }
 
 // reset forgets all rows.

@@ -157,27 +157,20 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 		return i + 1
 	}
 	mark, named := len(p.rescued), len(p.named)
-	last := c // whose next is the field to expect, c being before the first
+	expected := &c.first
 	for {
 		if b[i] != '"' {
 			return p.Fail(i, jsonscan.NoName)
 		}
 		name := i
-		kid := last.next
-		if last == c {
-			kid = c.first
-		}
+		kid := *expected
 		var info jsonscan.StringInfo
 		if kid != nil && kid.hasKey(b, i+1) {
 			i += len(kid.name) + 2
 		} else if kid, i, info = p.lookup(c, i); i < 0 {
 			return corrupt
 		} else if kid != nil {
-			if last == c {
-				c.first = kid
-			} else {
-				last.next = kid
-			}
+			*expected = kid
 		}
 		nameEnd := i
 		if b[i] != ':' {
@@ -195,7 +188,7 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 			}
 			p.rescueUnknown(c, mark, named, unknown{c, name, nameEnd, info, value}, i)
 		} else {
-			last = kid
+			expected = &kid.next
 			var replaced *span
 			if kid.n > row {
 				i, replaced = p.again(kid, row, depth, value)
@@ -506,7 +499,12 @@ func (p *parser) list(i int, c *column, depth int) int {
 	if i++; b[i] <= ' ' {
 		i = p.Blank(i)
 	}
-	if b[i] != ']' {
+	ended := b[i] == ']'
+	if !ended && (element.kind == kindDouble || element.kind == kindLong) {
+		element.fill(first)
+		n, i, ended = p.numbers(i, element)
+	}
+	if !ended {
 		for {
 			before := len(p.rescued)
 			if i = p.value(i, element, first+n, depth); i < 0 {
@@ -545,6 +543,42 @@ func (p *parser) list(i int, c *column, depth int) int {
 	c.offsets = append(c.offsets, int32(first+n))
 	c.appended()
 	return i + 1
+}
+
+// numbers reads elements of an array, from the one at i on, while they are of the usual form and nothing
+// but commas is between them. It returns how many they are, and the offset of the next element, or of
+// the bracket if the array ends.
+func (p *parser) numbers(i int, c *column) (n, next int, ended bool) {
+	text, fixed := p.Text, c.fixed
+	for !ended {
+		var bits uint64
+		var end int
+		if c.kind == kindDouble {
+			var f float64
+			f, end = jsonscan.Double(text, i)
+			bits = math.Float64bits(f)
+		} else {
+			var v int64
+			v, end = jsonscan.Long(text, i)
+			bits = uint64(v)
+		}
+		if end == 0 || end-i > p.quickNumber || text[end] != ',' && text[end] != ']' {
+			break
+		}
+		fixed = binary.LittleEndian.AppendUint64(fixed, bits)
+		n++
+		if i = end; text[i] == ',' {
+			i++
+		} else {
+			ended = true
+		}
+	}
+	c.fixed = fixed
+	c.n += n
+	if c.nulls {
+		c.valid = appendRepeated(c.valid, 1, n)
+	}
+	return n, i, ended
 }
 
 // mapping reads the object at i as a map. One value that does not fit makes the whole map not fit,

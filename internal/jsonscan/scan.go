@@ -244,6 +244,24 @@ func hexDigit(c byte) int {
 
 // Literal returns the end of the token true, false or null at i.
 func (s *Scanner) Literal(i int) int {
+	switch w := Load(s.Text, i); {
+	case uint32(w) == wordNull, uint32(w) == wordTrue:
+		return i + 4
+	case w<<24 == wordFalse<<24:
+		return i + 5
+	}
+	return s.badLiteral(i)
+}
+
+// The words as Load returns them.
+const (
+	wordNull  = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
+	wordTrue  = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
+	wordFalse = uint64('f' | 'a'<<8 | 'l'<<16 | 's'<<24 | 'e'<<32)
+)
+
+// badLiteral finds where the token at i ceases to be one of the words.
+func (s *Scanner) badLiteral(i int) int {
 	word := "null"
 	switch s.Text[i] {
 	case 't':
