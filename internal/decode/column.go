@@ -150,17 +150,10 @@ func (c *column) foldKeys() {
 	}
 }
 
-// hasKey reports whether the text at i, behind the opening quote of a key, is the name of the column
-// and a closing quote. The text has 8 readable bytes at i.
-func (c *column) hasKey(text []byte, i int) bool {
-	if jsonscan.Load(text, i)&c.mask != c.word {
-		return false
-	}
+// hasRest reports whether the text at i, behind the opening quote of a key, is the name of the column
+// and a closing quote, when the first 8 bytes are known to be the same.
+func (c *column) hasRest(text []byte, i int) bool {
 	n := len(c.name)
-	return n < 8 || c.hasRest(text, i, n)
-}
-
-func (c *column) hasRest(text []byte, i, n int) bool {
 	if len(text)-i <= n || jsonscan.Load(text, i+n-7) != c.tail {
 		return false
 	}
@@ -187,6 +180,23 @@ func (c *column) appended() {
 	if c.nulls {
 		c.valid = append(c.valid, 1)
 	}
+}
+
+// put appends a value of 8 bytes.
+func (c *column) put(w uint64) {
+	n := len(c.fixed)
+	if n+8 > cap(c.fixed) {
+		c.fixed = slices.Grow(c.fixed, max(64, n))
+	}
+	c.fixed = c.fixed[:n+8]
+	binary.LittleEndian.PutUint64(c.fixed[n:], w)
+	c.appended()
+}
+
+// ended appends the end of a value with offsets.
+func (c *column) ended(offset int) {
+	c.offsets = append(c.offsets, int32(offset))
+	c.appended()
 }
 
 // fill adds nulls until the column has n rows.

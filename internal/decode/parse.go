@@ -159,13 +159,13 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 	mark, named := len(p.rescued), len(p.named)
 	expected := &c.first
 	for {
-		if b[i] != '"' {
+		if jsonscan.At(b, i) != '"' {
 			return p.Fail(i, jsonscan.NoName)
 		}
-		name := i
+		name, before := i, len(p.rescued)
 		kid := *expected
 		var info jsonscan.StringInfo
-		if kid != nil && kid.hasKey(b, i+1) {
+		if kid != nil && jsonscan.Load(b, i+1)&kid.mask == kid.word && (len(kid.name) < 8 || kid.hasRest(b, i+1)) {
 			i += len(kid.name) + 2
 		} else if kid, i, info = p.lookup(c, i); i < 0 {
 			return corrupt
@@ -173,55 +173,31 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 			*expected = kid
 		}
 		nameEnd := i
-		if b[i] != ':' {
+		if jsonscan.At(b, i) != ':' {
 			if i = p.Blank(i); b[i] != ':' {
 				return p.Fail(i, jsonscan.NoColon)
 			}
 		}
-		if i++; b[i] <= ' ' {
+		if i++; jsonscan.At(b, i) <= ' ' {
 			i = p.Blank(i)
 		}
-		value, before := i, len(p.rescued)
-		if kid == nil {
-			if i = p.Value(value, depth); i < 0 {
-				return corrupt
-			}
-			p.rescueUnknown(c, mark, named, unknown{c, name, nameEnd, info, value}, i)
-		} else {
+		value := i
+		if kid != nil {
 			expected = &kid.next
-			var replaced *span
-			if kid.n > row {
-				i, replaced = p.again(kid, row, depth, value)
-			} else {
-				i = p.value(value, kid, row, depth)
-			}
-			switch {
-			case i == misfit:
-				if i = p.Value(value, depth); i < 0 {
-					return corrupt
-				}
-				p.misfits = append(p.misfits, kid)
-				p.rescue(mark, named, name, nameEnd, value, i)
-			case i < 0:
-				return corrupt
-			default:
-				if len(p.rescued) > before {
-					p.nameRescued(mark, before, name, nameEnd)
-				}
-				if replaced != nil && !p.opts.Compat {
-					p.misfits = append(p.misfits, kid)
-					p.rescue(mark, named, replaced.name, replaced.nameEnd, replaced.start, replaced.end)
-				}
-				if p.repeated {
-					p.spans = append(p.spans, span{kid, row, name, nameEnd, value, i})
-				}
-			}
 		}
-		if b[i] <= ' ' {
+		if kid == nil || kid.n > row || p.repeated {
+			i = p.member(member{unknown{c, name, nameEnd, info, value}, before, mark, named}, kid, row, depth)
+		} else if i = p.value(i, kid, row, depth); i < 0 || len(p.rescued) > before {
+			i = p.finish(member{unknown{c, name, nameEnd, info, value}, before, mark, named}, kid, i, depth)
+		}
+		if i < 0 {
+			return corrupt
+		}
+		if jsonscan.At(b, i) <= ' ' {
 			i = p.Blank(i)
 		}
-		if b[i] == ',' {
-			if i++; b[i] <= ' ' {
+		if jsonscan.At(b, i) == ',' {
+			if i++; jsonscan.At(b, i) <= ' ' {
 				i = p.Blank(i)
 			}
 			continue
@@ -238,14 +214,72 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 	}
 }
 
+// member is one of an object, and what was rescued before it and before the object.
+type member struct {
+	unknown
+	before, mark, named int
+}
+
+// member reads the value of a member that has no column, or a column that has the row already, or any
+// when there are spans to note.
+func (p *parser) member(m member, kid *column, row, depth int) int {
+	var end int
+	if kid == nil {
+		end = p.Value(m.value, depth)
+		if end < 0 {
+			return corrupt
+		}
+		p.rescueUnknown(m.parent, m.mark, m.named, m.unknown, end)
+		return end
+	}
+	var replaced *span
+	if kid.n > row {
+		end, replaced = p.again(kid, row, depth, m.value)
+	} else {
+		end = p.value(m.value, kid, row, depth)
+	}
+	fits := end >= 0
+	if end = p.finish(m, kid, end, depth); end < 0 || !fits {
+		return end
+	}
+	if replaced != nil && !p.opts.Compat {
+		p.misfits = append(p.misfits, kid)
+		p.rescue(m.mark, m.named, replaced.name, replaced.nameEnd, replaced.start, replaced.end)
+	}
+	if p.repeated {
+		p.spans = append(p.spans, span{kid, row, m.name, m.end, m.value, end})
+	}
+	return end
+}
+
+// finish gives what was rescued in a value its key, or rescues the value if it does not fit.
+func (p *parser) finish(m member, kid *column, end, depth int) int {
+	switch {
+	case end == misfit:
+		if end = p.Value(m.value, depth); end < 0 {
+			return corrupt
+		}
+		p.misfits = append(p.misfits, kid)
+		p.rescue(m.mark, m.named, m.name, m.end, m.value, end)
+	case end < 0:
+		return corrupt
+	case len(p.rescued) > m.before:
+		p.nameRescued(m.mark, m.before, m.name, m.end)
+	}
+	return end
+}
+
 // lookup finds the column for the key at i, which is not the expected one, and the end of the key. The
 // column is nil when there is none, the end Bad when the text is not JSON.
 func (p *parser) lookup(c *column, i int) (kid *column, end int, info jsonscan.StringInfo) {
 	if len(c.keys) < indexFrom {
 		w := jsonscan.Load(p.Text, i+1)
 		for k := range c.keys {
-			if w&c.keys[k].mask == c.keys[k].word && c.kids[k].hasKey(p.Text, i+1) {
-				return c.kids[k], i + len(c.kids[k].name) + 2, 0
+			if w&c.keys[k].mask != c.keys[k].word {
+				continue
+			}
+			if found := c.kids[k]; len(found.name) < 8 || found.hasRest(p.Text, i+1) {
+				return found, i + len(found.name) + 2, 0
 			}
 		}
 	}
@@ -311,22 +345,35 @@ func (p *parser) value(i int, c *column, row, depth int) int {
 	}
 	switch c.kind {
 	case kindLong:
+		if v, end := p.Long(i); end > 0 && end-i <= p.quickNumber {
+			c.put(uint64(v))
+			return end
+		}
 		n, end, ok := p.integer(i)
 		if !ok {
 			return end
 		}
-		c.fixed = binary.LittleEndian.AppendUint64(c.fixed, uint64(n))
-		c.appended()
+		c.put(uint64(n))
 		return end
 	case kindDouble:
+		if f, end := p.Double(i); end > 0 && end-i <= p.quickNumber {
+			c.put(math.Float64bits(f))
+			return end
+		}
 		f, end := p.double(i)
 		if end < 0 {
 			return end
 		}
-		c.fixed = binary.LittleEndian.AppendUint64(c.fixed, math.Float64bits(f))
-		c.appended()
+		c.put(math.Float64bits(f))
 		return end
 	case kindString:
+		if b[i] == '"' {
+			if end := p.AppendString(&c.data, i); end > 0 && end-i <= p.quickString {
+				c.ended(len(c.data))
+				return end
+			}
+			c.data = c.data[:c.offsets[c.n]]
+		}
 		return p.text(i, c, depth)
 	case kindStruct:
 		if b[i] != '{' {
@@ -365,9 +412,6 @@ func (p *parser) value(i int, c *column, row, depth int) int {
 
 // integer reads an integer. In silt's own profile it may be written with a point: 80.0 is 80.
 func (p *parser) integer(i int) (v int64, end int, ok bool) {
-	if v, end = jsonscan.Long(p.Text, i); end > 0 && end-i <= p.quickNumber {
-		return v, end, true
-	}
 	if c := p.Text[i]; c-'0' > 9 && c != '-' {
 		return 0, misfit, false
 	}
@@ -387,9 +431,6 @@ func (p *parser) integer(i int) (v int64, end int, ok bool) {
 // double reads a number, or one of the words for what is no number. In silt's own profile the double
 // must not lose anything: neither overflow nor, for an integer, any digit.
 func (p *parser) double(i int) (f float64, end int) {
-	if f, end = jsonscan.Double(p.Text, i); end > 0 && end-i <= p.quickNumber {
-		return f, end
-	}
 	c := p.Text[i]
 	if c-'0' > 9 && c != '-' {
 		if c == '"' {
@@ -451,14 +492,6 @@ func (p *parser) nonNumber(i int) (f float64, end int) {
 func (p *parser) text(i int, c *column, depth int) int {
 	var end int
 	if p.Text[i] == '"' {
-		if c.data, end = jsonscan.AppendString(c.data, p.Text, i); end > 0 {
-			if end-i > p.quickString && p.Fits(i, end) < 0 {
-				return corrupt
-			}
-			c.offsets = append(c.offsets, int32(len(c.data)))
-			c.appended()
-			return end
-		}
 		var info jsonscan.StringInfo
 		if end, info = p.String(i); end < 0 {
 			return corrupt
@@ -555,11 +588,11 @@ func (p *parser) numbers(i int, c *column) (n, next int, ended bool) {
 		var end int
 		if c.kind == kindDouble {
 			var f float64
-			f, end = jsonscan.Double(text, i)
+			f, end = p.Double(i)
 			bits = math.Float64bits(f)
 		} else {
 			var v int64
-			v, end = jsonscan.Long(text, i)
+			v, end = p.Long(i)
 			bits = uint64(v)
 		}
 		if end == 0 || end-i > p.quickNumber || text[end] != ',' && text[end] != ']' {

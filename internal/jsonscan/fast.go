@@ -25,8 +25,9 @@ func number8(w uint64) uint64 {
 
 // Double returns the number at i as the double nearest to it. It takes at most 19 digits with no
 // exponent, and no integer that a double may not hold.
-func Double(text []byte, i int) (f float64, end int) {
-	c := at(text, i)
+func (s *Scanner) Double(i int) (f float64, end int) {
+	text := s.Text
+	c := At(text, i)
 	negative := 0
 	if c == '-' {
 		negative = 1
@@ -39,7 +40,7 @@ func Double(text []byte, i int) (f float64, end int) {
 	stop := bits.TrailingZeros64(stops) &^ 7
 	end = i + stop/8
 	// The usual number is at most seven bytes long and has a point. All of it is in w then.
-	if stops == 0 || w>>(point&63)&0xff != '.'^'0' || stop-point <= 8 || point != 8 && (point == 0 || w&0xff == 0) || !endsNumber[at(text, end)] {
+	if stops == 0 || w>>(point&63)&0xff != '.'^'0' || stop-point <= 8 || point != 8 && (point == 0 || w&0xff == 0) || !endsNumber[At(text, end)] {
 		return double(text, i, negative)
 	}
 	before := uint64(1)<<point - 1
@@ -53,18 +54,18 @@ func double(text []byte, i, negative int) (f float64, end int) {
 	first := i
 	m, i := digits(text, i, 0)
 	n := i - first
-	if n == 0 || n > 1 && at(text, first) == '0' {
+	if n == 0 || n > 1 && At(text, first) == '0' {
 		return 0, 0
 	}
 	fraction := 0
-	if at(text, i) == '.' {
+	if At(text, i) == '.' {
 		first = i + 1
 		if m, i = digits(text, first, m); i == first {
 			return 0, 0
 		}
 		fraction = i - first
 	}
-	if n+fraction > 19 || !endsNumber[at(text, i)] {
+	if n+fraction > 19 || !endsNumber[At(text, i)] {
 		return 0, 0
 	}
 	switch {
@@ -119,15 +120,16 @@ func quotient(m uint64, k int) float64 {
 }
 
 // Long returns the integer at i. It takes at most 18 digits.
-func Long(text []byte, i int) (v int64, end int) {
-	negative := at(text, i) == '-'
+func (s *Scanner) Long(i int) (v int64, end int) {
+	text := s.Text
+	negative := At(text, i) == '-'
 	if negative {
 		i++
 	}
 	first := i
 	m, i := digits(text, i, 0)
 	n := i - first
-	if n == 0 || n > 18 || n > 1 && at(text, first) == '0' || !endsNumber[at(text, i)] {
+	if n == 0 || n > 18 || n > 1 && At(text, first) == '0' || !endsNumber[At(text, i)] {
 		return 0, 0
 	}
 	if v = int64(m); negative {
@@ -136,32 +138,31 @@ func Long(text []byte, i int) (v int64, end int) {
 	return v, i
 }
 
-// AppendString appends the string at i if it holds no escape.
-func AppendString(dst, text []byte, i int) (out []byte, end int) {
-	if cap(dst)-len(dst) < 8 {
-		dst = slices.Grow(dst, max(64, len(dst)))
+// AppendString appends the string at i to dst if it holds no escape.
+func (s *Scanner) AppendString(dst *[]byte, i int) (end int) {
+	if cap(*dst)-len(*dst) < 8 {
+		*dst = slices.Grow(*dst, max(64, len(*dst)))
 	}
 	i++
+	text, all := s.Text, (*dst)[:cap(*dst)]
 	first, seen := i, uint64(0)
-	n, all := len(dst), dst[:cap(dst)]
-	for n <= len(all)-8 {
+	for n := len(*dst); n <= len(all)-8; n += 8 {
 		w := Load(text, i)
 		store(all, n, w)
 		stop := zeroBytes(w^(ones*'"')) | zeroBytes(w^(ones*'\\')) | (w-ones*0x20)&^w&highs
 		if stop == 0 {
 			seen |= w
 			i += 8
-			n += 8
 			continue
 		}
 		k := bits.TrailingZeros64(stop)
 		seen |= w & (1<<(k&^7) - 1)
-		n += k / 8
 		i += k / 8
-		if at(text, i) != '"' || seen&highs != 0 && !utf8.Valid(text[first:i]) {
+		if At(text, i) != '"' || seen&highs != 0 && !utf8.Valid(text[first:i]) {
 			break
 		}
-		return all[:n], i + 1
+		*dst = all[:n+k/8]
+		return i + 1
 	}
-	return dst, 0
+	return 0
 }

@@ -16,7 +16,7 @@ func checkDouble(t testing.TB, text string) (quick bool) {
 	var s Scanner
 	s.Reset([]byte(text))
 	s.Text[s.End] = ','
-	f, end := Double(s.Text, 0)
+	f, end := s.Double(0)
 	if end == 0 {
 		return false
 	}
@@ -39,7 +39,7 @@ func checkLong(t testing.TB, text string) (quick bool) {
 	t.Helper()
 	var s Scanner
 	s.Reset([]byte(text))
-	v, end := Long(s.Text, 0)
+	v, end := s.Long(0)
 	if end == 0 {
 		return false
 	}
@@ -152,7 +152,8 @@ func FuzzAppendStringAgreesWithString(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		var s Scanner
 		s.Reset([]byte(`"` + text))
-		out, end := AppendString([]byte("x"), s.Text, 0)
+		out := []byte("x")
+		end := s.AppendString(&out, 0)
 		want, info := s.String(0)
 		if want < 0 || info&Escaped != 0 || end == 0 && want > 40 { // there may be no room for it
 			want = 0

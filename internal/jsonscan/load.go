@@ -17,7 +17,7 @@ func store(dst []byte, i int, w uint64) {
 	*(*uint64)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(dst)), i)) = w //nolint:gosec // see above
 }
 
-// at returns the byte of text at i, as Load does.
-func at(text []byte, i int) byte {
+// At returns the byte of text at i, as Load does.
+func At(text []byte, i int) byte {
 	return *(*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(text)), i)) //nolint:gosec // see Load
 }

@@ -10,5 +10,5 @@ func Load(text []byte, i int) uint64 { return binary.LittleEndian.Uint64(text[i:
 // store puts 8 bytes at i, where the caller has made sure of room.
 func store(dst []byte, i int, w uint64) { binary.LittleEndian.PutUint64(dst[i:], w) }
 
-// at returns the byte of text at i.
-func at(text []byte, i int) byte { return text[i] }
+// At returns the byte of text at i.
+func At(text []byte, i int) byte { return text[i] }
