@@ -2,6 +2,7 @@ package delta_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -346,23 +347,27 @@ func TestCommit(t *testing.T) {
 		wantRows(t, load(t, store), `{"a b":{"c d":1}}`)
 	})
 	t.Run("a_busy_table_is_caught_up_with", func(t *testing.T) {
+		store := table(t)
+		tx := begin(t, store, 1)
 		synctest.Test(t, func(t *testing.T) {
-			store := new(objstore.Mem) // without zstd, whose encoders outlive the bubble
-			newTable(t, store, delta.TableOptions{Schema: idOnly, Properties: map[string]string{"delta.parquet.compression.codec": "uncompressed"}}, ids(0)...)
-			tx := begin(t, store, 1)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			other := func() {
+				tx := load(t, store).Begin("WRITE")
+				tx.SetTxn(rand.Text(), 1)
+				commit(t, tx)
+			}
 			go func() { // a version each 20 milliseconds
-				for n := 100; ; n++ {
+				for {
 					select {
 					case <-time.After(20 * time.Millisecond):
-						commit(t, begin(t, store, n))
+						other()
 					case <-ctx.Done():
 						return
 					}
 				}
 			}()
-			c := &beaten{LogCommitter: delta.LogCommitter{Store: store}, times: 5, by: func() { commit(t, begin(t, store, 2)) }}
+			c := &beaten{LogCommitter: delta.LogCommitter{Store: store}, times: 5, by: other}
 			if _, err := tx.Commit(t.Context(), c); err != nil {
 				t.Error(err)
 			}
