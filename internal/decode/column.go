@@ -77,6 +77,7 @@ type column struct {
 	// seen is what was met below a struct without a column, and misfit what did not fit the column.
 	seen   *Observed
 	misfit Rescued
+	demand *Observed // what numbers that do not fit would need, if asked for
 }
 
 func newColumn(name string, t schema.Type) *column {
