@@ -37,7 +37,7 @@ With SOURCE and TARGET it speaks of silt load, without a pipeline file.`,
 			if err != nil {
 				return err
 			}
-			defer closeAll(opened)
+			defer closeAll(opened) //nolint:errcheck // nothing was written
 			var plans []*silt.Plan
 			var failed failures
 			for _, p := range opened {
