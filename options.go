@@ -125,6 +125,9 @@ var optionTable = []OptionInfo{
 
 	// silt's own.
 	{Name: "keepMetadata", Type: "boolean", Default: "false", Doc: "Write the column _metadata, which describes the file of a row."},
+	{Name: "recordPath", Type: "string", Doc: "Where the records are inside the values of a file: $.Records[*]. The values around them are read as a stream, of any size."},
+	{Name: "recordKeep", Type: "string", Doc: "Members around the records, as names with dots and commas between, that each record gets in the column _envelope: account,detail.region."},
+	{Name: "unwrap", Type: "enum", Values: []string{"dynamodb"}, Doc: "Read DynamoDB's items, exports and stream records as plain JSON; changes get _op and _sequence. Manifests of exports are passed over."},
 	{Name: "maxRecordBytes", Type: "bytes", Default: "64m", Doc: "Longest record; a longer one is quarantined with its first 4 KiB."},
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/decode"
@@ -27,6 +28,8 @@ type Plan struct {
 	// TableVersion is the newest version of the table; -1: there is none yet.
 	TableVersion int64  `json:"tableVersion"`
 	Mode         string `json:"schemaEvolutionMode"`
+	// RescuedColumn takes what has no column or does not fit its column; empty: it is lost.
+	RescuedColumn string `json:"rescuedDataColumn"`
 
 	Files PlannedFiles `json:"files"`
 	// Read is how much of the new files this plan has read. What follows speaks of that part alone.
@@ -34,8 +37,22 @@ type Plan struct {
 	// Schema is how the source schema would change. Where the mode says so, Added fields would not
 	// become columns but be rescued, or stop the run.
 	Schema SchemaChange `json:"schema"`
-	// Conflicts are values that do not fit their columns; they would be rescued.
-	Conflicts []RescuedPath `json:"conflicts,omitempty"`
+	// Reason is why the source schema would get a new version: "inferred", "given", "hints",
+	// "transform" or "new fields"; empty when it would get none.
+	Reason string `json:"reason,omitempty"`
+	// SourceSchema is the schema by which records would be read.
+	SourceSchema *schema.Struct `json:"sourceSchema"`
+	// Columns are those that the table would get; of a new table all.
+	Columns []NewField `json:"columns,omitempty"`
+	// Stop is why the run would stop before it has written anything; empty when it would not.
+	Stop string `json:"stop,omitempty"`
+	// Transform means that SQL makes the rows. LeftOut are fields that the transform was written without. They are not in the table.
+	Transform bool     `json:"transform,omitempty"`
+	LeftOut   []string `json:"leftOut,omitempty"`
+	// Conflicts are columns with values that do not fit them; these would be rescued.
+	Conflicts []Conflict `json:"conflicts,omitempty"`
+	// Mixed are new fields whose values are of several kinds, so that they would become text.
+	Mixed []MixedField `json:"mixed,omitempty"`
 	// WholeNumbers are columns that were inferred from whole numbers alone: a later 80.5 would be
 	// rescued.
 	WholeNumbers []string `json:"wholeNumbers,omitempty"`
@@ -56,6 +73,7 @@ type PlannedFiles struct {
 	Bytes        int64 `json:"bytes"`
 	Changed      int   `json:"changed"`
 	FailedBefore int   `json:"failedBefore"` // among New
+	Unfinished   int   `json:"unfinished"`   // among New: in a batch that an earlier run did not finish
 	Skipped      int   `json:"skipped"`
 }
 
@@ -69,6 +87,27 @@ type PlannedRead struct {
 	Quarantine int64 `json:"quarantine"`
 	Rescued    int64 `json:"rescued"`
 	Full       bool  `json:"full"`
+}
+
+// Conflict is a column that some values do not fit.
+type Conflict struct {
+	RescuedPath
+	// Column is its type.
+	Column string `json:"column"`
+}
+
+// MixedField is a field with values of several kinds; each count is that of the values of one kind.
+type MixedField struct {
+	Path     string `json:"path"`
+	Type     string `json:"type"` // that all of them fit
+	Booleans int64  `json:"booleans,omitempty"`
+	Numbers  int64  `json:"numbers,omitempty"`
+	Texts    int64  `json:"texts,omitempty"`
+	Objects  int64  `json:"objects,omitempty"`
+	Lists    int64  `json:"lists,omitempty"`
+	// File and Line are where its first value is.
+	File string `json:"file"`
+	Line int64  `json:"line"`
 }
 
 // WideObject is an object whose keys look like data.
@@ -91,6 +130,8 @@ type UnreadableFile struct {
 type PlanOptions struct {
 	// Full reads all new files; otherwise some of them, spread over all.
 	Full bool
+
+	fresh bool // as if nothing had been loaded and there were no table
 }
 
 const (
@@ -102,25 +143,28 @@ const (
 // Plan says what the next run would do. Nothing is written.
 func (p *Pipeline) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 	out := &Plan{Pipeline: p.name, Source: p.source.String(), Target: p.place.Table, TableVersion: -1,
-		Mode: p.set.evolution.Mode.String(), Warnings: p.set.notes, Differences: p.differences()}
-	files, err := p.planFiles(ctx, out)
+		Mode: p.set.evolution.Mode.String(), RescuedColumn: p.set.rescue, Transform: p.set.transform != "",
+		Warnings: p.set.notes, Differences: p.differences()}
+	files, err := p.planFiles(ctx, out, o.fresh)
 	if err != nil {
 		return nil, err
 	}
-	table, err := p.target.load(ctx)
-	if err != nil {
-		return nil, err
+	var table *delta.Snapshot
+	var before *evolve.Version
+	if !o.fresh {
+		if table, err = p.target.load(ctx); err != nil {
+			return nil, err
+		}
+		if before, err = p.schemas.Latest(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if table != nil {
 		out.TableVersion = table.Version()
 	}
-	before, err := p.schemas.Latest(ctx)
-	if err != nil {
-		return nil, err
-	}
 	rules := p.set.rules(table)
 	rules.Mode = evolve.AddNewColumns // a plan tells of new fields in any mode
-	l := &looker{Pipeline: p, files: files}
+	l := &looker{Pipeline: p, files: files, table: table}
 	if !o.Full {
 		l.files = sample(files)
 	}
@@ -128,22 +172,44 @@ func (p *Pipeline) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 	return out, l.fill(ctx, out, before, rules)
 }
 
+// InferSchema says what the files of a source hold: the plan of a first load, into a table that is not
+// there. The target of cfg does not matter. Nothing is written.
+func InferSchema(ctx context.Context, cfg Config, o PlanOptions) (*Plan, error) {
+	cfg.Target = Path("nowhere")
+	if from, err := openFolder(cfg.Source); err == nil {
+		cfg.Target = Path(from.path + ".nowhere") // beside the source, since it must not lie in it
+	}
+	p, err := Open(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	o.fresh = true
+	return p.Plan(ctx, o)
+}
+
 // planFiles lists what is new.
-func (p *Pipeline) planFiles(ctx context.Context, out *Plan) ([]objstore.Object, error) {
+func (p *Pipeline) planFiles(ctx context.Context, out *Plan, fresh bool) ([]objstore.Object, error) {
 	var seen source.Seen = nothingSeen{}
-	log, err := checkpoint.OpenReadOnly(ctx, p.state, "")
-	switch {
-	case err == nil:
-		known, err := log.Seen(ctx)
-		if err != nil {
+	var left []objstore.Object
+	if !fresh {
+		log, err := checkpoint.OpenReadOnly(ctx, p.state, "")
+		switch {
+		case err == nil:
+			known, err := log.Seen(ctx)
+			if err != nil {
+				return nil, err
+			}
+			seen = known
+			if left, err = unfinished(ctx, log); err != nil {
+				return nil, err
+			}
+			defer func() {
+				_ = log.Close()
+			}()
+		case !errors.Is(err, objstore.ErrNotExist):
 			return nil, err
 		}
-		seen = known
-		defer func() {
-			_ = log.Close()
-		}()
-	case !errors.Is(err, objstore.ErrNotExist):
-		return nil, err
 	}
 	wanted := p.set.source
 	wanted.Glob, wanted.MaxFiles, wanted.MaxBytes = p.source.glob, 0, 0
@@ -151,8 +217,10 @@ func (p *Pipeline) planFiles(ctx context.Context, out *Plan) ([]objstore.Object,
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", p.source, err)
 	}
-	out.Files.New, out.Files.Changed, out.Files.Skipped = len(found.Files), len(found.Changed), len(found.Skipped)
-	for _, f := range found.Files {
+	out.Files.Changed, out.Files.Skipped = len(found.Changed), len(found.Skipped)
+	files := append(left, found.Files...)
+	out.Files.New, out.Files.Unfinished = len(files), len(left)
+	for _, f := range files {
 		out.Files.Bytes += f.Size
 		if known, ok := seen.(*checkpoint.Seen); ok {
 			if last, _, tried := known.Tried(f); tried && last.State == checkpoint.Failed {
@@ -160,7 +228,21 @@ func (p *Pipeline) planFiles(ctx context.Context, out *Plan) ([]objstore.Object,
 			}
 		}
 	}
-	return found.Files, nil
+	return files, nil
+}
+
+// unfinished returns the files of the batch that the next run finishes before anything else.
+func unfinished(ctx context.Context, log *checkpoint.Log) (files []objstore.Object, err error) {
+	for b, err := range log.Batches(ctx) {
+		if err != nil || b.Commits != nil {
+			return nil, err
+		}
+		for _, f := range b.Files {
+			files = append(files, f.Object)
+		}
+		break
+	}
+	return files, nil
 }
 
 type nothingSeen struct{}
@@ -182,6 +264,7 @@ func sample(files []objstore.Object) []objstore.Object {
 // looker reads files for a plan.
 type looker struct {
 	*Pipeline
+	table   *delta.Snapshot // nil: there is none yet
 	files   []objstore.Object
 	workers []*convert.Converter
 }
@@ -222,28 +305,9 @@ func (l *looker) look(ctx context.Context, opts decode.Options) (*convert.Look, 
 
 // fill reads the files and says what came of them.
 func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, rules evolve.Options) error {
-	v := &evolve.Version{Schema: &schema.Struct{}}
-	out.Schema.From = -1
-	switch {
-	case before != nil:
-		now := *before
-		v, out.Schema.From = &now, before.Number
-		if rules.Given == nil {
-			v.Schema = rules.Overlay(v.Schema)
-		}
-	case rules.Given != nil:
-		v.Schema = rules.Given
-	default:
-		task := l.set.task(v.Schema)
-		task.Decode.Rescue, task.Decode.Corrupt, task.Decode.Observe = "", "", true
-		first, err := l.look(ctx, task.Decode)
-		if err != nil {
-			return err
-		}
-		d := evolve.Infer(first.Observed[""], rules)
-		v.Schema, out.Schema.Pending = d.Schema, d.Pending
-		out.Schema.Added = newFields(d.Added)
-		out.Wide = wide(nil, first.Observed[""], nil)
+	v, err := l.begin(ctx, out, before, rules)
+	if err != nil {
+		return err
 	}
 	task := l.set.task(v.Read())
 	task.Decode.Observe = true
@@ -251,41 +315,209 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 	if err != nil {
 		return err
 	}
+	if before != nil || rules.Given != nil {
+		if err := l.grow(ctx, out, v, seen, rules); err != nil {
+			return err
+		}
+	}
+	if len(out.Schema.Added) > 0 && before != nil && l.adds() { // their values would not be rescued
+		if seen, err = l.look(ctx, l.set.task(v.Read()).Decode); err != nil {
+			return err
+		}
+	}
+	out.SourceSchema = v.Read()
+	out.Schema.To, out.Schema.Columns = max(out.Schema.From, 0), len(out.SourceSchema.Fields)
+	if out.Reason != "" {
+		out.Schema.To = out.Schema.From + 1
+	}
+	if out.LeftOut, err = l.leftOut(ctx, v); err != nil {
+		return err
+	}
+	out.WholeNumbers = wholeNumbers(out.SourceSchema, rules, out.Wide)
+	out.Mixed = slices.DeleteFunc(out.Mixed, func(m MixedField) bool { // a hint or the table has another type
+		path, err := schema.ParsePath(m.Path)
+		return err == nil && typeAt(out.SourceSchema, path) != schema.String
+	})
+	l.tell(out, seen)
+	if out.Files.New == 0 {
+		return nil
+	}
+	if err := l.columns(ctx, out); err != nil {
+		return err
+	}
+	out.Stop = l.stops(out, before != nil || rules.Given != nil)
+	return nil
+}
+
+// columns works out which columns the table would get.
+func (l *looker) columns(ctx context.Context, out *Plan) error {
+	task := l.set.task(out.SourceSchema)
+	known := &schema.Struct{}
+	if l.table != nil {
+		known = l.table.Schema()
+		task.Types = known
+	}
+	rows, transform, err := l.workers[0].TargetSchema(ctx, &task)
+	if err != nil {
+		return err
+	}
+	if transform != nil {
+		transform.Close()
+	}
+	for _, a := range schema.Additions(known, rows) {
+		out.Columns = append(out.Columns, NewField{Path: schema.Path(a.Path...), DDL: a.Type.String()})
+	}
+	return nil
+}
+
+// stops says why the run would stop. grown means that new fields meet a schema that is there.
+func (l *looker) stops(out *Plan, grown bool) string {
+	switch {
+	case grown && l.set.evolution.Mode == evolve.FailOnNewColumns && len(out.Schema.Added) > 0:
+		return "schemaEvolutionMode is failOnNewColumns, and there is a new field " + out.Schema.Added[0].Path
+	case l.set.uncarried == "fail" && len(out.Schema.Uncarried) > 0:
+		return "uncarried is fail, and the SQL does not carry the new field " + out.Schema.Uncarried[0].Path
+	case l.set.onCorrupt == convert.FailOnCorrupt && out.Read.Quarantine > 0:
+		return "a record is corrupt, and such are to stop it"
+	case l.table != nil && !l.set.mergeSchema && len(out.Columns) > 0:
+		return "mergeSchema is off, and the table has no column " + out.Columns[0].Path
+	}
+	return ""
+}
+
+// adds reports whether new fields become columns.
+func (l *looker) adds() bool { return l.set.evolution.Mode == evolve.AddNewColumns }
+
+// begin finds the schema that the next run would start with.
+func (l *looker) begin(ctx context.Context, out *Plan, before *evolve.Version, rules evolve.Options) (*evolve.Version, error) {
 	if before != nil {
-		d, err := evolve.Evolve(v.Schema, seen.Observed, rules)
+		v := *before
+		out.Schema.From = before.Number
+		switch {
+		case rules.Given != nil:
+			if v.Schema = rules.Given; !schema.Equal(v.Schema, before.Schema) {
+				out.Reason = "given"
+			}
+		default:
+			if v.Schema = rules.Overlay(v.Schema); !schema.Equal(v.Schema, before.Schema) {
+				out.Reason = "hints"
+			}
+		}
+		if v.Transform != l.set.digest() {
+			v.Transform, v.Uncarried, out.Reason = l.set.digest(), nil, "transform"
+		}
+		return &v, nil
+	}
+	v := &evolve.Version{Schema: rules.Given, Transform: l.set.digest()}
+	out.Schema.From, out.Reason = -1, "given"
+	if v.Schema != nil {
+		return v, nil
+	}
+	task := l.set.task(&schema.Struct{})
+	task.Decode.Rescue, task.Decode.Corrupt, task.Decode.Observe = "", "", true
+	first, err := l.look(ctx, task.Decode)
+	if err != nil {
+		return nil, err
+	}
+	seen := first.Observed[""]
+	d := evolve.Infer(seen, rules)
+	v.Schema, out.Schema.Pending, out.Reason = d.Schema, d.Pending, "inferred"
+	out.Schema.Added = newFields(d.Added)
+	out.Wide = wide(nil, seen, nil)
+	out.Mixed = mixed(nil, seen, out.Wide, nil)
+	return v, nil
+}
+
+// grow says what would come of the fields that were seen and have no column in v, and makes them part
+// of it when they would become columns.
+func (l *looker) grow(ctx context.Context, out *Plan, v *evolve.Version, seen *convert.Look, rules evolve.Options) error {
+	d, err := evolve.Evolve(v.Schema, seen.Observed, rules)
+	if err != nil {
+		return err
+	}
+	out.Schema.Pending = untyped(d.Schema, merged(v.Pending, d.Pending))
+	known := *v
+	for _, f := range d.Added {
+		if covered(known.Uncarried, f) {
+			continue
+		}
+		after := known
+		after.Schema = d.Schema
+		carried, err := l.set.carries(ctx, l.workers[0], &after, f)
 		if err != nil {
 			return err
 		}
-		v.Schema, out.Schema.Pending = d.Schema, merged(v.Pending, d.Pending)
-		for _, f := range d.Added {
-			if covered(v.Uncarried, f) {
-				continue
-			}
-			carried, err := l.set.carries(ctx, l.workers[0], v, f)
-			if err != nil {
-				return err
-			}
-			if carried {
-				out.Schema.Added = append(out.Schema.Added, newField(f))
-			} else {
-				out.Schema.Uncarried = append(out.Schema.Uncarried, newField(f))
-			}
-		}
-		for at, o := range seen.Observed {
-			path, err := structPath(at)
-			if err != nil {
-				return err
-			}
-			out.Wide = wide(path, o, out.Wide)
+		if carried {
+			out.Schema.Added = append(out.Schema.Added, newField(f))
+		} else {
+			out.Schema.Uncarried = append(out.Schema.Uncarried, newField(f))
+			v.Uncarried = append(slices.Clip(v.Uncarried), f.String())
 		}
 	}
-	out.Schema.To, out.Schema.Columns = max(out.Schema.From, 0), len(v.Read().Fields)
-	if len(out.Schema.Added) > 0 {
-		out.Schema.To = out.Schema.From + 1
+	for _, at := range sortedKeys(seen.Observed) {
+		path, err := structPath(at)
+		if err != nil {
+			return err
+		}
+		out.Wide = wide(path, seen.Observed[at], out.Wide)
+		out.Mixed = mixed(path, seen.Observed[at], out.Wide, out.Mixed)
 	}
-	out.WholeNumbers = wholeNumbers(v.Read(), rules)
-	l.tell(out, seen)
+	if !l.adds() {
+		return nil
+	}
+	v.Schema = d.Schema
+	if len(out.Schema.Added)+len(out.Schema.Uncarried) > 0 && out.Reason == "" {
+		out.Reason = "new fields"
+	}
 	return nil
+}
+
+// maxLeftOut bounds how many fields a plan asks the transform about.
+const maxLeftOut = 200
+
+// leftOut lists the fields of v that the transform does not carry into the table.
+func (l *looker) leftOut(ctx context.Context, v *evolve.Version) ([]string, error) {
+	if l.set.transform == "" {
+		return nil, nil
+	}
+	engine, err := l.workers[0].Engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	with := l.set.task(v.Read())
+	var out []string
+	asked := 0
+	var visit func(path []string, t schema.Type) error
+	visit = func(path []string, t schema.Type) error {
+		switch t := t.(type) {
+		case *schema.Array:
+			return visit(append(slices.Clip(path), "element"), t.Element)
+		case *schema.Struct:
+			if len(t.Fields) == 1 && len(path) > 0 {
+				return nil // goes where the struct goes
+			}
+			for _, f := range t.Fields {
+				if asked++; asked > maxLeftOut {
+					return nil
+				}
+				at := append(slices.Clip(path), f.Name)
+				less := *v
+				less.Uncarried = append(slices.Clip(v.Uncarried), schema.Path(at...))
+				without := l.set.task(less.Read())
+				carried, err := engine.Carried(ctx, l.set.transform, with.Source(), without.Source())
+				if err != nil {
+					return err
+				}
+				if !carried {
+					out = append(out, schema.Path(at...))
+				} else if err := visit(at, f.Type); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return out, visit(nil, v.Read())
 }
 
 func structPath(at string) ([]string, error) {
@@ -308,9 +540,18 @@ func (l *looker) tell(out *Plan, seen *convert.Look) {
 	out.Read = PlannedRead{Files: seen.Files, Bytes: seen.Bytes, Records: seen.Records, Quarantine: seen.Bad, Rescued: seen.Rescued,
 		Full: len(l.files) == out.Files.New}
 	for at, m := range seen.Misfits {
-		out.Conflicts = append(out.Conflicts, RescuedPath{Path: at, Values: m.Count, Reason: "mismatch", File: m.First.File, Line: m.First.Line})
+		c := Conflict{RescuedPath: RescuedPath{Path: at, Values: m.Count, Reason: "mismatch"}}
+		if m.First != nil {
+			c.File, c.Line = m.First.File, m.First.Line
+		}
+		if path, err := schema.ParsePath(at); err == nil {
+			if t := typeAt(out.SourceSchema, path); t != nil {
+				c.Column = t.String()
+			}
+		}
+		out.Conflicts = append(out.Conflicts, c)
 	}
-	slices.SortFunc(out.Conflicts, func(a, b RescuedPath) int {
+	slices.SortFunc(out.Conflicts, func(a, b Conflict) int {
 		return cmp.Or(-cmp.Compare(a.Values, b.Values), strings.Compare(a.Path, b.Path))
 	})
 	for _, b := range seen.FirstBad {
@@ -322,27 +563,103 @@ func (l *looker) tell(out *Plan, seen *convert.Look) {
 	}
 }
 
-// wholeNumbers lists the columns that are BIGINT because only whole numbers were seen.
-func wholeNumbers(s *schema.Struct, rules evolve.Options) []string {
+// typeAt returns the type of the field at a path, or nil.
+func typeAt(t schema.Type, path []string) schema.Type {
+	if len(path) == 0 {
+		return t
+	}
+	switch t := t.(type) {
+	case *schema.Struct:
+		if i := t.IndexFold(path[0]); i >= 0 {
+			return typeAt(t.Fields[i].Type, path[1:])
+		}
+	case *schema.Array:
+		if path[0] == "element" {
+			return typeAt(t.Element, path[1:])
+		}
+	case *schema.Map:
+		switch path[0] {
+		case "key":
+			return typeAt(t.Key, path[1:])
+		case "value":
+			return typeAt(t.Value, path[1:])
+		}
+	}
+	return nil
+}
+
+// wholeNumbers lists the columns that are BIGINT because only whole numbers were seen. What would
+// better be a map is not listed field by field.
+func wholeNumbers(s *schema.Struct, rules evolve.Options, maps []WideObject) []string {
 	if rules.Given != nil {
 		return nil
 	}
 	var paths []string
 	schema.Walk(s, func(path []string, t schema.Type) {
-		hinted := slices.ContainsFunc(rules.Hints, func(h schema.Hint) bool { return slices.Equal(h.Path, path) })
-		if t == schema.Long && !hinted {
-			paths = append(paths, schema.Path(path...))
+		hinted := slices.ContainsFunc(rules.Hints, func(h schema.Hint) bool {
+			return len(h.Path) <= len(path) && slices.EqualFunc(h.Path, path[:len(h.Path)], func(a, b string) bool { return schema.Fold(a) == schema.Fold(b) })
+		})
+		if at := schema.Path(path...); t == schema.Long && !hinted && !inside(maps, at) {
+			paths = append(paths, at)
 		}
 	})
 	return paths
 }
 
+// inside reports whether a path lies in one of the objects.
+func inside(objects []WideObject, at string) bool {
+	return slices.ContainsFunc(objects, func(w WideObject) bool { return at == w.Path || strings.HasPrefix(at, w.Path+".") })
+}
+
+// mixed finds fields whose values are of several kinds. Whole numbers and fractions are of one kind,
+// and an empty string is of any.
+func mixed(path []string, o *decode.Observed, maps []WideObject, out []MixedField) []MixedField {
+	if o == nil || len(path) > 0 && inside(maps, schema.Path(path...)) {
+		return out
+	}
+	m := MixedField{Path: schema.Path(path...), Type: o.Type().String(), Booleans: o.Booleans, Numbers: o.Longs + o.Decimals + o.Doubles,
+		Texts: o.Strings, Objects: o.Objects, Lists: o.Arrays}
+	kinds := 0
+	for _, n := range []int64{m.Booleans, m.Numbers, m.Texts, m.Objects, m.Lists} {
+		if n > 0 {
+			kinds++
+		}
+	}
+	if kinds > 1 && len(path) > 0 {
+		if o.First != nil {
+			m.File, m.Line = o.First.File, o.First.Line
+		}
+		return append(out, m)
+	}
+	if o.Element != nil {
+		out = mixed(append(slices.Clip(path), "element"), o.Element, maps, out)
+	}
+	for _, f := range o.Fields {
+		out = mixed(append(slices.Clip(path), f.Name), f.Observed, maps, out)
+	}
+	return out
+}
+
 const (
-	// wideFrom is the number of different keys of one shape from which an object looks like a map.
+	// wideFrom is the number of different keys of one shape from which an object looks like a map;
+	// idsFrom is that for keys that look like ids.
 	wideFrom = 50
+	idsFrom  = 6
 	// narrowShare is the share of its keys that an object of a fixed shape has at least, on average.
 	narrowShare = 0.2
+	idsShare    = 0.5
 )
+
+// likeIDs reports whether nearly all keys have a digit.
+func likeIDs(fields []decode.ObservedField) bool {
+	n := 0
+	for _, f := range fields {
+		if strings.ContainsAny(f.Name, "0123456789") {
+			n++
+		}
+	}
+	return n*10 >= len(fields)*9
+}
 
 // wide finds objects whose keys look like data: many keys, of one type, and few of them in each object.
 func wide(path []string, o *decode.Observed, out []WideObject) []WideObject {
@@ -356,19 +673,25 @@ func wide(path []string, o *decode.Observed, out []WideObject) []WideObject {
 	if o.Wide {
 		n = decode.MaxKeys
 	}
-	if len(path) > 0 && o.Objects > 0 && n >= wideFrom {
+	if len(path) > 0 && o.Objects > 0 && n >= idsFrom {
 		var t schema.Type = schema.Void
 		values := int64(0)
 		for _, f := range o.Fields {
 			t = schema.Unify(t, f.Type())
 			values += f.Values()
 		}
-		if share := float64(values) / float64(o.Objects) / float64(n); o.Wide || t != schema.String && share < narrowShare {
+		share := float64(values) / float64(o.Objects) / float64(n)
+		ids := t != schema.String && t != schema.Void && share < idsShare && likeIDs(o.Fields)
+		if o.Wide || ids || n >= wideFrom && t != schema.String && share < narrowShare {
 			w := WideObject{Path: schema.Path(path...), Keys: n}
-			if t == schema.Void {
+			if t = typed(t); t == nil {
 				t = schema.String
 			}
-			w.Hint = w.Path + " map<string, " + strings.ToLower(t.String()) + ">"
+			value := t.String()
+			if schema.IsScalar(t) {
+				value = strings.ToLower(value)
+			}
+			w.Hint = w.Path + " map<string, " + value + ">"
 			if o.First != nil {
 				w.File, w.Line = o.First.File, o.First.Line
 			}
@@ -379,6 +702,32 @@ func wide(path []string, o *decode.Observed, out []WideObject) []WideObject {
 		out = wide(append(slices.Clone(path), f.Name), f.Observed, out)
 	}
 	return out
+}
+
+// typed returns t without the fields that have no type yet, or nil when nothing is left.
+func typed(t schema.Type) schema.Type {
+	switch t := t.(type) {
+	case *schema.Struct:
+		out := &schema.Struct{}
+		for _, f := range t.Fields {
+			if f.Type = typed(f.Type); f.Type != nil {
+				out.Fields = append(out.Fields, f)
+			}
+		}
+		if len(out.Fields) > 0 {
+			return out
+		}
+		return nil
+	case *schema.Array:
+		if e := typed(t.Element); e != nil {
+			return &schema.Array{Element: e, ContainsNull: true}
+		}
+		return nil
+	}
+	if t == schema.Void {
+		return nil
+	}
+	return t
 }
 
 // differences lists the options that have another value here than Auto Loader would give them.

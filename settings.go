@@ -137,6 +137,7 @@ func (p *parser) options() {
 	}
 	p.schema()
 	p.reading()
+	p.envelopes()
 	p.files()
 }
 
@@ -434,12 +435,38 @@ func (p *parser) encoding() {
 	}
 }
 
+// envelopes reads the options about what is around records and their values.
+func (p *parser) envelopes() {
+	d := &p.set.decode
+	d.Unwrap = strings.ToLower(p.value("unwrap"))
+	d.RecordPath = p.value("recordPath")
+	if d.RecordPath != "" {
+		if err := decode.CheckRecordPath(d.RecordPath); err != nil {
+			p.bad("recordPath", "", "%v", err)
+		}
+		if p.isGiven("multiLine") || p.isGiven("lineSep") {
+			p.fault(CodeContradiction, p.at(p.keys["recordpath"]), "take multiLine and lineSep out", "the record path says where records begin and end")
+		}
+	}
+	for name := range strings.SplitSeq(p.value("recordKeep"), ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			d.RecordKeep = append(d.RecordKeep, name)
+		}
+	}
+	if len(d.RecordKeep) > 0 && d.RecordPath == "" {
+		p.fault(CodeContradiction, p.at(p.keys["recordkeep"]), "set recordPath too", "there is nothing around the records without recordPath")
+	}
+}
+
 func (p *parser) files() {
 	p.set.source = source.Options{
 		StrictGlobber: p.boolean("cloudFiles.useStrictGlobber"), PathGlobFilter: p.value("pathGlobFilter"),
 		ModifiedAfter: p.timestamp("modifiedAfter"), ModifiedBefore: p.timestamp("modifiedBefore"),
 		MaxFiles: p.integer("cloudFiles.maxFilesPerTrigger"), MaxBytes: p.bytes("cloudFiles.maxBytesPerTrigger"),
 		AllowOverwrites: p.boolean("cloudFiles.allowOverwrites"),
+	}
+	if p.set.decode.Unwrap == "dynamodb" {
+		p.set.source.Exclude = "{manifest-*.json,*.md5}" // what an export has beside its data
 	}
 	if err := source.CheckGlob(p.set.source.PathGlobFilter); err != nil {
 		p.bad("pathGlobFilter", "", "%v", err)

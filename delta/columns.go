@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/scalar"
 
 	"github.com/siltlake/silt/schema"
 )
@@ -15,12 +16,13 @@ import (
 // round.
 type column struct {
 	typ   schema.Type
-	name  string      // to find it by
-	id    int64       // to find it by when not 0; then the name does not count
-	out   arrow.Field // what it becomes
-	path  []string    // logical, for messages
-	isKey bool        // a partition column
-	kids  []*column   // of a struct: its fields; of an array: the element; of a map: key and value
+	name  string        // to find it by
+	id    int64         // to find it by when not 0; then the name does not count
+	out   arrow.Field   // what it becomes
+	path  []string      // logical, for messages
+	isKey bool          // a partition column that is read: its value is in the log
+	def   scalar.Scalar // what it is in rows to be written that lack it; nil is null
+	kids  []*column     // of a struct: its fields; of an array: the element; of a map: key and value
 }
 
 // fieldIDKey is the key under which Arrow's Parquet code keeps field ids.
@@ -74,6 +76,7 @@ func (t columnTree) field(path []string, f schema.Field) (*column, error) {
 	switch {
 	case t.write:
 		c.out.Name = physical
+		c.def, _ = columnDefault(f)
 		if id, ok := f.MetadataInt(metaColumnID); ok && t.mode != "" {
 			c.out.Metadata = arrow.NewMetadata([]string{fieldIDKey}, []string{strconv.FormatInt(id, 10)})
 		}

@@ -1,6 +1,7 @@
 package delta
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -137,6 +138,11 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 		if outcome == Committed {
 			return next.snapshot, nil
 		}
+		var paused error
+		if outcome == Taken {
+			// Before the look and not after it: the next try must not be behind a busy table.
+			paused = pause(ctx, try)
+		}
 		met, lookErr := t.look(ctx, next.entry.Version)
 		switch {
 		case lookErr != nil:
@@ -155,11 +161,13 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 			if try >= maxTries {
 				return nil, fmt.Errorf("commit: %d attempts lost against other writers", try)
 			}
+			if err := cmp.Or(paused, ctx.Err()); err != nil {
+				return nil, err
+			}
 			base, next, unknown = s, nil, 0
+			continue
 		}
-		if err := pause(ctx, try); err != nil && next == nil { // with a draft in flight, look once more
-			return nil, err
-		}
+		_ = pause(ctx, try) // with a draft in flight, look once more in any case
 	}
 }
 

@@ -2,6 +2,7 @@ package delta_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -56,6 +59,20 @@ func (l *lossy) Put(ctx context.Context, key string, body io.ReadSeeker, cond ob
 		return objstore.Object{}, errLost
 	}
 	return l.Store.Put(ctx, key, body, cond)
+}
+
+// A beaten committer is too late the first few times.
+type beaten struct {
+	delta.LogCommitter
+	times, tries int
+	by           func()
+}
+
+func (b *beaten) Commit(ctx context.Context, e delta.Entry) (delta.Outcome, error) {
+	if b.tries++; b.tries <= b.times {
+		b.by()
+	}
+	return b.LogCommitter.Commit(ctx, e)
 }
 
 // begin starts an append of one row with an id.
@@ -328,6 +345,36 @@ func TestCommit(t *testing.T) {
 		tx.Add(staged.Adds...)
 		commit(t, tx)
 		wantRows(t, load(t, store), `{"a b":{"c d":1}}`)
+	})
+	t.Run("a_busy_table_is_caught_up_with", func(t *testing.T) {
+		store := table(t)
+		tx := begin(t, store, 1)
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			other := func() {
+				tx := load(t, store).Begin("WRITE")
+				tx.SetTxn(rand.Text(), 1)
+				commit(t, tx)
+			}
+			go func() { // a version each 20 milliseconds
+				for {
+					select {
+					case <-time.After(20 * time.Millisecond):
+						other()
+					case <-ctx.Done():
+						return
+					}
+				}
+			}()
+			c := &beaten{LogCommitter: delta.LogCommitter{Store: store}, times: 5, by: other}
+			if _, err := tx.Commit(t.Context(), c); err != nil {
+				t.Error(err)
+			}
+			if c.tries > 7 {
+				t.Errorf("it took %d tries", c.tries)
+			}
+		})
 	})
 	t.Run("four_writers_lose_and_double_nothing", func(t *testing.T) {
 		store := table(t)

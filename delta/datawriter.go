@@ -156,7 +156,8 @@ func compressionLevel(codec compress.Compression) int {
 }
 
 // Write adds the rows of rec, whose columns are matched to the table's by name, at any depth and
-// without case. Those that are missing are null. It does not keep rec. After an error the writer can
+// without case. Those that are missing are null, or what the table has as their default. It does not keep
+// rec. After an error the writer can
 // only be aborted.
 func (w *DataWriter) Write(ctx context.Context, rec arrow.RecordBatch) error {
 	if w.err == nil {
@@ -204,9 +205,12 @@ func (w *DataWriter) reshape(ctx context.Context, rec arrow.RecordBatch) (rows, 
 		}
 	}()
 	for i, c := range all {
-		if w.shapes[i] == nil {
-			arrays[i] = nulls(w.o.Allocator, c.out.Type, int(rec.NumRows()))
-		} else if arrays[i], err = w.shapes[i].apply(ctx, w.o.Allocator, rec.Column(w.pos[i])); err != nil {
+		if w.shapes[i] != nil {
+			arrays[i], err = w.shapes[i].apply(ctx, w.o.Allocator, rec.Column(w.pos[i]))
+		} else {
+			arrays[i], err = missing(w.o.Allocator, c, int(rec.NumRows()))
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 		if !c.out.Nullable && arrays[i].NullN() > 0 {
@@ -219,6 +223,14 @@ func (w *DataWriter) reshape(ctx context.Context, rec arrow.RecordBatch) (rows, 
 		keys = array.NewRecordBatch(arrow.NewSchema(outFields(w.keys), nil), arrays[n:], rec.NumRows())
 	}
 	return rows, keys, nil
+}
+
+// missing returns n values of a column that the rows do not have.
+func missing(mem memory.Allocator, c *column, n int) (arrow.Array, error) {
+	if c.def == nil {
+		return nulls(mem, c.out.Type, n), nil
+	}
+	return repeatScalar(mem, c.def, n)
 }
 
 // checkExtra refuses a record with a column that would be lost.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -156,6 +157,39 @@ func TestDataWriter(t *testing.T) {
 				t.Errorf("%s: no error", text)
 			}
 		}
+	})
+	t.Run("defaults_fill_missing_columns_and_no_nulls", func(t *testing.T) {
+		withDefault := func(name string, typ schema.Type, sql string) schema.Field {
+			f, err := schema.Nullable(name, typ).WithMetadata("CURRENT_DEFAULT", sql)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f
+		}
+		s := schema.NewStruct(schema.Nullable("id", schema.Long), withDefault("s", schema.String, "'x'"), withDefault("n", schema.Long, "-7"),
+			withDefault("d", schema.Decimal{Precision: 5, Scale: 2}, "1.5"), withDefault("day", schema.Date, "DATE '2024-02-29'"), withDefault("b", schema.Boolean, "TRUE"))
+		store := new(objstore.Mem)
+		tx, err := delta.NewTable(store, delta.TableOptions{Schema: s, Properties: map[string]string{"delta.feature.allowColumnDefaults": "supported"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		appendRows(t, store, tx, record(t, ddl(t, "id BIGINT"), `{"id":1}`), record(t, s, `{"id":2}`))
+		wantRows(t, commit(t, tx), `{"b":true,"d":"1.5","day":"2024-02-29","id":1,"n":-7,"s":"x"}`, `{"b":null,"d":null,"day":null,"id":2,"n":null,"s":null}`)
+		for _, sql := range []string{"current_timestamp()", "'a' || 'b'", "'it''s'", "1 + 1"} {
+			tx, err := delta.NewTable(new(objstore.Mem), delta.TableOptions{Schema: schema.NewStruct(withDefault("s", schema.String, sql)),
+				Properties: map[string]string{"delta.feature.allowColumnDefaults": "supported"}})
+			if err == nil {
+				t.Errorf("default %s is not refused: %s", sql, tx.WriteContext().Refused)
+			}
+		}
+	})
+	t.Run("variants_are_written_as_they_are", func(t *testing.T) {
+		s := newTable(t, new(objstore.Mem), delta.TableOptions{Schema: ddl(t, "id BIGINT, v VARIANT")},
+			`{"id":1,"v":{"value":"DAU=","metadata":"AQAA"}}`, `{"id":2,"v":null}`)
+		if got := s.Protocol().Features(); !slices.Contains(got, "variantType") {
+			t.Errorf("got features %q", got)
+		}
+		wantRows(t, s, `{"id":1,"v":{"metadata":"AQAA","value":"DAU="}}`, `{"id":2,"v":null}`)
 	})
 	t.Run("files_roll_at_the_target_size", func(t *testing.T) {
 		s := ddl(t, "a BIGINT, s STRING")

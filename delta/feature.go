@@ -42,7 +42,7 @@ var features = []feature{
 	{name: "generatedColumns", writer: 4, inUse: fieldsWith("delta.generationExpression")},
 	{name: "columnMapping", reader: 2, writer: 5, readerWriter: true, read: true, write: true},
 	{name: "identityColumns", writer: 6, inUse: fieldsWith("delta.identity.start")},
-	{name: "allowColumnDefaults", inUse: fieldsWith("CURRENT_DEFAULT")},
+	{name: "allowColumnDefaults", inUse: unknownDefault},
 	{name: "checkpointProtection", write: true}, // nothing is cleaned up
 	{name: "clustering", write: true},
 	{name: "deletionVectors", readerWriter: true, read: true, write: true},
@@ -54,8 +54,8 @@ var features = []feature{
 	{name: "typeWidening-preview", readerWriter: true, read: true, write: true},
 	{name: "v2Checkpoint", readerWriter: true, read: true, write: true},
 	{name: "vacuumProtocolCheck", readerWriter: true, read: true, write: true},
-	{name: "variantType", readerWriter: true, read: true, inUse: fieldsOf(schema.Variant)},
-	{name: "variantType-preview", readerWriter: true, read: true, inUse: fieldsOf(schema.Variant)},
+	{name: "variantType", readerWriter: true, read: true, write: true},
+	{name: "variantType-preview", readerWriter: true, read: true, write: true},
 	{name: "variantShredding", readerWriter: true, read: true, write: true}, // may, and need not, be done
 	{name: "variantShredding-preview", readerWriter: true, read: true, write: true},
 }
@@ -206,11 +206,20 @@ var switches = []struct{ property, value, feature string }{
 	{"delta.checkpointPolicy", "v2", "v2Checkpoint"},
 }
 
+// featurePrefix starts the properties that ask for a feature by its name. They are not kept.
+const featurePrefix = "delta.feature."
+
 // needs are the features without which a feature cannot be.
 var needs = map[string]string{"rowTracking": "domainMetadata", "clustering": "domainMetadata"}
 
 // withSwitches returns a protocol with the features that the properties of a new table ask for.
 func (p *Protocol) withSwitches(m *Metadata) *Protocol {
+	for _, f := range features {
+		if key := featurePrefix + f.name; m.Configuration[key] == "supported" {
+			delete(m.Configuration, key)
+			p = p.withFeature(f.name)
+		}
+	}
 	for _, sw := range switches {
 		if !strings.EqualFold(m.Configuration[sw.property], sw.value) {
 			continue
@@ -225,22 +234,41 @@ func (p *Protocol) withSwitches(m *Metadata) *Protocol {
 
 // newProtocol returns the lowest protocol for a new table of the schema, so that everybody can write
 // to it.
-func newProtocol(s *schema.Struct, mapped bool) Protocol {
-	ntz := false
-	walkFields(nil, s, func(_ []string, f schema.Field) { ntz = ntz || uses(f.Type, schema.TimestampNTZ) })
+func newProtocol(s *schema.Struct, mapped bool) *Protocol {
+	named := typeFeatures(s)
 	switch {
-	case ntz:
-		p := Protocol{MinReaderVersion: featureReader, MinWriterVersion: featureWriter,
-			ReaderFeatures: []string{"timestampNtz"}, WriterFeatures: []string{"appendOnly", "invariants", "timestampNtz"}}
+	case len(named) > 0:
+		p := &Protocol{MinReaderVersion: 1, MinWriterVersion: featureWriter, WriterFeatures: []string{"appendOnly", "invariants"}}
 		if mapped {
-			p.ReaderFeatures = append(p.ReaderFeatures, "columnMapping")
-			p.WriterFeatures = append(p.WriterFeatures, "columnMapping")
+			p = p.withFeature("columnMapping")
 		}
-		return p
+		return p.withFeatures(named)
 	case mapped:
-		return Protocol{MinReaderVersion: 2, MinWriterVersion: 5}
+		return &Protocol{MinReaderVersion: 2, MinWriterVersion: 5}
 	}
-	return Protocol{MinReaderVersion: 1, MinWriterVersion: 2}
+	return &Protocol{MinReaderVersion: 1, MinWriterVersion: 2}
+}
+
+// typeFeatures returns the features that columns need for their types.
+func typeFeatures(s *schema.Struct) (names []string) {
+	for _, f := range []struct {
+		typ  schema.Type
+		name string
+	}{{schema.TimestampNTZ, "timestampNtz"}, {schema.Variant, "variantType"}} {
+		if fieldsOf(f.typ)(nil, s) != "" {
+			names = append(names, f.name)
+		}
+	}
+	return names
+}
+
+func (p *Protocol) withFeatures(names []string) *Protocol {
+	for _, name := range names {
+		if !p.supports(name) && !p.supports(name+"-preview") {
+			p = p.withFeature(name)
+		}
+	}
+	return p
 }
 
 // withFeature returns a protocol that supports the feature too. Source: protocol, "Table Features":

@@ -21,7 +21,11 @@ func legacyFile(t *testing.T, list pq.Node, values []int32, def, rep []int16) []
 	}
 	var b bytes.Buffer
 	w := file.NewParquetWriter(&b, root)
-	cw, err := w.AppendRowGroup().NextColumn()
+	group, err := w.AppendRowGroupChecked()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cw, err := group.NextColumn()
 	if err != nil {
 		t.Fatal(err)
 	}

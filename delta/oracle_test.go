@@ -179,6 +179,28 @@ func TestOtherReaders(t *testing.T) {
 		appendRows(t, store, tx, record(t, more, `{"new (1)":[{"key":"k","value":{"\t":5}}],"a b":{" ":7}}`))
 		readersSee(t, dir, rows(t, commit(t, tx))...)
 	})
+	t.Run("see_types_that_have_grown", func(t *testing.T) {
+		dir := t.TempDir()
+		store := objstore.NewDir(dir)
+		newTable(t, store, delta.TableOptions{Schema: ddl(t, "a INT, s STRUCT<f: FLOAT>, d DECIMAL(5,2)"), Properties: map[string]string{"delta.enableTypeWidening": "true"}},
+			`{"a":1,"s":{"f":0.5},"d":"1.25"}`)
+		more := ddl(t, "a BIGINT, s STRUCT<f: DOUBLE>, d DECIMAL(10,4)")
+		tx := load(t, store).Begin("WRITE")
+		if err := tx.SetSchema(more); err != nil {
+			t.Fatal(err)
+		}
+		appendRows(t, store, tx, record(t, more, `{"a":3000000000,"s":{"f":0.1},"d":"2.0625"}`))
+		readersSee(t, dir, rows(t, commit(t, tx))...)
+	})
+	t.Run("see_timestamps_without_zone", func(t *testing.T) {
+		dir := t.TempDir()
+		s := newTable(t, objstore.NewDir(dir), delta.TableOptions{Schema: ddl(t, "n TIMESTAMP_NTZ, t TIMESTAMP")},
+			`{"n":"1969-12-31 23:59:59.999999","t":"2024-01-01 00:00:00Z"}`)
+		if p := s.Protocol(); p.MinReaderVersion != 3 || p.MinWriterVersion != 7 {
+			t.Errorf("got protocol %+v, want 3,7", p)
+		}
+		readersSee(t, dir, rows(t, s)...)
+	})
 	t.Run("see_partitions", func(t *testing.T) {
 		dir := t.TempDir()
 		store := objstore.NewDir(dir)

@@ -252,11 +252,9 @@ func (p plan) evolve(s *schema.Struct, mode string) (plan, error) {
 	}
 	m.SchemaString = string(text)
 	p.schema, p.metadata, p.metadataChanged = s, &m, true
-	if usesNTZ(s) {
-		up := p.protocol.withFeature("timestampNtz")
-		p.protoChange = p.protoChange || up != p.protocol
-		p.protocol = up
-	}
+	up := p.protocol.withFeatures(typeFeatures(s))
+	p.protoChange = p.protoChange || up != p.protocol
+	p.protocol = up
 	return p, p.protocol.checkAppend(&m, s)
 }
 
@@ -289,12 +287,6 @@ func (t *Transaction) planNew() (plan, error) {
 func hasPhysicalNames(s *schema.Struct) bool {
 	found := false
 	walkFields(nil, s, func(_ []string, f schema.Field) { found = found || f.Metadata[metaPhysicalName] != nil })
-	return found
-}
-
-func usesNTZ(s *schema.Struct) bool {
-	found := false
-	walkFields(nil, s, func(_ []string, f schema.Field) { found = found || uses(f.Type, schema.TimestampNTZ) })
 	return found
 }
 

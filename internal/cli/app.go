@@ -34,6 +34,12 @@ func (a *app) isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// isTerminalInput says whether somebody can answer a question.
+func (a *app) isTerminalInput() bool {
+	f, ok := a.stdin.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
 // width returns the number of columns of the terminal w, or 0.
 func (a *app) width(w io.Writer) int {
 	f, ok := w.(*os.File)

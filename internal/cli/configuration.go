@@ -57,7 +57,7 @@ func (a *app) configuration(need bool) (*configuration, error) {
 		if _, err := os.Stat(defaultFile); err == nil {
 			path = defaultFile
 		} else if need {
-			return nil, &fileError{defaultFile, "there is none in this folder", "name one with -c FILE, or load without one: silt load SOURCE TARGET"}
+			return nil, &fileError{defaultFile, "there is none in this folder", "name one with -c FILE, write one with silt init SOURCE, or do without: silt load SOURCE TARGET"}
 		}
 	}
 	c := &configuration{path: path, root: &value{kind: mapping}}

@@ -159,6 +159,10 @@ var rules = []rule{
 		return problem{Code: codeTarget, Title: "this pipeline has loaded its files into another table",
 			Detail: "before " + e.Was + "\nnow    " + e.Is + "\ncheckpoint " + e.Location, Hint: "give the new table a pipeline of its own: another name, or another checkpointLocation"}
 	}),
+	typed(exitFailed, "unfinished", func(e *silt.UnfinishedError) problem {
+		return problem{Code: codeUnfinished, Title: fmt.Sprintf("batch %d of pipeline %s is not finished, and its schema has been chosen", e.Batch, e.Pipeline),
+			Detail: "nothing was written", Hint: "let silt run finish it, then run the same command again"}
+	}),
 	typed(exitConflict, "replaced", func(e *silt.ReplacedError) problem {
 		return problem{Code: codeReplaced, Title: "the table " + e.Table + " was replaced by another one",
 			Detail: "planned for id " + e.Planned + "\nfound    id " + e.Found, Hint: "put the table back, or load into a new one with a pipeline of its own"}
@@ -257,6 +261,7 @@ const (
 	codeNoVersion   = "SILT-6006"
 	codeTarget      = "SILT-6007"
 	codeReplaced    = "SILT-6008"
+	codeUnfinished  = "SILT-6009"
 	codeSQL         = "SILT-7001"
 	codeNoSQL       = "SILT-7002"
 	codeBug         = "SILT-9001"

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/siltlake/silt"
@@ -40,15 +41,23 @@ func (a *app) schemaCommand() *cobra.Command {
 			return a.showHistories(histories)
 		},
 	}
-	cmd.AddCommand(show, history)
+	cmd.AddCommand(show, history, a.schemaDiffCommand(), a.schemaRollbackCommand(), a.schemaInferCommand(), a.schemaExportCommand())
 	return cmd
 }
 
 // history is what one pipeline knows about its source.
 type history struct {
-	Pipeline string               `json:"pipeline"`
-	Target   string               `json:"target"`
-	Versions []silt.SchemaVersion `json:"versions"`
+	Pipeline string           `json:"pipeline"`
+	Target   string           `json:"target"`
+	Versions []historyVersion `json:"versions"`
+}
+
+// historyVersion is a version, with the run that wrote it and what that run told of fields that the SQL
+// does not carry.
+type historyVersion struct {
+	silt.SchemaVersion
+	Run             string          `json:"run,omitempty"`
+	UncarriedFields []silt.NewField `json:"uncarriedFields,omitempty"`
 }
 
 func (a *app) histories(cmd *cobra.Command, args []string) ([]history, error) {
@@ -62,7 +71,15 @@ func (a *app) histories(cmd *cobra.Command, args []string) ([]history, error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, history{s.Pipeline, cfg.Target.String(), versions})
+		runs, err := s.Runs(cmd.Context())
+		if err != nil {
+			return nil, err
+		}
+		h := history{Pipeline: s.Pipeline, Target: cfg.Target.String()}
+		for i := range versions {
+			h.Versions = append(h.Versions, withRun(versions, i, runs))
+		}
+		all = append(all, h)
 	}
 	return all, nil
 }
@@ -104,7 +121,7 @@ func (a *app) showSchemas(histories []history, version int64) error {
 				Pipeline string `json:"pipeline"`
 				Target   string `json:"target"`
 				silt.SchemaVersion
-			}{h.Pipeline, h.Target, v})
+			}{h.Pipeline, h.Target, v.SchemaVersion})
 			continue
 		}
 		fmt.Fprintf(a.stdout, "%s   source schema v%d of %s, %s\n\n", h.Target, v.Version, h.Pipeline, clock(v.WrittenAt))
@@ -125,7 +142,7 @@ func (a *app) showSchemas(histories []history, version int64) error {
 	return nil
 }
 
-func indexVersion(versions []silt.SchemaVersion, version int64) int {
+func indexVersion(versions []historyVersion, version int64) int {
 	for i, v := range versions {
 		if v.Version == version {
 			return i
@@ -144,27 +161,108 @@ func (a *app) showHistories(histories []history) error {
 	}
 	for _, h := range histories {
 		fmt.Fprintf(a.stdout, "%s   source schema of %s\n", h.Target, h.Pipeline)
-		for i, v := range h.Versions {
-			if i == 0 {
-				columns := 0
-				if v.Schema != nil {
-					columns = len(v.Schema.Fields)
-				}
-				fmt.Fprintf(a.stdout, "\nv%d   %s   %s   %s\n", v.Version, clock(v.WrittenAt), v.Reason, count(columns, "column"))
-				continue
-			}
-			fmt.Fprintf(a.stdout, "\nv%d   %s   %s   %s\n", v.Version, clock(v.WrittenAt), v.Reason, count(len(v.Added), "new field"))
-			t := &textTable{}
-			for _, f := range v.Added {
-				t.add("  + "+f.Path, cut(strings.ToLower(f.DDL), 60), where(f.File, f.Line))
-			}
-			t.body(a.stdout)
+		for i := range h.Versions {
+			a.showVersion(&h, i)
 		}
 	}
 	if len(histories) > 0 {
 		a.next("silt", "schema", "show", histories[0].Target)
 	}
 	return nil
+}
+
+// showVersion writes when and why a version came, and what was new in it.
+func (a *app) showVersion(h *history, i int) {
+	v := h.Versions[i]
+	words := []string{fmt.Sprintf("v%d", v.Version), clock(v.WrittenAt), v.Reason}
+	switch {
+	case i == 0:
+		columns := 0
+		if v.Schema != nil {
+			columns = len(v.Schema.Fields)
+		}
+		words = append(words, count(columns, "column"))
+	case len(v.Added) > 0:
+		words = append(words, count(len(v.Added), "new field"))
+	case len(v.UncarriedFields) > 0:
+		words = append(words, "no new column")
+	}
+	if v.Reason != "rollback" {
+		words = append(words, fmt.Sprintf("batch %d", v.Batch))
+	}
+	if v.Run != "" {
+		words = append(words, "run "+v.Run)
+	}
+	fmt.Fprintf(a.stdout, "\n%s\n", strings.Join(words, "   "))
+	most := mostPlanned
+	if a.flags.verbose {
+		most = 1 << 30
+	}
+	t := &textTable{}
+	for _, f := range v.Added[:min(len(v.Added), most)] {
+		t.add("  + "+f.Path, cut(ddlText(f.DDL), 60), where(f.File, f.Line))
+	}
+	if more := len(v.Added) - most; more > 0 {
+		t.add(fmt.Sprintf("  and %s more; -v shows all", thousands(more)))
+	}
+	if i > 0 {
+		versions := h.plain()
+		if d, err := silt.DiffSchemas(versions, versions[i-1].Version, v.Version); err == nil {
+			for _, f := range d.Removed {
+				t.add("  - "+f.Path, cut(ddlText(f.DDL), 60))
+			}
+			for _, f := range d.Changed {
+				t.add("  ~ "+f.Path, cut(ddlText(f.Before), 30)+" -> "+cut(ddlText(f.After), 30))
+			}
+		}
+	}
+	t.body(a.stdout)
+	line := func(_, format string, args ...any) { fmt.Fprintf(a.stdout, "    "+format+"\n", args...) }
+	if n := len(v.UncarriedFields); n > 0 {
+		fmt.Fprintf(a.stdout, "  %s read but not in the table, kept in the rescued data: the SQL does not carry %s\n", count(n, "field"), plural(n, "it", "them"))
+		uncarriedList(line, v.UncarriedFields, most)
+	}
+	if len(v.Pending) > 0 {
+		fmt.Fprintf(a.stdout, "  only null, [] or {} so far, so no column yet: %s\n", some(v.Pending, 12))
+	}
+}
+
+// plain returns the versions alone.
+func (h *history) plain() []silt.SchemaVersion {
+	out := make([]silt.SchemaVersion, len(h.Versions))
+	for i, v := range h.Versions {
+		out[i] = v.SchemaVersion
+	}
+	return out
+}
+
+// withRun finds the run whose batch wrote a version.
+func withRun(versions []silt.SchemaVersion, i int, runs []*silt.Summary) historyVersion {
+	v := historyVersion{SchemaVersion: versions[i]}
+	var before []string
+	if i > 0 {
+		before = versions[i-1].Uncarried
+	}
+	var told []silt.NewField
+	if v.Reason != "rollback" {
+		for _, r := range runs {
+			if slices.ContainsFunc(r.Commits, func(c silt.TableVersion) bool { return c.Batch == v.Batch }) {
+				v.Run, told = r.Run, r.Schema.Uncarried
+				break
+			}
+		}
+	}
+	for _, path := range v.Uncarried {
+		if slices.Contains(before, path) {
+			continue
+		}
+		f := silt.NewField{Path: path}
+		if k := slices.IndexFunc(told, func(n silt.NewField) bool { return n.Path == path }); k >= 0 {
+			f = told[k]
+		}
+		v.UncarriedFields = append(v.UncarriedFields, f)
+	}
+	return v
 }
 
 // writeFields writes fields as a tree with their types.

@@ -38,9 +38,9 @@ func summaryText(s *silt.Summary) string {
 			line("", "and %d more: silt schema history", more)
 		}
 	}
-	for _, n := range s.Schema.Uncarried {
-		line("transform", "1 field read but not in the table: %s (%s), first %s", n.Path, count(n.Rows, "row"), where(n.File, n.Line))
-		line("", "its values are in the rescued data; to carry it, add to the SQL: %s", n.Path)
+	if n := len(s.Schema.Uncarried); n > 0 {
+		line("transform", "%s read but not in the table; the values are in the rescued data", count(n, "field"))
+		uncarriedList(line, s.Schema.Uncarried, mostAdded)
 	}
 	if len(s.Schema.Pending) > 0 {
 		line("pending", "only null, [] or {} so far, so no column yet: %s", some(s.Schema.Pending, 6))
@@ -140,11 +140,14 @@ func schemaText(c silt.SchemaChange) string {
 	case c.From < 0:
 		return fmt.Sprintf("v%d   %s", c.To, count(c.Columns, "column"))
 	}
+	if len(c.Added) == 0 {
+		return fmt.Sprintf("v%d -> v%d   no new column", c.From, c.To)
+	}
 	return fmt.Sprintf("v%d -> v%d   %s", c.From, c.To, count(len(c.Added), "new field"))
 }
 
 func fieldText(n silt.NewField) string {
-	text := n.Path + "  " + cut(strings.ToLower(n.DDL), 60)
+	text := n.Path + "  " + cut(ddlText(n.DDL), 60)
 	if n.File != "" {
 		text += "   first " + where(n.File, n.Line)
 	}

@@ -81,6 +81,7 @@ type column struct {
 	// seen is what was met below a struct without a column, and misfit what did not fit the column.
 	seen   *Observed
 	misfit Rescued
+	demand *Observed // what numbers that do not fit would need, if asked for
 }
 
 // key compares the first bytes of a key and its closing quote in one step.

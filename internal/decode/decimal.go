@@ -44,7 +44,7 @@ func (p *parser) storeDecimal(n jsonscan.Num, text []byte, end int, c *column) i
 	if n.Special {
 		return misfit
 	}
-	v, ok := scaled(n, text, c.decimal.Scale, p.opts.Compat)
+	v, ok := scaled(n, text, c.decimal.Scale, p.opts.Compat && !p.opts.Widen)
 	if !ok || !v.FitsInPrecision(int32(c.decimal.Precision)) {
 		return misfit
 	}

@@ -29,8 +29,20 @@ func (p *parser) unwrapped(i, row int) int {
 	case p.Text[i] != '{':
 		return p.Fail(i, jsonscan.NotAnObject)
 	}
-	original := p.Scanner
 	p.plain = p.appendItem(p.plain[:0], i)
+	if len(p.envelope) > 0 {
+		p.plain = p.plain[:len(p.plain)-1]
+		if p.plain[len(p.plain)-1] != '{' {
+			p.plain = append(p.plain, ',')
+		}
+		p.plain = append(append(p.plain, p.envelope...), '}')
+	}
+	return p.instead(row, end)
+}
+
+// instead reads the text in plain in place of a record that is valid and ends at end.
+func (p *parser) instead(row, end int) int {
+	original := p.Scanner
 	n := len(p.plain)
 	p.plain = append(p.plain, make([]byte, jsonscan.Padding)...)
 	p.Text, p.End, p.Space = p.plain, n, jsonscan.Anywhere
@@ -41,7 +53,7 @@ func (p *parser) unwrapped(i, row int) int {
 	why := p.Why
 	p.Scanner = original
 	if good < 0 { // too deep, or a name or number that is too long: nothing else is left to be wrong
-		return p.Fail(i, why)
+		return p.Fail(end-1, why)
 	}
 	return end
 }

@@ -196,7 +196,7 @@ func CanSplit(head []byte, opts Options) bool {
 	}
 	head = bytes.TrimPrefix(head, bom)
 	switch {
-	case opts.LineSep != "" || opts.Encoding != "":
+	case opts.LineSep != "" || opts.Encoding != "" || opts.RecordPath != "":
 		return false
 	case opts.Framing == "":
 		return detect(head, false, cmp.Or(opts.MaxDepth, defaultMaxDepth)) == byLine
@@ -213,6 +213,8 @@ const (
 	// byValue means that values follow each other, over as many lines as they like; a top-level array
 	// holds records.
 	byValue
+	// byPath means that records are at a path inside the values of the file.
+	byPath
 	// byFile means that the file is one record, or one array of records.
 	byFile
 	// bySeparator means that a text of the user's divides the records.

@@ -34,7 +34,7 @@ type parser struct {
 	position Position // of the record being read
 	rescued  []byte   // the rescued text of the record, so far
 	unknown  []unknown
-	misfits  []*column
+	misfits  []misfitting
 	// repeated is set when a key of the record came twice. The record is then read again with spans,
 	// so that a value can be taken back.
 	repeated bool
@@ -43,7 +43,8 @@ type parser struct {
 	// there twice.
 	named []namedMember
 
-	plain       []byte // the last record without the types that DynamoDB gives
+	plain       []byte // what is read in place of the last record
+	envelope    []byte // the member that is added to a record
 	nameBuffer  []byte
 	valueBuffer []byte
 
@@ -70,6 +71,12 @@ type unknown struct {
 	value     int
 }
 
+// misfitting is a value that does not fit its column.
+type misfitting struct {
+	c     *column
+	value int
+}
+
 // span is where the value that a column now holds was read.
 type span struct {
 	c             *column
@@ -87,8 +94,11 @@ type namedMember struct {
 // record reads the object at i as one row. When it returns corrupt, no trace of the record is left.
 func (p *parser) record(i int) int {
 	row := p.root.n
-	if p.opts.Unwrap != "" {
+	switch {
+	case p.opts.Unwrap != "":
 		return p.unwrapped(i, row)
+	case len(p.envelope) > 0:
+		return p.enveloped(i, row)
 	}
 	end := p.strict(i, row)
 	if end < 0 && p.isLenient {
@@ -243,7 +253,7 @@ func (p *parser) member(m member, kid *column, row, depth int) int {
 		return end
 	}
 	if replaced != nil && !p.opts.Compat {
-		p.misfits = append(p.misfits, kid)
+		p.misfits = append(p.misfits, misfitting{kid, replaced.start})
 		p.rescue(m.mark, m.named, replaced.name, replaced.nameEnd, replaced.start, replaced.end)
 	}
 	if p.repeated {
@@ -259,7 +269,7 @@ func (p *parser) finish(m member, kid *column, end, depth int) int {
 		if end = p.Value(m.value, depth); end < 0 {
 			return corrupt
 		}
-		p.misfits = append(p.misfits, kid)
+		p.misfits = append(p.misfits, misfitting{kid, m.value})
 		p.rescue(m.mark, m.named, m.name, m.end, m.value, end)
 	case end < 0:
 		return corrupt
@@ -722,7 +732,7 @@ func (p *parser) rareValue(i int, c *column) int {
 		if end < 0 {
 			return end
 		}
-		if math.IsInf(float64(float32(f)), 0) && !math.IsInf(f, 0) && !p.opts.Compat {
+		if math.IsInf(float64(float32(f)), 0) && !math.IsInf(f, 0) && (!p.opts.Compat || p.opts.Widen) {
 			return misfit
 		}
 		c.fixed = binary.LittleEndian.AppendUint32(c.fixed, math.Float32bits(float32(f)))

@@ -46,6 +46,12 @@ type Options struct {
 	Observe bool `json:"observe,omitempty"`
 	// Unwrap is "dynamodb" for records of which the values name their types; empty is plain JSON.
 	Unwrap string `json:"unwrap,omitempty"`
+	// RecordPath leads from a value of a file to its records: $.Records[*]. Empty: the values are the
+	// records.
+	RecordPath string `json:"recordPath,omitempty"`
+	// RecordKeep are the paths, with dots between names, of members around the records that each record
+	// gets in the column [EnvelopeColumn].
+	RecordKeep []string `json:"recordKeep,omitempty"`
 	// KeepText keeps the text of each record beside its row; see [Batch.Text].
 	KeepText bool `json:"keepText,omitempty"`
 	// Framing is "lines", "values", "file", or empty for a look at each file.
@@ -73,6 +79,9 @@ type Options struct {
 	Locale string `json:"locale,omitempty"`
 	// IgnoreCase reads a key into a column whose name differs only by case.
 	IgnoreCase bool `json:"ignoreCase,omitempty"`
+	// Widen asks what columns would have to be for the numbers that do not fit them. Decimals are not
+	// rounded then, and a FLOAT takes no number beyond its range.
+	Widen bool `json:"widen,omitempty"`
 	// The next four say what is observed of a value: a fraction, or a string that holds a number, as a
 	// decimal; a string that holds a timestamp as one; a number or a boolean as a string; an empty
 	// string as a null.
@@ -200,16 +209,17 @@ type Reader struct {
 	rescue *column
 	files  []File
 
-	reports []FileReport
-	in      *input
-	buf     []byte // of the last input
-	framing framing
-	file    *FileReport
-	line    int64 // of the next record
-	counted int   // offset in the buffer up to which lines are counted, when not by line
-	inArray bool
-	last    token
-	indent  []byte // of the last value, nil when it did not begin a line
+	reports  []FileReport
+	in       *input
+	buf      []byte // of the last input
+	framing  framing
+	envelope envelope
+	file     *FileReport
+	line     int64 // of the next record
+	counted  int   // offset in the buffer up to which lines are counted, when not by line
+	inArray  bool
+	last     token
+	indent   []byte // of the last value, nil when it did not begin a line
 
 	runs      []Run
 	places    []Place
@@ -237,6 +247,11 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 		return nil, fmt.Errorf("timeZone: %w", err)
 	}
 	r := &Reader{opts: opts, files: files}
+	if opts.RecordPath != "" {
+		if r.envelope.steps, err = parsePath(opts.RecordPath); err != nil {
+			return nil, err
+		}
+	}
 	out := opts.Schema
 	if opts.Rescue != "" {
 		r.rescue = newColumn(opts.Rescue, schema.String)
@@ -397,7 +412,10 @@ func (r *Reader) begin() {
 	}
 	f := r.files[len(r.reports)-1]
 	r.line, r.counted, r.inArray, r.last, r.indent = f.Lines+1, in.pos, false, tokenNone, []byte{}
+	r.envelope = envelope{steps: r.envelope.steps, want: true}
 	switch {
+	case len(r.envelope.steps) > 0:
+		r.framing = byPath
 	case r.opts.LineSep != "" && r.opts.Framing != "file":
 		r.framing = bySeparator
 	case r.opts.Framing == "lines":
@@ -472,6 +490,8 @@ func (r *Reader) read() (full bool, err error) {
 		return r.readValues()
 	case bySeparator:
 		return r.readSeparated()
+	case byPath:
+		return r.readPath()
 	}
 	return false, r.readFile()
 }

@@ -147,8 +147,11 @@ func (p *parser) rescueUnknown(c *column, mark, named int, u unknown, end int) {
 // settle counts and observes the unknown members of a record that turned out to be good.
 func (p *parser) settle() {
 	p.settled = p.settled || len(p.unknown)+len(p.misfits) > 0
-	for _, c := range p.misfits {
-		c.misfit.add(p.position)
+	for _, m := range p.misfits {
+		m.c.misfit.add(p.position)
+		if p.opts.Widen {
+			p.demands(m.c, m.value)
+		}
 	}
 	for _, u := range p.unknown {
 		if u.parent.seen == nil {

@@ -378,7 +378,7 @@ func (o *output) as(types *schema.Struct, columns []column) error {
 // exactCast is a cast of column0 that fails where DuckDB would round.
 func exactCast(id bindings.Type, from, to schema.Type, sql string) string {
 	cast := "CAST(" + column0 + " AS " + sql + ")"
-	same := ""
+	var same string
 	switch {
 	case !isWhole(to) && !isDecimal(to):
 		return cast

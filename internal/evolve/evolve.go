@@ -31,9 +31,15 @@ const (
 	FailOnNewColumns
 	// None leaves the schema alone, and new fields go nowhere unless a rescue column is asked for.
 	None
+	// AddNewColumnsWithTypeWidening is AddNewColumns, and lets a column become wide enough for the
+	// numbers that it meets.
+	AddNewColumnsWithTypeWidening
 )
 
-var modeNames = [...]string{"addNewColumns", "rescue", "failOnNewColumns", "none"}
+var modeNames = [...]string{"addNewColumns", "rescue", "failOnNewColumns", "none", "addNewColumnsWithTypeWidening"}
+
+// Adds reports whether new fields become columns.
+func (m Mode) Adds() bool { return m == AddNewColumns || m == AddNewColumnsWithTypeWidening }
 
 func (m Mode) String() string { return modeNames[m] }
 
@@ -65,6 +71,8 @@ type Options struct {
 	Table *schema.Struct
 	// ValidName says whether the table can have a column, at any depth, of this name; nil: of any.
 	ValidName func(string) bool
+	// TypesFixed means that the table cannot take wider types.
+	TypesFixed bool
 
 	grows bool // there is a schema already
 }
@@ -74,6 +82,7 @@ type Field struct {
 	Path  []string        `json:"path"`
 	Type  schema.Type     `json:"-"`
 	DDL   string          `json:"type,omitempty"`
+	From  string          `json:"from,omitempty"` // the type before, when it became wider
 	First decode.Position `json:"first"`
 	// Values is the number of values seen that are not null.
 	Values int64 `json:"values"`
@@ -86,6 +95,8 @@ type Decision struct {
 	Schema *schema.Struct
 	// Added are the fields that the schema did not have, in its order.
 	Added []Field
+	// Widened are the columns that have a wider type.
+	Widened []Field
 	// Pending are the paths at which only null, [] or {} was seen.
 	Pending []string
 }
@@ -148,7 +159,7 @@ func Evolve(s *schema.Struct, observed map[string]*decode.Observed, opts Options
 	switch {
 	case opts.Mode == FailOnNewColumns && len(d.Added) > 0:
 		return nil, &NewColumnsError{d.Added}
-	case opts.Mode != AddNewColumns:
+	case !opts.Mode.Adds():
 		d.Schema, d.Added = s, nil
 	}
 	return d, nil

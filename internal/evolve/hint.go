@@ -9,7 +9,7 @@ import (
 // Overlay lays the hints over a schema, and the types and spellings of the table over both.
 func (o Options) Overlay(s *schema.Struct) *schema.Struct {
 	for _, h := range o.Hints {
-		s = edit(s, h.Path, func(schema.Type) schema.Type { return h.Type }).(*schema.Struct)
+		s = edit(s, h.Path, func(t schema.Type) schema.Type { return o.given(h.Type, t) }).(*schema.Struct)
 		if h.Comment != "" && len(h.Path) == 1 {
 			i := s.Index(h.Path[0])
 			if f, err := s.Fields[i].WithMetadata("comment", h.Comment); err == nil {
@@ -18,9 +18,17 @@ func (o Options) Overlay(s *schema.Struct) *schema.Struct {
 		}
 	}
 	if o.Table != nil {
-		s = adopt(s, o.Table).(*schema.Struct)
+		s = o.given(adopt(s, o.Table), s).(*schema.Struct)
 	}
 	return s
+}
+
+// given is the type that a column takes from a hint or the table.
+func (o Options) given(t, column schema.Type) schema.Type {
+	if o.Mode != AddNewColumnsWithTypeWidening || o.TypesFixed {
+		return t
+	}
+	return keepWider(t, column)
 }
 
 // edit returns t with the type at path replaced by what f makes of it. What is missing on the way is

@@ -21,12 +21,13 @@ type Version struct {
 	Schema *schema.Struct `json:"-"`
 
 	WrittenAt time.Time `json:"writtenAt"`
-	// Reason is "inferred", "new fields", "given", "hints" or "transform".
+	// Reason is "inferred", "new fields", "wider types", "given", "hints" or "transform".
 	Reason string `json:"reason"`
 	Batch  int64  `json:"batch"`
 	// Query is the id of the checkpoint whose batch wrote the version.
 	Query   string   `json:"query"`
 	Added   []Field  `json:"added,omitempty"`
+	Widened []Field  `json:"widened,omitempty"`
 	Pending []string `json:"pending,omitempty"`
 	// Transform is the digest of the SQL in force, empty for none.
 	Transform string `json:"transform,omitempty"`
@@ -75,6 +76,11 @@ func (v *Version) UnmarshalText(text []byte) error {
 	for i, f := range v.Added {
 		if v.Added[i].Type, err = schema.ParseType(f.DDL); err != nil {
 			return fmt.Errorf("added: %w", err)
+		}
+	}
+	for i, f := range v.Widened {
+		if v.Widened[i].Type, err = schema.ParseType(f.DDL); err != nil {
+			return fmt.Errorf("widened: %w", err)
 		}
 	}
 	return nil

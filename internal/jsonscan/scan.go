@@ -52,6 +52,8 @@ const (
 	TooLong
 	NumberTooLong
 	StringTooLong
+	NotOnPath
+	AfterRecords
 )
 
 var reasons = [...]string{
@@ -72,6 +74,8 @@ var reasons = [...]string{
 	TooLong:          "the record is longer than the limit",
 	NumberTooLong:    "a number has more digits than the limit",
 	StringTooLong:    "a string is longer than the limit",
+	NotOnPath:        "the record path leads into a container of another kind",
+	AfterRecords:     "a member that is to be kept comes behind the records of an envelope too large to be read twice",
 }
 
 func (r Reason) String() string { return reasons[r] }

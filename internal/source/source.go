@@ -33,6 +33,8 @@ type Options struct {
 	StrictGlobber bool
 	// PathGlobFilter is a glob on the file's name, without its folders.
 	PathGlobFilter string
+	// Exclude is such a glob for files that are passed over; empty passes over none.
+	Exclude string
 
 	ModifiedAfter, ModifiedBefore time.Time // exclusive; zero is no bound
 	// MinAge passes over files modified less than this before Now: they may still be written.
@@ -153,6 +155,7 @@ func reason(err error) string {
 type wanted struct {
 	prefix        string // empty, or ends in a slash
 	glob, file    *regexp.Regexp
+	exclude       *regexp.Regexp
 	onlyFolders   bool // the glob ended in a slash
 	after, before time.Time
 	now           time.Time
@@ -183,6 +186,11 @@ func (o Options) wanted() (*wanted, error) {
 			return nil, err
 		}
 	}
+	if o.Exclude != "" {
+		if w.exclude, err = compile(o.Exclude, strict); err != nil {
+			return nil, err
+		}
+	}
 	return w, nil
 }
 
@@ -200,6 +208,9 @@ func (w *wanted) name(key string) bool {
 		return true // what the patterns say about the files in it is not known
 	}
 	if w.file != nil && !w.file.MatchString(parts[len(parts)-1]) {
+		return false
+	}
+	if w.exclude != nil && w.exclude.MatchString(parts[len(parts)-1]) {
 		return false
 	}
 	return w.glob == nil || w.matches(rel)

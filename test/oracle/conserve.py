@@ -59,7 +59,7 @@ DECODER = json.JSONDecoder(
     object_pairs_hook=Object,
     parse_int=Number,
     parse_float=Number,
-    parse_constant=lambda name: (_ for _ in ()).throw(ValueError(name)),
+    parse_constant=Number,  # NaN, Infinity and -Infinity, which silt takes for numbers as Spark does
 )
 
 
@@ -157,9 +157,9 @@ def same_scalar(source, column):
             return column == str(source).lower()
         return column == str(source)
     if isinstance(column, (int, decimal.Decimal)):
-        return isinstance(source, Number) and decimal.Decimal(source) == decimal.Decimal(column)
+        return isinstance(source, Number) and decimal.Decimal(str(source)) == decimal.Decimal(column)
     if isinstance(column, float):
-        return isinstance(source, Number) and float(source) == column
+        return isinstance(source, Number) and (float(source) == column or source == "NaN" and column != column)
     if isinstance(column, datetime.datetime):
         then = datetime.datetime.fromisoformat(str(source))
         return then.replace(tzinfo=then.tzinfo or datetime.timezone.utc) == column.replace(
