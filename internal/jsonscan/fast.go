@@ -140,29 +140,41 @@ func (s *Scanner) Long(i int) (v int64, end int) {
 
 // AppendString appends the string at i to dst if it holds no escape.
 func (s *Scanner) AppendString(dst *[]byte, i int) (end int) {
-	if cap(*dst)-len(*dst) < 8 {
-		*dst = slices.Grow(*dst, max(64, len(*dst)))
+	n := len(*dst)
+	last := cap(*dst) - 8
+	if last < n {
+		return s.growString(dst, i)
 	}
 	i++
-	text, all := s.Text, (*dst)[:cap(*dst)]
 	first, seen := i, uint64(0)
-	for n := len(*dst); n <= len(all)-8; n += 8 {
-		w := Load(text, i)
-		store(all, n, w)
-		stop := zeroBytes(w^(ones*'"')) | zeroBytes(w^(ones*'\\')) | (w-ones*0x20)&^w&highs
-		if stop == 0 {
-			seen |= w
-			i += 8
-			continue
+	for {
+		w := Load(s.Text, i)
+		store((*dst)[:cap(*dst)], n, w)
+		if stop := stringStops(w); stop != 0 {
+			k := bits.TrailingZeros64(stop)
+			seen |= w & (1<<(k&^7) - 1)
+			i += k / 8
+			if At(s.Text, i) != '"' || seen&highs != 0 && !s.validUTF8(first, i) {
+				return 0
+			}
+			*dst = (*dst)[:n+k/8]
+			return i + 1
 		}
-		k := bits.TrailingZeros64(stop)
-		seen |= w & (1<<(k&^7) - 1)
-		i += k / 8
-		if At(text, i) != '"' || seen&highs != 0 && !utf8.Valid(text[first:i]) {
-			break
+		seen |= w
+		i += 8
+		if n += 8; n > last {
+			return 0
 		}
-		*dst = all[:n+k/8]
-		return i + 1
 	}
-	return 0
 }
+
+// growString is AppendString when there is no room.
+//
+//go:noinline
+func (s *Scanner) growString(dst *[]byte, i int) (end int) {
+	*dst = slices.Grow(*dst, max(64, len(*dst)))
+	return s.AppendString(dst, i)
+}
+
+//go:noinline
+func (s *Scanner) validUTF8(i, end int) bool { return utf8.Valid(s.Text[i:end]) }
