@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,8 @@ const (
 	// schema inference and evolution", sampleSize.
 	inferFiles = 1000
 	inferBytes = 50 << 30
+	// typeWidening is the property of a table whose types may grow.
+	typeWidening = "delta.enableTypeWidening"
 )
 
 // conversion is the making of one batch: from its files to what is staged.
@@ -47,6 +50,7 @@ type conversion struct {
 	before  *evolve.Version // as planned; nil when the source had no schema
 	version *evolve.Version // as it becomes
 	added   []evolve.Field
+	widened []evolve.Field
 	pending []string
 	table   *delta.Snapshot // the target; nil when there is none yet
 	rules   evolve.Options
@@ -115,6 +119,7 @@ func (s *settings) rules(table *delta.Snapshot) evolve.Options {
 	if table == nil || s.transform != "" {
 		return rules
 	}
+	rules.TypesFixed = !strings.EqualFold(table.Metadata().Configuration[typeWidening], "true")
 	rules.Table = &schema.Struct{}
 	for _, f := range table.Schema().Fields {
 		ours := func(r string) bool { return schema.Fold(r) == schema.Fold(f.Name) }
@@ -271,12 +276,15 @@ func (c *conversion) load(ctx context.Context) error {
 		if err != nil {
 			return newColumns(err)
 		}
+		if err := d.Widen(united(c.results, func(r *convert.Result) map[string]*decode.Observed { return r.Demands }), c.rules); err != nil {
+			return err
+		}
 		c.pending = untyped(d.Schema, merged(c.pending, d.Pending))
-		if len(d.Added) == 0 {
+		if len(d.Added)+len(d.Widened) == 0 {
 			return nil
 		}
 		if round > 100 {
-			return fmt.Errorf("batch %d: the schema does not settle; last new field %s", c.plan.Batch, d.Added[0])
+			return fmt.Errorf("batch %d: the schema does not settle; last change %s", c.plan.Batch, append(d.Added, d.Widened...)[0])
 		}
 		if again, err = c.grow(ctx, d); err != nil {
 			return err
@@ -329,7 +337,11 @@ func has(t schema.Type, path []string) bool {
 // grow makes the fields of a decision part of the schema, and returns the tasks that must be done
 // again.
 func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int, err error) {
-	c.renew("new fields")
+	reason := "new fields"
+	if len(d.Added) == 0 {
+		reason = "wider types"
+	}
+	c.renew(reason)
 	uncarried := c.version.Uncarried
 	c.version.Schema = d.Schema
 	var columns []evolve.Field
@@ -350,15 +362,15 @@ func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int,
 		}
 		c.version.Uncarried = append(c.version.Uncarried, f.String())
 	}
-	c.added = append(c.added, columns...)
-	if len(columns) == 0 {
+	c.added, c.widened = append(c.added, columns...), append(c.widened, d.Widened...)
+	if len(columns)+len(d.Widened) == 0 {
 		return nil, nil
 	}
 	if err := c.shape(ctx); err != nil {
 		return nil, err
 	}
 	for i, r := range c.results {
-		if r != nil && meets(r, columns) {
+		if r != nil && (meets(r, columns) || demands(r, d.Widened)) {
 			c.workers[0].Discard(ctx, r)
 			c.results[i] = nil
 			again = append(again, i)
@@ -399,6 +411,11 @@ func newColumns(err error) error {
 func covered(paths []string, f evolve.Field) bool {
 	at := f.String()
 	return slices.ContainsFunc(paths, func(p string) bool { return at == p || strings.HasPrefix(at, p+".") })
+}
+
+// demands reports whether a task met numbers for which one of the columns was not wide enough.
+func demands(r *convert.Result, widened []evolve.Field) bool {
+	return slices.ContainsFunc(widened, func(f evolve.Field) bool { return r.Demands[f.String()] != nil })
 }
 
 // meets reports whether a task saw one of the fields without a column for it.
@@ -444,10 +461,11 @@ func (s *settings) carries(ctx context.Context, w *convert.Converter, v *evolve.
 func (s *settings) task(read *schema.Struct) convert.Task {
 	opts := s.decode
 	opts.Schema = read
-	opts.Observe = s.evolution.Mode == evolve.AddNewColumns || s.evolution.Mode == evolve.FailOnNewColumns
+	opts.Observe = s.evolution.Mode.Adds() || s.evolution.Mode == evolve.FailOnNewColumns
 	if i := read.Index(s.corrupt); i >= 0 && read.Fields[i].Type == schema.String {
 		opts.Corrupt = s.corrupt
 	}
+	opts.Widen = s.evolution.Mode == evolve.AddNewColumnsWithTypeWidening
 	opts.NullRows = s.onCorrupt == convert.NullRow
 	return convert.Task{
 		Decode: opts, TornGrace: tornGrace, Lineage: s.lineage, SQL: s.transform, OnCorrupt: s.onCorrupt,
@@ -480,6 +498,14 @@ func (c *conversion) shape(ctx context.Context) error {
 	}
 	t := c.cfg.Target
 	c.change = &change{Schema: rows, PartitionBy: t.PartitionBy, Properties: t.Properties, Evolves: c.set.mergeSchema}
+	if c.rules.Mode == evolve.AddNewColumnsWithTypeWidening && !c.rules.TypesFixed {
+		c.change.Widens = true
+		c.change.Properties = maps.Clone(t.Properties)
+		if c.change.Properties == nil {
+			c.change.Properties = map[string]string{}
+		}
+		c.change.Properties[typeWidening] = "true"
+	}
 	if err := c.target.evolves(c.table, c.change); err != nil {
 		return err
 	}
@@ -620,9 +646,14 @@ func (c *conversion) do(ctx context.Context, tasks []int) error {
 
 // observed is what all tasks met without a column for it.
 func (c *conversion) observed() map[string]*decode.Observed {
+	return united(c.results, func(r *convert.Result) map[string]*decode.Observed { return r.Observed })
+}
+
+// united is what all tasks observed of one kind.
+func united(results []*convert.Result, of func(*convert.Result) map[string]*decode.Observed) map[string]*decode.Observed {
 	all := map[string]*decode.Observed{}
-	for _, r := range c.results {
-		for at, o := range r.Observed {
+	for _, r := range results {
+		for at, o := range of(r) {
 			if all[at] == nil {
 				all[at] = new(decode.Observed)
 			}

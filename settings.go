@@ -161,10 +161,6 @@ func (p *parser) known(key string) {
 	case o.Class == OptionNoEffect:
 		p.note("SILT-1106", fmt.Sprintf("option %s has no effect: %s", name, o.Reason), "")
 	case o.Type == "enum" && !slices.ContainsFunc(o.Values, func(v string) bool { return strings.EqualFold(v, p.given[key]) }):
-		if o.Name == "cloudFiles.schemaEvolutionMode" && strings.EqualFold(p.given[key], "addNewColumnsWithTypeWidening") {
-			p.fault(CodeUnsupported, p.at(name), "use addNewColumns", "type widening is not supported yet")
-			return
-		}
 		hint := ""
 		if len(o.Values) == 1 && o.Doc != "" {
 			hint = o.Doc
@@ -304,7 +300,7 @@ func (p *parser) schema() {
 	if m, ok := evolve.ParseMode(mode); ok {
 		e.Mode = m
 	}
-	if e.Given != nil && s.compat && e.Mode == evolve.AddNewColumns {
+	if e.Given != nil && s.compat && e.Mode.Adds() {
 		p.fault(CodeContradiction, p.at(p.keys["schemaevolutionmode"]), "take the schema out and use schemaHints", "addNewColumns does not go with option schema")
 	}
 	none := e.Mode == evolve.None
@@ -398,6 +394,12 @@ func (p *parser) inference() {
 	d.PrefersDecimal, d.InferTimestamp = p.boolean("prefersDecimal"), p.boolean("inferTimestamp")
 	d.PrimitivesAsString, d.BlankAsNull = p.boolean("primitivesAsString"), p.boolean("dropFieldIfAllNull")
 	d.DateFormat, d.TimestampFormat, d.NTZFormat = p.pattern("dateFormat"), p.pattern("timestampFormat"), p.pattern("timestampNTZFormat")
+	if p.set.evolution.Mode == evolve.AddNewColumnsWithTypeWidening {
+		if p.isGiven("prefersDecimal") && !d.PrefersDecimal {
+			p.bad("prefersDecimal", "take the option out", "must be true where types become wider")
+		}
+		d.PrefersDecimal = true
+	}
 	d.DateFallback = p.boolean("enableDateTimeParsingFallback")
 	d.Locale = p.value("locale")
 	if err := decode.CheckLocale(d.Locale); err != nil {

@@ -98,6 +98,8 @@ type Result struct {
 	// Misfits counts values that did not fit their column, by its path.
 	Observed map[string]*decode.Observed
 	Misfits  map[string]decode.Rescued
+	// Demands is what was seen of numbers for which their columns would have to be wider.
+	Demands map[string]*decode.Observed
 }
 
 // State is what became of a file.
@@ -447,7 +449,7 @@ func (r *run) close(ctx context.Context) error {
 		return err
 	}
 	r.result.Quarantined = r.quarantine.rows
-	r.result.Observed, r.result.Misfits = r.reader.Observed(), r.reader.Misfits()
+	r.result.Observed, r.result.Misfits, r.result.Demands = r.reader.Observed(), r.reader.Misfits(), r.reader.Demands()
 	return nil
 }
 
