@@ -28,7 +28,8 @@ type Transaction struct {
 	txns      []Txn
 	nonce     string
 	details   CommitDetails
-	numbers   bool // WidenNumbers
+	numbers   bool     // WidenNumbers
+	special   *special // of maintenance; nil for a change of rows
 
 	plan plan
 	// files is the context that was given out, under which the data files are written.
@@ -201,7 +202,7 @@ func (t *Transaction) makePlan(base *Snapshot) (plan, error) {
 	if base == nil {
 		return t.planNew()
 	}
-	if err := base.protocol.checkAppend(base.metadata, base.schema); err != nil {
+	if err := t.checkWrite(base); err != nil {
 		return plan{}, err
 	}
 	p := plan{schema: base.schema, metadata: base.metadata, protocol: base.protocol}
