@@ -223,8 +223,8 @@ func encode(t testing.TB, o parquetenc.Options, s *arrow.Schema, recs ...arrow.R
 	return b.Bytes()
 }
 
-// decode reads a file with arrow-go.
-func decode(t testing.TB, b []byte) arrow.Table {
+// read reads a file with arrow-go.
+func read(t testing.TB, b []byte) arrow.Table {
 	t.Helper()
 	r, err := file.NewParquetReader(bytes.NewReader(b))
 	if err != nil {
@@ -283,7 +283,7 @@ func text(a arrow.Array, i int) string {
 // same fails unless the file has what is in the records.
 func same(t testing.TB, b []byte, s *arrow.Schema, recs []arrow.RecordBatch) {
 	t.Helper()
-	table := decode(t, b)
+	table := read(t, b)
 	for i, f := range s.Fields() {
 		var got, want []string
 		for _, c := range table.Column(i).Data().Chunks() {
