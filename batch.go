@@ -139,6 +139,7 @@ func (c *conversion) infer(ctx context.Context) error {
 	c.version = &evolve.Version{WrittenAt: c.plan.Time, Batch: c.plan.Batch, Query: c.log.ID(), Reason: "inferred"}
 	if c.rules.Given != nil {
 		c.version.Reason, c.version.Schema = "given", c.rules.Given
+		c.partition(c.files)
 		return c.accept(ctx)
 	}
 	o := c.wanted(c.set)
@@ -178,8 +179,28 @@ func (c *conversion) infer(ctx context.Context) error {
 	d := evolve.Infer(total, c.rules)
 	c.version.Schema, c.pending = d.Schema, d.Pending
 	c.added = d.Added
+	c.partition(sample)
 	c.progress.restart()
 	return c.accept(ctx)
+}
+
+// partition finds the columns that the folders of the files make. Fields of the data that come later
+// and have such a name are not columns.
+func (c *conversion) partition(files []objstore.Object) {
+	keys := make([]string, len(files))
+	for i, f := range files {
+		keys[i] = f.Key
+	}
+	if s := evolve.Partitions(keys, c.set.partitions, c.rules); len(s.Fields) > 0 {
+		c.version.Partitions = s
+		c.reservePartitions()
+	}
+}
+
+func (c *conversion) reservePartitions() {
+	if c.version.Partitions != nil {
+		c.rules.Reserved = append(slices.Clone(c.rules.Reserved), c.version.Partitions.Names()...)
+	}
 }
 
 // pieces divides the large ones of some files, so that several workers can look at them.
@@ -213,6 +234,13 @@ func every[E any](all []E, first, step int) (some []E) {
 func (c *conversion) resume(ctx context.Context) error {
 	v := *c.before
 	c.version, c.pending = &v, v.Pending
+	if want := c.set.partitions; want != nil && !slices.Equal(want, v.PartitionNames()) && len(want)+len(v.PartitionNames()) > 0 {
+		c.renew("partition columns")
+		c.version.Partitions = nil
+		c.partition(c.files)
+	} else {
+		c.reservePartitions()
+	}
 	if c.rules.Given == nil {
 		if s := c.rules.Overlay(v.Schema); !schema.Equal(s, v.Schema) {
 			c.renew("hints")
@@ -232,7 +260,7 @@ func (c *conversion) resume(ctx context.Context) error {
 // renew makes the version one that the batch writes.
 func (c *conversion) renew(reason string) {
 	if c.before != nil && c.version.Number == c.before.Number {
-		c.version = &evolve.Version{Number: c.before.Number + 1, Schema: c.version.Schema, Uncarried: c.version.Uncarried,
+		c.version = &evolve.Version{Number: c.before.Number + 1, Schema: c.version.Schema, Partitions: c.version.Partitions, Uncarried: c.version.Uncarried,
 			Transform: c.version.Transform, WrittenAt: c.plan.Time, Batch: c.plan.Batch, Query: c.log.ID(), Reason: reason}
 	}
 }
@@ -476,6 +504,7 @@ func (s *settings) task(read *schema.Struct) convert.Task {
 // task is what all tasks of the batch have in common, for records that are read by a schema.
 func (c *conversion) task(read *schema.Struct) convert.Task {
 	t := c.set.task(read)
+	t.Decode.Partitions = c.version.PartitionNames()
 	t.Batch, t.Time = c.plan.Batch, c.plan.Time
 	t.Tags = map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)}
 	return t

@@ -31,8 +31,10 @@ type settings struct {
 	source    source.Options // without what the source's path says
 	lineage   []string
 	metadata  bool
-	uncarried string
-	transform string
+	// partitions are the columns wanted of folders k=v; nil is what all files have.
+	partitions []string
+	uncarried  string
+	transform  string
 
 	mergeSchema    bool
 	schemaLocation string
@@ -308,6 +310,7 @@ func (p *parser) schema() {
 		s.rescue = p.value("rescuedDataColumn")
 	}
 	s.corrupt = p.value("columnNameOfCorruptRecord")
+	p.partitions()
 	s.mergeSchema = p.boolean("mergeSchema")
 	s.metadata = p.boolean("keepMetadata")
 	s.schemaLocation = p.value("cloudFiles.schemaLocation")
@@ -321,6 +324,23 @@ func (p *parser) schema() {
 	e.Reserved = append(e.Reserved, s.lineage...)
 	if s.metadata {
 		e.Reserved = append(e.Reserved, convert.MetadataColumn.Name)
+	}
+}
+
+// partitions reads which folders k=v become columns. A given schema must have them.
+func (p *parser) partitions() {
+	if !p.isGiven("cloudFiles.partitionColumns") {
+		return
+	}
+	p.set.partitions = []string{}
+	for name := range strings.SplitSeq(p.value("cloudFiles.partitionColumns"), ",") {
+		if name = strings.Trim(strings.TrimSpace(name), "`"); name == "" {
+			continue
+		}
+		if g := p.set.evolution.Given; g != nil && g.IndexFold(name) < 0 {
+			p.bad("cloudFiles.partitionColumns", "add it to option schema", "the schema has no column %s", name)
+		}
+		p.set.partitions = append(p.set.partitions, name)
 	}
 }
 

@@ -222,7 +222,7 @@ func stateOf(err error) (s State, ok bool) {
 // open returns a file as the decoder reads it: the planned version, and no other.
 func (c *Converter) open(p Piece, deferTorn bool) decode.File {
 	return decode.File{
-		URI: c.stores.URI(p.Key), DeferTorn: deferTorn, Base: p.Part.Start, Lines: p.Part.Lines,
+		URI: c.stores.URI(p.Key), Key: p.Key, DeferTorn: deferTorn, Base: p.Part.Start, Lines: p.Part.Lines,
 		Open: func(ctx context.Context) (io.ReadCloser, error) {
 			r := objstore.Range{IfMatch: p.ETag, Off: p.Part.Start}
 			if p.Part.End > 0 {
