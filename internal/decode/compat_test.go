@@ -96,7 +96,7 @@ func TestLeniency(t *testing.T) {
 
 func TestNonNumericNumbers(t *testing.T) {
 	s := ddl(t, "d DOUBLE, s STRING, l BIGINT, m DECIMAL(5,2)")
-	text := "{\"d\":NaN,\"s\":-INF}\n{\"d\":Infinity}\n{\"d\":\"-Infinity\"}\n{\"l\":\"NaN\"}\n{\"m\":\"+INF\"}\n{\"d\":nan}\n{\"d\":+NaN}\n{\"d\":INF}\n{\"d\":NaNo}\n"
+	text := "{\"d\":NaN,\"s\":-INF}\n{\"d\":Infinity}\n{\"d\":\"-Infinity\"}\n{\"l\":NaN}\n{\"m\":+INF}\n{\"d\":nan}\n{\"d\":+NaN}\n{\"d\":INF}\n{\"d\":NaNo}\n"
 	test := decodeTest{opts: Options{Schema: s, Framing: "lines", Rescue: "_r", NoFilePath: true, NonNumeric: true}, text: text,
 		rows: []string{`{"d":"NaN","s":"-INF"}`, `{"d":"+Inf"}`, `{"d":"-Inf"}`, `{"_r":"{\"l\":\"NaN\"}"}`, `{"_r":"{\"m\":\"+INF\"}"}`},
 		bad: []string{"f:6@73 {\"d\":nan} (only true, false and null may stand without quotes)", "f:7@83 {\"d\":+NaN} (this is not a JSON number)",
