@@ -310,6 +310,7 @@ func (p *parser) schema() {
 		s.rescue = p.value("rescuedDataColumn")
 	}
 	s.corrupt = p.value("columnNameOfCorruptRecord")
+	p.variant()
 	p.partitions()
 	s.mergeSchema = p.boolean("mergeSchema")
 	s.metadata = p.boolean("keepMetadata")
@@ -325,6 +326,21 @@ func (p *parser) schema() {
 	if s.metadata {
 		e.Reserved = append(e.Reserved, convert.MetadataColumn.Name)
 	}
+}
+
+// variant makes the whole of each record one column: there is nothing to infer, to evolve or to rescue.
+func (p *parser) variant() {
+	name := p.value("singleVariantColumn")
+	if name == "" {
+		return
+	}
+	for _, other := range []string{"schema", "cloudFiles.schemaHints", "cloudFiles.schemaEvolutionMode", "rescuedDataColumn"} {
+		if p.isGiven(other) {
+			p.fault(CodeContradiction, p.at(p.keys[optionKey(other)]), "take one of them out", "does not go with singleVariantColumn")
+		}
+	}
+	e := &p.set.evolution
+	e.Given, e.Mode, p.set.rescue = schema.NewStruct(schema.Nullable(name, schema.Variant)), evolve.None, ""
 }
 
 // partitions reads which folders k=v become columns. A given schema must have them.
@@ -370,6 +386,7 @@ func (p *parser) reading() {
 		Compat: s.compat, TimeZone: p.value("timeZone"), MaxDepth: p.integer("maxNestingDepth"),
 		MaxRecord: int(p.bytes("maxRecordBytes")),
 	}
+	s.decode.Variant = p.value("singleVariantColumn") != ""
 	p.leniency()
 	p.inference()
 	if _, err := time.LoadLocation(s.decode.TimeZone); err != nil {

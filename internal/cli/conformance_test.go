@@ -44,7 +44,6 @@ type conformanceCase struct {
 // notYet are the cases that wait for something silt does not have, with what that is. A case that
 // passes must not be here.
 var notYet = map[string]string{
-	"F50": "singleVariantColumn",
 	"G07": "casts of a reader's columns to the table's",
 	"G19": "MERGE",
 	"G24": "txnAppId and txnVersion",

@@ -81,6 +81,8 @@ type Options struct {
 	// Partitions are the names of columns of Schema whose values stand in the folders k=v on the way to
 	// a file. A field of the data of such a name is not read.
 	Partitions []string `json:"partitions,omitempty"`
+	// Variant makes each value of a file, whatever it is, a row of the one column of Schema, a VARIANT.
+	Variant bool `json:"variant,omitempty"`
 	// Widen asks what columns would have to be for the numbers that do not fit them. Decimals are not
 	// rounded then, and a FLOAT takes no number beyond its range.
 	Widen bool `json:"widen,omitempty"`
@@ -241,7 +243,7 @@ type Reader struct {
 // mark is a point to which a batch can be taken back.
 type mark struct{ rows, runs, places, bad int }
 
-// NewReader returns a Reader of files. Fields of the schema must not be VOID or VARIANT.
+// NewReader returns a Reader of files. Fields of the schema must not be VOID.
 func NewReader(files []File, opts Options) (*Reader, error) {
 	opts.MaxRecord = cmp.Or(opts.MaxRecord, defaultMaxRecord)
 	opts.MaxDepth = cmp.Or(opts.MaxDepth, defaultMaxDepth)
