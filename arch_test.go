@@ -17,7 +17,7 @@ import (
 
 // layers holds every package, lowest first. A package imports only packages of lines above its own.
 const layers = `
-schema   objstore   internal/jsonscan   internal/crash   internal/telemetry   docs/errors
+schema   objstore   internal/jsonscan   internal/crash   internal/parquetenc   internal/telemetry   docs/errors
 delta   internal/decode   internal/source   internal/duck   objstore/objstoretest
 internal/evolve   internal/checkpoint
 internal/catalog   internal/convert

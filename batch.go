@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -35,6 +36,8 @@ const (
 	// schema inference and evolution", sampleSize.
 	inferFiles = 1000
 	inferBytes = 50 << 30
+	// typeWidening is the property of a table whose types may grow.
+	typeWidening = "delta.enableTypeWidening"
 )
 
 // conversion is the making of one batch: from its files to what is staged.
@@ -47,6 +50,7 @@ type conversion struct {
 	before  *evolve.Version // as planned; nil when the source had no schema
 	version *evolve.Version // as it becomes
 	added   []evolve.Field
+	widened []evolve.Field
 	pending []string
 	table   *delta.Snapshot // the target; nil when there is none yet
 	rules   evolve.Options
@@ -115,6 +119,7 @@ func (s *settings) rules(table *delta.Snapshot) evolve.Options {
 	if table == nil || s.transform != "" {
 		return rules
 	}
+	rules.TypesFixed = !strings.EqualFold(table.Metadata().Configuration[typeWidening], "true")
 	rules.Table = &schema.Struct{}
 	for _, f := range table.Schema().Fields {
 		ours := func(r string) bool { return schema.Fold(r) == schema.Fold(f.Name) }
@@ -134,6 +139,7 @@ func (c *conversion) infer(ctx context.Context) error {
 	c.version = &evolve.Version{WrittenAt: c.plan.Time, Batch: c.plan.Batch, Query: c.log.ID(), Reason: "inferred"}
 	if c.rules.Given != nil {
 		c.version.Reason, c.version.Schema = "given", c.rules.Given
+		c.partition(c.files)
 		return c.accept(ctx)
 	}
 	o := c.wanted(c.set)
@@ -173,8 +179,28 @@ func (c *conversion) infer(ctx context.Context) error {
 	d := evolve.Infer(total, c.rules)
 	c.version.Schema, c.pending = d.Schema, d.Pending
 	c.added = d.Added
+	c.partition(sample)
 	c.progress.restart()
 	return c.accept(ctx)
+}
+
+// partition finds the columns that the folders of the files make. Fields of the data that come later
+// and have such a name are not columns.
+func (c *conversion) partition(files []objstore.Object) {
+	keys := make([]string, len(files))
+	for i, f := range files {
+		keys[i] = f.Key
+	}
+	if s := evolve.Partitions(keys, c.set.partitions, c.rules); len(s.Fields) > 0 {
+		c.version.Partitions = s
+		c.reservePartitions()
+	}
+}
+
+func (c *conversion) reservePartitions() {
+	if c.version.Partitions != nil {
+		c.rules.Reserved = append(slices.Clone(c.rules.Reserved), c.version.Partitions.Names()...)
+	}
 }
 
 // pieces divides the large ones of some files, so that several workers can look at them.
@@ -208,6 +234,13 @@ func every[E any](all []E, first, step int) (some []E) {
 func (c *conversion) resume(ctx context.Context) error {
 	v := *c.before
 	c.version, c.pending = &v, v.Pending
+	if want := c.set.partitions; want != nil && !slices.Equal(want, v.PartitionNames()) && len(want)+len(v.PartitionNames()) > 0 {
+		c.renew("partition columns")
+		c.version.Partitions = nil
+		c.partition(c.files)
+	} else {
+		c.reservePartitions()
+	}
 	if c.rules.Given == nil {
 		if s := c.rules.Overlay(v.Schema); !schema.Equal(s, v.Schema) {
 			c.renew("hints")
@@ -227,7 +260,7 @@ func (c *conversion) resume(ctx context.Context) error {
 // renew makes the version one that the batch writes.
 func (c *conversion) renew(reason string) {
 	if c.before != nil && c.version.Number == c.before.Number {
-		c.version = &evolve.Version{Number: c.before.Number + 1, Schema: c.version.Schema, Uncarried: c.version.Uncarried,
+		c.version = &evolve.Version{Number: c.before.Number + 1, Schema: c.version.Schema, Partitions: c.version.Partitions, Uncarried: c.version.Uncarried,
 			Transform: c.version.Transform, WrittenAt: c.plan.Time, Batch: c.plan.Batch, Query: c.log.ID(), Reason: reason}
 	}
 }
@@ -271,12 +304,15 @@ func (c *conversion) load(ctx context.Context) error {
 		if err != nil {
 			return newColumns(err)
 		}
+		if err := d.Widen(united(c.results, func(r *convert.Result) map[string]*decode.Observed { return r.Demands }), c.rules); err != nil {
+			return err
+		}
 		c.pending = untyped(d.Schema, merged(c.pending, d.Pending))
-		if len(d.Added) == 0 {
+		if len(d.Added)+len(d.Widened) == 0 {
 			return nil
 		}
 		if round > 100 {
-			return fmt.Errorf("batch %d: the schema does not settle; last new field %s", c.plan.Batch, d.Added[0])
+			return fmt.Errorf("batch %d: the schema does not settle; last change %s", c.plan.Batch, append(d.Added, d.Widened...)[0])
 		}
 		if again, err = c.grow(ctx, d); err != nil {
 			return err
@@ -329,7 +365,11 @@ func has(t schema.Type, path []string) bool {
 // grow makes the fields of a decision part of the schema, and returns the tasks that must be done
 // again.
 func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int, err error) {
-	c.renew("new fields")
+	reason := "new fields"
+	if len(d.Added) == 0 {
+		reason = "wider types"
+	}
+	c.renew(reason)
 	uncarried := c.version.Uncarried
 	c.version.Schema = d.Schema
 	var columns []evolve.Field
@@ -350,15 +390,15 @@ func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int,
 		}
 		c.version.Uncarried = append(c.version.Uncarried, f.String())
 	}
-	c.added = append(c.added, columns...)
-	if len(columns) == 0 {
+	c.added, c.widened = append(c.added, columns...), append(c.widened, d.Widened...)
+	if len(columns)+len(d.Widened) == 0 {
 		return nil, nil
 	}
 	if err := c.shape(ctx); err != nil {
 		return nil, err
 	}
 	for i, r := range c.results {
-		if r != nil && meets(r, columns) {
+		if r != nil && (meets(r, columns) || demands(r, d.Widened)) {
 			c.workers[0].Discard(ctx, r)
 			c.results[i] = nil
 			again = append(again, i)
@@ -399,6 +439,11 @@ func newColumns(err error) error {
 func covered(paths []string, f evolve.Field) bool {
 	at := f.String()
 	return slices.ContainsFunc(paths, func(p string) bool { return at == p || strings.HasPrefix(at, p+".") })
+}
+
+// demands reports whether a task met numbers for which one of the columns was not wide enough.
+func demands(r *convert.Result, widened []evolve.Field) bool {
+	return slices.ContainsFunc(widened, func(f evolve.Field) bool { return r.Demands[f.String()] != nil })
 }
 
 // meets reports whether a task saw one of the fields without a column for it.
@@ -444,10 +489,11 @@ func (s *settings) carries(ctx context.Context, w *convert.Converter, v *evolve.
 func (s *settings) task(read *schema.Struct) convert.Task {
 	opts := s.decode
 	opts.Schema = read
-	opts.Observe = s.evolution.Mode == evolve.AddNewColumns || s.evolution.Mode == evolve.FailOnNewColumns
+	opts.Observe = s.evolution.Mode.Adds() || s.evolution.Mode == evolve.FailOnNewColumns
 	if i := read.Index(s.corrupt); i >= 0 && read.Fields[i].Type == schema.String {
 		opts.Corrupt = s.corrupt
 	}
+	opts.Widen = s.evolution.Mode == evolve.AddNewColumnsWithTypeWidening
 	opts.NullRows = s.onCorrupt == convert.NullRow
 	return convert.Task{
 		Decode: opts, TornGrace: tornGrace, Lineage: s.lineage, SQL: s.transform, OnCorrupt: s.onCorrupt,
@@ -458,6 +504,7 @@ func (s *settings) task(read *schema.Struct) convert.Task {
 // task is what all tasks of the batch have in common, for records that are read by a schema.
 func (c *conversion) task(read *schema.Struct) convert.Task {
 	t := c.set.task(read)
+	t.Decode.Partitions = c.version.PartitionNames()
 	t.Batch, t.Time = c.plan.Batch, c.plan.Time
 	t.Tags = map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)}
 	return t
@@ -480,6 +527,14 @@ func (c *conversion) shape(ctx context.Context) error {
 	}
 	t := c.cfg.Target
 	c.change = &change{Schema: rows, PartitionBy: t.PartitionBy, Properties: t.Properties, Evolves: c.set.mergeSchema}
+	if c.rules.Mode == evolve.AddNewColumnsWithTypeWidening && !c.rules.TypesFixed {
+		c.change.Widens = true
+		c.change.Properties = maps.Clone(t.Properties)
+		if c.change.Properties == nil {
+			c.change.Properties = map[string]string{}
+		}
+		c.change.Properties[typeWidening] = "true"
+	}
 	if err := c.target.evolves(c.table, c.change); err != nil {
 		return err
 	}
@@ -620,9 +675,14 @@ func (c *conversion) do(ctx context.Context, tasks []int) error {
 
 // observed is what all tasks met without a column for it.
 func (c *conversion) observed() map[string]*decode.Observed {
+	return united(c.results, func(r *convert.Result) map[string]*decode.Observed { return r.Observed })
+}
+
+// united is what all tasks observed of one kind.
+func united(results []*convert.Result, of func(*convert.Result) map[string]*decode.Observed) map[string]*decode.Observed {
 	all := map[string]*decode.Observed{}
-	for _, r := range c.results {
-		for at, o := range r.Observed {
+	for _, r := range results {
+		for at, o := range of(r) {
 			if all[at] == nil {
 				all[at] = new(decode.Observed)
 			}

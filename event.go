@@ -42,6 +42,7 @@ type SchemaEvolved struct {
 	Batch    int64
 	From, To int64 // versions of the source schema; From is -1 when there was none
 	Added    []NewField
+	Widened  []NewField // columns that have a wider type
 }
 
 // NewField is a field that the source schema or the table did not have.
@@ -49,6 +50,8 @@ type NewField struct {
 	Path string `json:"path"`
 	// DDL is the type.
 	DDL string `json:"type"`
+	// From is the type before, of a column that became wider.
+	From string `json:"from,omitempty"`
 	// File and Line are where the field was met first.
 	File string `json:"file,omitempty"`
 	Line int64  `json:"line,omitempty"`

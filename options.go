@@ -43,9 +43,9 @@ var optionTable = []OptionInfo{
 	{Name: "schema", Type: "ddl", Doc: "Columns of the data, as DDL, instead of inference."},
 	{Name: "rescuedDataColumn", Type: "string", Default: "_rescued_data", Doc: "Column for what has no column or does not fit its column; off in mode none unless set."},
 	{Name: "spark.databricks.sql.rescuedDataColumn.filePath.enabled", Type: "boolean", Default: "true", Doc: "Write _file_path into the rescued data."},
-	{Name: "cloudFiles.partitionColumns", Type: "string", Class: OptionRefused, Reason: "columns from folder names k=v are not supported yet"},
+	{Name: "cloudFiles.partitionColumns", Type: "string", Doc: "Columns from folders k=v, separated by commas; empty: none. Unset, they are those that all files have."},
 	{Name: "readerCaseSensitive", Type: "boolean", Default: "true", Doc: "A key in another case than its column is rescued; false reads it into the column."},
-	{Name: "singleVariantColumn", Type: "string", Class: OptionRefused, Reason: "VARIANT is not supported yet"},
+	{Name: "singleVariantColumn", Type: "string", Doc: "Column that takes each record whole, as VARIANT, instead of inference."},
 
 	// Which files, how many.
 	{Name: "cloudFiles.includeExistingFiles", Type: "enum", Values: []string{"true"}, Default: "true", Doc: "Load the files that are there at the first start."},

@@ -144,7 +144,7 @@ const (
 func (p *Pipeline) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 	out := &Plan{Pipeline: p.name, Source: p.source.String(), Target: p.place.Table, TableVersion: -1,
 		Mode: p.set.evolution.Mode.String(), RescuedColumn: p.set.rescue, Transform: p.set.transform != "",
-		Warnings: p.set.notes, Differences: p.differences()}
+		Warnings: p.set.notes, Differences: p.Differences()}
 	files, err := p.planFiles(ctx, out, o.fresh)
 	if err != nil {
 		return nil, err
@@ -386,7 +386,7 @@ func (l *looker) stops(out *Plan, grown bool) string {
 }
 
 // adds reports whether new fields become columns.
-func (l *looker) adds() bool { return l.set.evolution.Mode == evolve.AddNewColumns }
+func (l *looker) adds() bool { return l.set.evolution.Mode.Adds() }
 
 // begin finds the schema that the next run would start with.
 func (l *looker) begin(ctx context.Context, out *Plan, before *evolve.Version, rules evolve.Options) (*evolve.Version, error) {
@@ -730,8 +730,8 @@ func typed(t schema.Type) schema.Type {
 	return t
 }
 
-// differences lists the options that have another value here than Auto Loader would give them.
-func (p *Pipeline) differences() []string {
+// Differences lists the options that have another value here than Auto Loader would give them.
+func (p *Pipeline) Differences() []string {
 	if p.set.compat {
 		return nil
 	}

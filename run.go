@@ -182,6 +182,7 @@ func (s *Summary) add(b *batchSummary) {
 	}
 	s.Schema.To, s.Schema.Columns = b.Schema.To, b.Schema.Columns
 	s.Schema.Added = append(s.Schema.Added, b.Schema.Added...)
+	s.Schema.Widened = append(s.Schema.Widened, b.Schema.Widened...)
 	s.Schema.Pending = b.Schema.Pending
 	for _, f := range b.Schema.Uncarried {
 		i := slices.IndexFunc(s.Schema.Uncarried, func(g NewField) bool { return g.Path == f.Path })

@@ -31,8 +31,10 @@ type settings struct {
 	source    source.Options // without what the source's path says
 	lineage   []string
 	metadata  bool
-	uncarried string
-	transform string
+	// partitions are the columns wanted of folders k=v; nil is what all files have.
+	partitions []string
+	uncarried  string
+	transform  string
 
 	mergeSchema    bool
 	schemaLocation string
@@ -161,10 +163,6 @@ func (p *parser) known(key string) {
 	case o.Class == OptionNoEffect:
 		p.note("SILT-1106", fmt.Sprintf("option %s has no effect: %s", name, o.Reason), "")
 	case o.Type == "enum" && !slices.ContainsFunc(o.Values, func(v string) bool { return strings.EqualFold(v, p.given[key]) }):
-		if o.Name == "cloudFiles.schemaEvolutionMode" && strings.EqualFold(p.given[key], "addNewColumnsWithTypeWidening") {
-			p.fault(CodeUnsupported, p.at(name), "use addNewColumns", "type widening is not supported yet")
-			return
-		}
 		hint := ""
 		if len(o.Values) == 1 && o.Doc != "" {
 			hint = o.Doc
@@ -304,7 +302,7 @@ func (p *parser) schema() {
 	if m, ok := evolve.ParseMode(mode); ok {
 		e.Mode = m
 	}
-	if e.Given != nil && s.compat && e.Mode == evolve.AddNewColumns {
+	if e.Given != nil && s.compat && e.Mode.Adds() {
 		p.fault(CodeContradiction, p.at(p.keys["schemaevolutionmode"]), "take the schema out and use schemaHints", "addNewColumns does not go with option schema")
 	}
 	none := e.Mode == evolve.None
@@ -312,6 +310,8 @@ func (p *parser) schema() {
 		s.rescue = p.value("rescuedDataColumn")
 	}
 	s.corrupt = p.value("columnNameOfCorruptRecord")
+	p.variant()
+	p.partitions()
 	s.mergeSchema = p.boolean("mergeSchema")
 	s.metadata = p.boolean("keepMetadata")
 	s.schemaLocation = p.value("cloudFiles.schemaLocation")
@@ -325,6 +325,38 @@ func (p *parser) schema() {
 	e.Reserved = append(e.Reserved, s.lineage...)
 	if s.metadata {
 		e.Reserved = append(e.Reserved, convert.MetadataColumn.Name)
+	}
+}
+
+// variant makes the whole of each record one column: there is nothing to infer, to evolve or to rescue.
+func (p *parser) variant() {
+	name := p.value("singleVariantColumn")
+	if name == "" {
+		return
+	}
+	for _, other := range []string{"schema", "cloudFiles.schemaHints", "cloudFiles.schemaEvolutionMode", "rescuedDataColumn"} {
+		if p.isGiven(other) {
+			p.fault(CodeContradiction, p.at(p.keys[optionKey(other)]), "take one of them out", "does not go with singleVariantColumn")
+		}
+	}
+	e := &p.set.evolution
+	e.Given, e.Mode, p.set.rescue = schema.NewStruct(schema.Nullable(name, schema.Variant)), evolve.None, ""
+}
+
+// partitions reads which folders k=v become columns. A given schema must have them.
+func (p *parser) partitions() {
+	if !p.isGiven("cloudFiles.partitionColumns") {
+		return
+	}
+	p.set.partitions = []string{}
+	for name := range strings.SplitSeq(p.value("cloudFiles.partitionColumns"), ",") {
+		if name = strings.Trim(strings.TrimSpace(name), "`"); name == "" {
+			continue
+		}
+		if g := p.set.evolution.Given; g != nil && g.IndexFold(name) < 0 {
+			p.bad("cloudFiles.partitionColumns", "add it to option schema", "the schema has no column %s", name)
+		}
+		p.set.partitions = append(p.set.partitions, name)
 	}
 }
 
@@ -354,6 +386,7 @@ func (p *parser) reading() {
 		Compat: s.compat, TimeZone: p.value("timeZone"), MaxDepth: p.integer("maxNestingDepth"),
 		MaxRecord: int(p.bytes("maxRecordBytes")),
 	}
+	s.decode.Variant = p.value("singleVariantColumn") != ""
 	p.leniency()
 	p.inference()
 	if _, err := time.LoadLocation(s.decode.TimeZone); err != nil {
@@ -398,6 +431,12 @@ func (p *parser) inference() {
 	d.PrefersDecimal, d.InferTimestamp = p.boolean("prefersDecimal"), p.boolean("inferTimestamp")
 	d.PrimitivesAsString, d.BlankAsNull = p.boolean("primitivesAsString"), p.boolean("dropFieldIfAllNull")
 	d.DateFormat, d.TimestampFormat, d.NTZFormat = p.pattern("dateFormat"), p.pattern("timestampFormat"), p.pattern("timestampNTZFormat")
+	if p.set.evolution.Mode == evolve.AddNewColumnsWithTypeWidening {
+		if p.isGiven("prefersDecimal") && !d.PrefersDecimal {
+			p.bad("prefersDecimal", "take the option out", "must be true where types become wider")
+		}
+		d.PrefersDecimal = true
+	}
 	d.DateFallback = p.boolean("enableDateTimeParsingFallback")
 	d.Locale = p.value("locale")
 	if err := decode.CheckLocale(d.Locale); err != nil {

@@ -43,7 +43,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	}
 	b.Rescued.Paths = c.rescued()
 	if c.isNew() && (len(c.version.Schema.Fields) > 0 || len(c.change.Adds) > 0) {
-		c.version.Added, c.version.Pending = c.added, c.pending
+		c.version.Added, c.version.Widened, c.version.Pending = c.added, c.widened, c.pending
 		text, err := c.version.MarshalText()
 		if err != nil {
 			return s, err
@@ -52,8 +52,8 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 			return s, err
 		}
 		s.SchemaVersion = c.version.Number
-		if len(b.Schema.Added) > 0 || c.before == nil {
-			c.emit(SchemaEvolved{Batch: c.plan.Batch, From: b.Schema.From, To: b.Schema.To, Added: b.Schema.Added})
+		if len(b.Schema.Added)+len(b.Schema.Widened) > 0 || c.before == nil {
+			c.emit(SchemaEvolved{Batch: c.plan.Batch, From: b.Schema.From, To: b.Schema.To, Added: b.Schema.Added, Widened: b.Schema.Widened})
 		}
 	}
 	for _, part := range []struct {
@@ -161,6 +161,9 @@ func (c *conversion) schemaChange() SchemaChange {
 			out.Added = append(out.Added, newField(f))
 		}
 	}
+	for _, f := range c.widened {
+		out.Widened = append(out.Widened, newField(f))
+	}
 	observed := c.observed()
 	for _, at := range c.version.Uncarried {
 		path, err := schema.ParsePath(at)
@@ -181,7 +184,7 @@ func (c *conversion) schemaChange() SchemaChange {
 }
 
 func newField(f evolve.Field) NewField {
-	return NewField{Path: f.String(), DDL: f.DDL, File: f.First.File, Line: f.First.Line, Rows: f.Values}
+	return NewField{Path: f.String(), DDL: f.DDL, From: f.From, File: f.First.File, Line: f.First.Line, Rows: f.Values}
 }
 
 // rescued lists what went into the rescued data, by path.

@@ -57,6 +57,8 @@ type SchemaChange struct {
 	To      int64      `json:"to"`
 	Columns int        `json:"columns"`
 	Added   []NewField `json:"added,omitempty"`
+	// Widened are columns that have a wider type.
+	Widened []NewField `json:"widened,omitempty"`
 	// Uncarried are fields that were read and that the transform does not carry into the table. Their
 	// values are in the rescued data.
 	Uncarried []NewField `json:"uncarried,omitempty"`

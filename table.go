@@ -54,6 +54,8 @@ type change struct {
 	Rows        int64             `json:"rows"`
 	// Evolves is false when the table must have all columns already.
 	Evolves bool `json:"evolves"`
+	// Widens means that the table's types grow with those of Schema.
+	Widens bool `json:"widens,omitempty"`
 }
 
 // begin starts the transaction of a change, on the table or for a new one.
@@ -62,6 +64,9 @@ func (t *table) begin(s *delta.Snapshot, c *change) (*delta.Transaction, error) 
 		return delta.NewTable(t.store, delta.TableOptions{Schema: c.Schema, PartitionBy: c.PartitionBy, Properties: c.Properties})
 	}
 	tx := s.Begin("STREAMING UPDATE") // Spark's name for a batch of a stream
+	if c.Widens {
+		tx.WidenNumbers()
+	}
 	if err := tx.SetSchema(c.Schema); err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.name, err)
 	}

@@ -101,7 +101,7 @@ func (s *Snapshot) reconciled(ctx context.Context) iter.Seq2[action, error] {
 			yield(action{}, err)
 			return
 		}
-		for r, err := range s.tombstones(ctx, tail) {
+		for r, err := range s.tombstones(ctx, tail, time.Now().Add(-s.metadata.retention())) {
 			if !yield(action{Remove: r}, err) || err != nil {
 				return
 			}
@@ -119,10 +119,10 @@ func (s *Snapshot) reconciled(ctx context.Context) iter.Seq2[action, error] {
 	}
 }
 
-// tombstones yields the removes that are still to be kept, for readers of older versions.
-func (s *Snapshot) tombstones(ctx context.Context, r *tailState) iter.Seq2[*Remove, error] {
+// tombstones yields the removes since a time, whose files are kept for readers of older versions.
+func (s *Snapshot) tombstones(ctx context.Context, r *tailState, since time.Time) iter.Seq2[*Remove, error] {
 	return func(yield func(*Remove, error) bool) {
-		oldest := millis(time.Now().Add(-s.metadata.retention()))
+		oldest := millis(since)
 		if s.checkpoint != nil {
 			for a, err := range s.checkpoint.removes(ctx, s.store, s.sidecars) {
 				if err != nil {

@@ -84,6 +84,7 @@ const (
 	ConcurrentDeleteRead   ConflictKind = "ConcurrentDeleteRead"
 	ConcurrentDeleteDelete ConflictKind = "ConcurrentDeleteDelete"
 	ConcurrentTransaction  ConflictKind = "ConcurrentTransaction"
+	ConcurrentWrite        ConflictKind = "ConcurrentWrite"
 )
 
 // A ConflictError means that a version committed meanwhile contradicts the transaction.
@@ -277,6 +278,9 @@ func (t *Transaction) isOwn(entry []action) bool {
 // reads no file conflicts with nothing here; whether its files still fit is checked when it is planned
 // again.
 func (t *Transaction) conflict(version int64, entry []action) error {
+	if t.special != nil && t.special.alone {
+		return &ConflictError{ConcurrentWrite, version, "the operation builds on version " + strconv.FormatInt(t.read.version, 10) + " alone"}
+	}
 	if len(t.removes) == 0 {
 		return nil
 	}
@@ -309,7 +313,7 @@ func (t *Transaction) draft(ctx context.Context, base *Snapshot) (*draft, error)
 			return nil, err
 		}
 	} else if base != nil {
-		if err := base.protocol.checkAppend(base.metadata, base.schema); err != nil {
+		if err := t.checkWrite(base); err != nil {
 			return nil, err
 		}
 	}
@@ -337,6 +341,11 @@ func (t *Transaction) draft(ctx context.Context, base *Snapshot) (*draft, error)
 	}
 	for i := range t.txns {
 		actions = append(actions, action{Txn: &t.txns[i]})
+	}
+	if t.special != nil {
+		for i := range t.special.domains {
+			actions = append(actions, action{DomainMetadata: &t.special.domains[i]})
+		}
 	}
 	adds := t.adds
 	if p.protocol.supports("rowTracking") {
@@ -429,6 +438,9 @@ func (t *Transaction) commitInfo(base *Snapshot, p plan) *CommitInfo {
 	}
 	if base.version >= 0 {
 		ci.ReadVersion = &base.version
+	}
+	if x := t.special; x != nil {
+		ci.OperationParameters, ci.OperationMetrics, ci.IsolationLevel = x.parameters, rawTexts(x.metrics), x.isolation
 	}
 	return ci
 }

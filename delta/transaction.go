@@ -28,6 +28,8 @@ type Transaction struct {
 	txns      []Txn
 	nonce     string
 	details   CommitDetails
+	numbers   bool     // WidenNumbers
+	special   *special // of maintenance; nil for a change of rows
 
 	plan plan
 	// files is the context that was given out, under which the data files are written.
@@ -200,7 +202,7 @@ func (t *Transaction) makePlan(base *Snapshot) (plan, error) {
 	if base == nil {
 		return t.planNew()
 	}
-	if err := base.protocol.checkAppend(base.metadata, base.schema); err != nil {
+	if err := t.checkWrite(base); err != nil {
 		return plan{}, err
 	}
 	p := plan{schema: base.schema, metadata: base.metadata, protocol: base.protocol}
@@ -217,7 +219,7 @@ func (t *Transaction) makePlan(base *Snapshot) (plan, error) {
 		return plan{}, err
 	}
 	if base.metadata.isTrue(propTypeWidening) && base.protocol.widening() {
-		if merged, err = widenFields(merged, incoming); err != nil {
+		if merged, err = t.widening().fields(merged, incoming); err != nil {
 			return plan{}, err
 		}
 	}
@@ -300,7 +302,7 @@ func (p plan) fits(files *schema.Struct, mode string) error {
 		case in == nil:
 			err = fmt.Errorf("column %s is gone", schema.Path(at...))
 		case f.Type == schema.Void: // no file holds it
-		case schema.IsScalar(f.Type) && f.Type != in.Type && !(wide && widens(f.Type, in.Type)),
+		case schema.IsScalar(f.Type) && f.Type != in.Type && !(wide && (widens(f.Type, in.Type) || widensNumber(f.Type, in.Type))),
 			!schema.IsScalar(f.Type) && fmt.Sprintf("%T", f.Type) != fmt.Sprintf("%T", in.Type):
 			err = fmt.Errorf("column %s is %s and no longer %s", schema.Path(at...), in.Type, f.Type)
 		case mode != "":

@@ -44,9 +44,41 @@ func widens(from, to schema.Type) bool {
 	return false
 }
 
-// widenFields returns the table's schema with the types of those scalars that are wider in the incoming
+// WidenNumbers lets whole numbers of the table become fractions too, where its types may grow at all:
+// changes that are legal and that Delta does not make by itself.
+func (t *Transaction) WidenNumbers() { t.numbers = true }
+
+// widensNumber reports whether a column of whole numbers may become one of fractions: a decimal with as
+// many digits before the point, or a double, which does not hold every BIGINT. Source: protocol, "Type
+// Widening".
+func widensNumber(from, to schema.Type) bool {
+	p, ok := from.(schema.Primitive)
+	if !ok || p < schema.Byte || p > schema.Long {
+		return false
+	}
+	if d, ok := to.(schema.Decimal); ok {
+		digits := 10
+		if p == schema.Long {
+			digits = 20
+		}
+		return d.Precision-d.Scale >= digits
+	}
+	return to == schema.Double && p != schema.Long
+}
+
+// widening says which types grow.
+type widening func(from, to schema.Type) bool
+
+func (t *Transaction) widening() widening {
+	if t.numbers {
+		return func(from, to schema.Type) bool { return widens(from, to) || widensNumber(from, to) }
+	}
+	return widens
+}
+
+// fields returns the table's schema with the types of those scalars that are wider in the incoming
 // one, and a record of it in the metadata of the nearest field.
-func widenFields(table, incoming *schema.Struct) (*schema.Struct, error) {
+func (w widening) fields(table, incoming *schema.Struct) (*schema.Struct, error) {
 	out := &schema.Struct{Fields: append([]schema.Field(nil), table.Fields...)}
 	for i, f := range out.Fields {
 		j := incoming.IndexFold(f.Name)
@@ -54,7 +86,7 @@ func widenFields(table, incoming *schema.Struct) (*schema.Struct, error) {
 			continue
 		}
 		var changes []typeChange
-		t, err := widenType(nil, f.Type, incoming.Fields[j].Type, &changes)
+		t, err := w.typ(nil, f.Type, incoming.Fields[j].Type, &changes)
 		if err != nil {
 			return nil, err
 		}
@@ -69,29 +101,29 @@ func widenFields(table, incoming *schema.Struct) (*schema.Struct, error) {
 	return out, nil
 }
 
-func widenType(path []string, t, incoming schema.Type, changes *[]typeChange) (schema.Type, error) {
+func (w widening) typ(path []string, t, incoming schema.Type, changes *[]typeChange) (schema.Type, error) {
 	step := func(name string) []string { return append(path[:len(path):len(path)], name) }
 	switch t := t.(type) {
 	case *schema.Struct:
 		if in, ok := incoming.(*schema.Struct); ok {
-			return widenFields(t, in)
+			return w.fields(t, in)
 		}
 	case *schema.Array:
 		if in, ok := incoming.(*schema.Array); ok {
-			e, err := widenType(step("element"), t.Element, in.Element, changes)
+			e, err := w.typ(step("element"), t.Element, in.Element, changes)
 			return &schema.Array{Element: e, ContainsNull: t.ContainsNull}, err
 		}
 	case *schema.Map:
 		if in, ok := incoming.(*schema.Map); ok {
-			k, err := widenType(step("key"), t.Key, in.Key, changes)
+			k, err := w.typ(step("key"), t.Key, in.Key, changes)
 			if err != nil {
 				return nil, err
 			}
-			v, err := widenType(step("value"), t.Value, in.Value, changes)
+			v, err := w.typ(step("value"), t.Value, in.Value, changes)
 			return &schema.Map{Key: k, Value: v, ValueContainsNull: t.ValueContainsNull}, err
 		}
 	default:
-		if widens(t, incoming) {
+		if w(t, incoming) {
 			*changes = append(*changes, typeChange{typeName(t), typeName(incoming), strings.Join(path, ".")})
 			return incoming, nil
 		}

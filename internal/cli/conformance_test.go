@@ -44,21 +44,7 @@ type conformanceCase struct {
 // notYet are the cases that wait for something silt does not have, with what that is. A case that
 // passes must not be here.
 var notYet = map[string]string{
-	"B14": "prefersDecimal",
-	"B15": "primitivesAsString",
-	"E15": "addNewColumnsWithTypeWidening",
-	"E16": "addNewColumnsWithTypeWidening",
-	"E17": "addNewColumnsWithTypeWidening",
-	"E18": "addNewColumnsWithTypeWidening",
-	"E19": "addNewColumnsWithTypeWidening",
-	"E25": "addNewColumnsWithTypeWidening",
-	"F41": "columns from folder names",
-	"F43": "columns from folder names",
-	"F44": "columns from folder names",
-	"F50": "singleVariantColumn",
-	"F51": "dateFormat and timestampFormat",
 	"G07": "casts of a reader's columns to the table's",
-	"G10": "type widening of the table",
 	"G19": "MERGE",
 	"G24": "txnAppId and txnVersion",
 	"G25": "CHECK constraints",

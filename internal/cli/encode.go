@@ -11,6 +11,9 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/siltlake/silt/internal/decode"
+	"github.com/siltlake/silt/schema"
 )
 
 // encoding is a text form of values in tables. The JSON form is part of the interface: integers of any
@@ -124,7 +127,16 @@ func (e encoding) json(dst []byte, a arrow.Array, i int) []byte {
 	return e.string(dst, a.ValueStr(i))
 }
 
+// variantType is the form in which Arrow holds a VARIANT.
+var variantType = schema.ArrowType(schema.Variant)
+
 func (e encoding) structure(dst []byte, a *array.Struct, i int) []byte {
+	if arrow.TypeEqual(a.DataType(), variantType) {
+		value, metadata := a.Field(0).(*array.Binary).Value(i), a.Field(1).(*array.Binary).Value(i)
+		if text, err := decode.AppendVariantJSON(dst, value, metadata); err == nil {
+			return text
+		}
+	}
 	dst = append(dst, '{')
 	for f, field := range a.DataType().(*arrow.StructType).Fields() {
 		if f > 0 {

@@ -98,6 +98,8 @@ type Result struct {
 	// Misfits counts values that did not fit their column, by its path.
 	Observed map[string]*decode.Observed
 	Misfits  map[string]decode.Rescued
+	// Demands is what was seen of numbers for which their columns would have to be wider.
+	Demands map[string]*decode.Observed
 }
 
 // State is what became of a file.
@@ -220,7 +222,7 @@ func stateOf(err error) (s State, ok bool) {
 // open returns a file as the decoder reads it: the planned version, and no other.
 func (c *Converter) open(p Piece, deferTorn bool) decode.File {
 	return decode.File{
-		URI: c.stores.URI(p.Key), DeferTorn: deferTorn, Base: p.Part.Start, Lines: p.Part.Lines,
+		URI: c.stores.URI(p.Key), Key: p.Key, DeferTorn: deferTorn, Base: p.Part.Start, Lines: p.Part.Lines,
 		Open: func(ctx context.Context) (io.ReadCloser, error) {
 			r := objstore.Range{IfMatch: p.ETag, Off: p.Part.Start}
 			if p.Part.End > 0 {
@@ -447,7 +449,7 @@ func (r *run) close(ctx context.Context) error {
 		return err
 	}
 	r.result.Quarantined = r.quarantine.rows
-	r.result.Observed, r.result.Misfits = r.reader.Observed(), r.reader.Misfits()
+	r.result.Observed, r.result.Misfits, r.result.Demands = r.reader.Observed(), r.reader.Misfits(), r.reader.Demands()
 	return nil
 }
 

@@ -31,6 +31,7 @@ const (
 	kindString
 	kindBinary
 	kindStruct
+	kindVariant
 	kindList
 	kindMap
 )
@@ -111,15 +112,24 @@ func newColumn(name string, t schema.Type) *column {
 		c.kids = []*column{newColumn("key", t.Key), newColumn("value", t.Value)}
 	case schema.Decimal:
 		c.kind, c.decimal = kindDecimal, t
-	default:
-		k, ok := primitiveKinds[t]
-		if !ok {
-			panic("no column can hold " + t.String())
+	case schema.Primitive:
+		if t == schema.Variant {
+			c.kind = kindVariant
+			c.kids = []*column{newColumn("value", schema.Binary), newColumn("metadata", schema.Binary)}
+			break
 		}
-		c.kind = k
+		c.kind = kindOf(t)
 	}
 	c.reset()
 	return c
+}
+
+func kindOf(t schema.Primitive) kind {
+	k, ok := primitiveKinds[t]
+	if !ok {
+		panic("no column can hold " + t.String())
+	}
+	return k
 }
 
 // setKey prepares the comparison of keys. A name that JSON must escape never stands in the text as it
@@ -173,7 +183,10 @@ func (c *column) reset() {
 	}
 }
 
-func (c *column) hasOffsets() bool { return c.kind >= kindString && c.kind != kindStruct }
+// isGroup reports whether the rows of the column are those of its kids.
+func (c *column) isGroup() bool { return c.kind == kindStruct || c.kind == kindVariant }
+
+func (c *column) hasOffsets() bool { return c.kind >= kindString && !c.isGroup() }
 
 // appended counts a row whose value is stored.
 func (c *column) appended() {
@@ -217,7 +230,7 @@ func (c *column) fill(n int) {
 		for range missing {
 			c.offsets = append(c.offsets, last)
 		}
-	case c.kind != kindStruct:
+	case !c.isGroup():
 		c.fixed = appendRepeated(c.fixed, 0, missing*widths[c.kind])
 	}
 	c.n = n
@@ -247,7 +260,7 @@ func (c *column) truncate(n int) {
 		c.valid = c.valid[:n]
 	}
 	switch {
-	case c.kind == kindStruct:
+	case c.isGroup():
 		c.truncateKids(n)
 	case c.hasOffsets():
 		c.offsets = c.offsets[:n+1]
@@ -273,7 +286,7 @@ func (c *column) build(n int) *array.Data {
 	c.fill(n)
 	bitmap, nulls := c.bitmap()
 	switch c.kind {
-	case kindStruct:
+	case kindStruct, kindVariant:
 		return array.NewData(c.dtype, n, []*memory.Buffer{bitmap}, c.buildKids(n), nulls, 0)
 	case kindList, kindMap:
 		elements := c.buildKids(int(c.offsets[n]))

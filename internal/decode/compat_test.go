@@ -98,7 +98,7 @@ func TestNonNumericNumbers(t *testing.T) {
 	s := ddl(t, "d DOUBLE, s STRING, l BIGINT, m DECIMAL(5,2)")
 	text := "{\"d\":NaN,\"s\":-INF}\n{\"d\":Infinity}\n{\"d\":\"-Infinity\"}\n{\"l\":NaN}\n{\"m\":+INF}\n{\"d\":nan}\n{\"d\":+NaN}\n{\"d\":INF}\n{\"d\":NaNo}\n"
 	test := decodeTest{opts: Options{Schema: s, Framing: "lines", Rescue: "_r", NoFilePath: true, NonNumeric: true}, text: text,
-		rows: []string{`{"d":"NaN","s":"-INF"}`, `{"d":"+Inf"}`, `{"d":"-Inf"}`, `{"_r":"{\"l\":NaN}"}`, `{"_r":"{\"m\":+INF}"}`},
+		rows: []string{`{"d":"NaN","s":"-INF"}`, `{"d":"+Inf"}`, `{"d":"-Inf"}`, `{"_r":"{\"l\":\"NaN\"}"}`, `{"_r":"{\"m\":\"+INF\"}"}`},
 		bad: []string{"f:6@73 {\"d\":nan} (only true, false and null may stand without quotes)", "f:7@83 {\"d\":+NaN} (this is not a JSON number)",
 			"f:8@94 {\"d\":INF} (this is not a JSON number)", "f:9@104 {\"d\":NaNo} (this is not a JSON number)"}}
 	t.Run("are_read_as_doubles", test.run)
@@ -141,5 +141,13 @@ func TestLimits(t *testing.T) {
 			rows: []string{`{"a":"ééA"}`, `{}`}, bad: []string{`f:2@19 {"a":"abcd"} (a string is longer than the limit)`, `f:3@32 {"longer":"abcd"} (a string is longer than the limit)`}},
 	} {
 		t.Run(test.name, test.run)
+	}
+}
+
+func TestWordsForWhatIsNoNumberAreRescuedAsStrings(t *testing.T) {
+	r := decodeFiles(t, Options{Schema: ddl(t, "i BIGINT"), Rescue: "_r", NoFilePath: true, NonNumeric: true},
+		file("f", `{"i":NaN,"x":[-Infinity, -1, 1e+5, {"y":+INF}]}`+"\n"))
+	if want := `{"_r":"{\"i\":\"NaN\",\"x\":[\"-Infinity\",-1,1e+5,{\"y\":\"+INF\"}]}"}`; len(r.rows) != 1 || r.rows[0] != want {
+		t.Errorf("got %q %q, want %s", r.rows, r.bad, want)
 	}
 }

@@ -91,6 +91,12 @@ func guess(head []byte) string {
 	return map[int]string{0b0101: "UTF-16LE", 0b1010: "UTF-16BE", 0b0111: "UTF-32LE", 0b1110: "UTF-32BE"}[nuls]
 }
 
+// isTranscoded reports whether a text that starts with head is turned into UTF-8, so that its offsets are
+// not those of the file.
+func (o *Options) isTranscoded(head []byte) bool {
+	return o.Encoding != "" || (!o.Compat || o.Framing == "file") && guess(head) != ""
+}
+
 // toUTF8 returns the text of r as UTF-8. Without a name the first bytes decide, if look is set.
 func toUTF8(r io.Reader, name string, look bool) io.Reader {
 	if name == "" && look {

@@ -106,7 +106,7 @@ func (r *Reader) lineEnd(i int) int {
 // is bad as a whole.
 func (r *Reader) lineValue(i int) int {
 	p := &r.p
-	if p.Text[i] != '[' {
+	if p.Text[i] != '[' || r.opts.Variant {
 		end := p.record(i)
 		if end >= 0 {
 			r.row(i, end)
@@ -265,7 +265,7 @@ const (
 // reports whether there was any at i.
 func (r *Reader) structure(i int) bool {
 	switch c := r.p.Text[i]; {
-	case c == '[' && !r.inArray:
+	case c == '[' && !r.inArray && !r.opts.Variant:
 		r.inArray, r.last = true, tokenOpen
 	case c == ']' && r.inArray && r.last != tokenComma:
 		r.inArray, r.last = false, tokenValue

@@ -196,7 +196,7 @@ func CanSplit(head []byte, opts Options) bool {
 	}
 	head = bytes.TrimPrefix(head, bom)
 	switch {
-	case opts.LineSep != "" || opts.Encoding != "" || opts.RecordPath != "":
+	case opts.LineSep != "" || opts.isTranscoded(head) || opts.RecordPath != "":
 		return false
 	case opts.Framing == "":
 		return detect(head, false, cmp.Or(opts.MaxDepth, defaultMaxDepth)) == byLine

@@ -56,6 +56,8 @@ type parser struct {
 	rewritten jsonscan.Rewritten // the last record that was read leniently
 	// settled is set when something was observed of the last record.
 	settled bool
+
+	variants variants
 }
 
 const (
@@ -126,6 +128,14 @@ func (p *parser) strict(i, row int) int {
 
 func (p *parser) tryRecord(i, row int) int {
 	p.forget(traces{})
+	if p.opts.Variant {
+		p.root.appended()
+		end := p.variant(i, p.root.kids[0], 0)
+		if end == misfit {
+			return p.Fail(i, jsonscan.RepeatedKey)
+		}
+		return end
+	}
 	if p.Text[i] != '{' {
 		if p.Value(i, 0) < 0 {
 			return corrupt
@@ -416,6 +426,9 @@ func (p *parser) value(i int, c *column, row, depth int) int {
 		c.fixed = append(c.fixed, truth)
 		c.appended()
 		return end
+	}
+	if c.kind == kindVariant {
+		return p.variant(i, c, depth)
 	}
 	return p.rareValue(i, c)
 }

@@ -79,6 +79,11 @@ type Options struct {
 	Locale string `json:"locale,omitempty"`
 	// IgnoreCase reads a key into a column whose name differs only by case.
 	IgnoreCase bool `json:"ignoreCase,omitempty"`
+	// Partitions are the names of columns of Schema whose values stand in the folders k=v on the way to
+	// a file. A field of the data of such a name is not read.
+	Partitions []string `json:"partitions,omitempty"`
+	// Variant makes each value of a file, whatever it is, a row of the one column of Schema, a VARIANT.
+	Variant bool `json:"variant,omitempty"`
 	// Widen asks what columns would have to be for the numbers that do not fit them. Decimals are not
 	// rounded then, and a FLOAT takes no number beyond its range.
 	Widen bool `json:"widen,omitempty"`
@@ -120,6 +125,8 @@ var ErrTorn = errors.New("the last record is not complete")
 type File struct {
 	// URI is what the rescued data and positions call the file.
 	URI string
+	// Key is its path below the source.
+	Key string
 	// DeferTorn makes a file that ends inside a record fail with ErrTorn, so that it can be read when
 	// it is complete. Otherwise what is there of the record is bad.
 	DeferTorn bool
@@ -221,13 +228,14 @@ type Reader struct {
 	last     token
 	indent   []byte // of the last value, nil when it did not begin a line
 
-	runs      []Run
-	places    []Place
-	bad       []BadRecord
-	texts     []byte
-	ends      []int
-	batchText int64 // bytes read into the batch
-	since     mark  // where the current file began
+	partitions []partition
+	runs       []Run
+	places     []Place
+	bad        []BadRecord
+	texts      []byte
+	ends       []int
+	batchText  int64 // bytes read into the batch
+	since      mark  // where the current file began
 	// spent is set when the current file cannot be taken back: a batch with rows of it was returned,
 	// or something in it was observed.
 	spent bool
@@ -236,7 +244,7 @@ type Reader struct {
 // mark is a point to which a batch can be taken back.
 type mark struct{ rows, runs, places, bad int }
 
-// NewReader returns a Reader of files. Fields of the schema must not be VOID or VARIANT.
+// NewReader returns a Reader of files. Fields of the schema must not be VOID.
 func NewReader(files []File, opts Options) (*Reader, error) {
 	opts.MaxRecord = cmp.Or(opts.MaxRecord, defaultMaxRecord)
 	opts.MaxDepth = cmp.Or(opts.MaxDepth, defaultMaxDepth)
@@ -277,6 +285,7 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	if name, err := ParseEncoding(opts.Encoding); err != nil || name != opts.Encoding {
 		return nil, fmt.Errorf("encoding %q is not in the form of ParseEncoding", opts.Encoding)
 	}
+	r.bindPartitions()
 	if i, ok := r.p.root.index[opts.Corrupt]; ok {
 		delete(r.p.root.index, opts.Corrupt) // a key of the record must not write into it
 		r.p.root.kids[i].key, r.p.root.keys[i] = noKey, noKey
@@ -464,6 +473,7 @@ func (r *Reader) finish(err error) {
 // batch returns the rows collected so far.
 func (r *Reader) batch() *Batch {
 	n := r.p.root.n
+	r.fillPartitions()
 	data := r.p.root.build(n).Children()
 	columns := make([]arrow.Array, 0, len(data)+1)
 	for _, d := range data {

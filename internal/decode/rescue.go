@@ -140,6 +140,12 @@ func (p *parser) rescueUnknown(c *column, mark, named int, u unknown, end int) {
 		}
 		return
 	}
+	if c == p.root && len(p.opts.Partitions) > 0 && p.opts.isPartition(p.name(u.name, u.end, u.info)) {
+		if !p.opts.Compat { // else the folder's value replaces it
+			p.rescue(mark, named, u.name, u.end, u.value, end)
+		}
+		return
+	}
 	p.rescue(mark, named, u.name, u.end, u.value, end)
 	p.unknown = append(p.unknown, u)
 }

@@ -19,6 +19,8 @@ type Version struct {
 	Number int64 `json:"-"`
 	// Schema holds the columns of the data, without the rescued data and lineage.
 	Schema *schema.Struct `json:"-"`
+	// Partitions are the columns whose values stand in folders k=v; nil is none.
+	Partitions *schema.Struct `json:"-"`
 
 	WrittenAt time.Time `json:"writtenAt"`
 	// Reason is "inferred", "new fields", "wider types", "given", "hints" or "transform".
@@ -45,12 +47,20 @@ func (v *Version) MarshalText() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	partitions := v.Partitions
+	if partitions == nil {
+		partitions = &schema.Struct{}
+	}
+	folders, err := json.Marshal(partitions)
+	if err != nil {
+		return nil, err
+	}
 	type plain Version // without the methods
 	text, err := json.Marshal(struct {
 		DataSchemaJSON      string `json:"dataSchemaJson"`
 		PartitionSchemaJSON string `json:"partitionSchemaJson"`
 		*plain
-	}{string(data), `{"type":"struct","fields":[]}`, (*plain)(v)})
+	}{string(data), string(folders), (*plain)(v)})
 	return append(append([]byte(versionHeader+"\n"), text...), '\n'), err
 }
 
@@ -62,7 +72,8 @@ func (v *Version) UnmarshalText(text []byte) error {
 	}
 	type plain Version
 	in := struct {
-		DataSchemaJSON string `json:"dataSchemaJson"`
+		DataSchemaJSON      string `json:"dataSchemaJson"`
+		PartitionSchemaJSON string `json:"partitionSchemaJson"`
 		*plain
 	}{plain: (*plain)(v)}
 	if err := json.Unmarshal(body, &in); err != nil {
@@ -73,6 +84,14 @@ func (v *Version) UnmarshalText(text []byte) error {
 		return fmt.Errorf("dataSchemaJson: %w", err)
 	}
 	v.Schema = s
+	if in.PartitionSchemaJSON != "" {
+		if v.Partitions, err = schema.ParseJSON([]byte(in.PartitionSchemaJSON)); err != nil {
+			return fmt.Errorf("partitionSchemaJson: %w", err)
+		}
+		if len(v.Partitions.Fields) == 0 {
+			v.Partitions = nil
+		}
+	}
 	for i, f := range v.Added {
 		if v.Added[i].Type, err = schema.ParseType(f.DDL); err != nil {
 			return fmt.Errorf("added: %w", err)
@@ -86,9 +105,10 @@ func (v *Version) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Read is the schema by which records are read: without the fields that the transform does not carry.
+// Read is the schema of the rows that are read: with the columns that folders fill, and without the
+// fields that the transform does not carry.
 func (v *Version) Read() *schema.Struct {
-	s := v.Schema
+	s := withPartitions(v.Schema, v.Partitions)
 	for _, at := range v.Uncarried {
 		if path, err := schema.ParsePath(at); err == nil {
 			s = without(s, path).(*schema.Struct)

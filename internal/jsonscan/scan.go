@@ -53,6 +53,7 @@ const (
 	StringTooLong
 	NotOnPath
 	AfterRecords
+	RepeatedKey
 )
 
 var reasons = [...]string{
@@ -73,6 +74,7 @@ var reasons = [...]string{
 	TooLong:          "the record is longer than the limit",
 	NumberTooLong:    "a number has more digits than the limit",
 	StringTooLong:    "a string is longer than the limit",
+	RepeatedKey:      "an object has a key twice",
 	NotOnPath:        "the record path leads into a container of another kind",
 	AfterRecords:     "a member that is to be kept comes behind the records of an envelope too large to be read twice",
 }

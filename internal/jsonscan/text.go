@@ -65,7 +65,8 @@ func hex4(b []byte) (r rune) {
 }
 
 // AppendCompact appends a valid JSON value without the blanks between its tokens. Numbers stay as
-// they are written; strings are escaped only where JSON demands it, and at lone surrogates.
+// they are written; strings are escaped only where JSON demands it, and at lone surrogates. The words
+// for what is no number become strings, because they are no JSON.
 func AppendCompact(dst, value []byte) []byte {
 	for i := 0; i < len(value); {
 		switch c := value[i]; c {
@@ -75,12 +76,31 @@ func AppendCompact(dst, value []byte) []byte {
 			n := stringLen(value[i:])
 			dst = AppendRequoted(dst, value[i+1:i+n-1])
 			i += n
+		case 'N', 'I', '+', '-':
+			n := wordLen(value[i:])
+			if n == 0 {
+				dst = append(dst, c)
+				i++
+				continue
+			}
+			dst = append(append(append(dst, '"'), value[i:i+n]...), '"')
+			i += n
 		default:
 			dst = append(dst, c)
 			i++
 		}
 	}
 	return dst
+}
+
+// wordLen returns the length of the word for what is no number that b starts with, or 0.
+func wordLen(b []byte) int {
+	for _, w := range nonNumeric {
+		if len(b) >= len(w) && string(b[:len(w)]) == w {
+			return len(w)
+		}
+	}
+	return 0
 }
 
 // stringLen returns the length of the valid string that b starts with, quotes included.

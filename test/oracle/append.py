@@ -8,6 +8,7 @@ import threading
 
 import deltalake
 import pyarrow as pa
+import tables
 
 table = sys.argv[1]
 done = threading.Event()
@@ -28,3 +29,4 @@ while not done.is_set():
         except deltalake.exceptions.DeltaError:
             pass
 print(count)
+tables.leave()

@@ -347,7 +347,7 @@ def main():
     for line in wrong[:20]:
         print(line)
     print(f"{args.reader}: {files} files, {records} records in rows, {bad} in quarantine, {len(wrong)} differences")
-    sys.exit(1 if wrong else 0)
+    tables.leave(1 if wrong else 0)
 
 
 main()

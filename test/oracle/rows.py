@@ -40,3 +40,4 @@ def main():
 
 
 main()
+tables.leave()

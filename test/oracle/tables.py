@@ -1,8 +1,16 @@
 """Reads Delta tables by programs that are not silt."""
 
 import os
+import sys
 
 import pyarrow as pa
+
+
+def leave(status=0):
+    """Ends the process at once: the threads of these libraries sometimes abort it on the way out."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def read(path, reader):
