@@ -161,6 +161,12 @@ func (c *column) foldKeys() {
 	}
 }
 
+// hide keeps the keys of records from the kid at k.
+func (c *column) hide(k int) {
+	c.kids[k].key, c.keys[k] = noKey, noKey
+	delete(c.index, c.kids[k].name)
+}
+
 // hasRest reports whether the text at i, behind the opening quote of a key, is the name of the column
 // and a closing quote, when the first 8 bytes are known to be the same.
 func (c *column) hasRest(text []byte, i int) bool {

@@ -301,9 +301,18 @@ func (p *parser) observeString(o *Observed, i, end int, info jsonscan.StringInfo
 }
 
 func (p *parser) observeObject(o *Observed, i int) int {
+	next := 0 // of the fields, if this object has them in the order of the first
 	for i = p.Blank(i + 1); p.Text[i] != '}'; {
 		end, info, value := p.Name(i)
-		if i = p.Blank(p.observe(o.member(p.name(i, end, info)), value)); p.Text[i] == ',' {
+		name := p.name(i, end, info)
+		var member *Observed
+		if next < len(o.Fields) && o.Fields[next].Name == string(name) {
+			member = o.Fields[next].Observed
+		} else {
+			member = o.member(name)
+		}
+		next++
+		if i = p.Blank(p.observe(member, value)); p.Text[i] == ',' {
 			i = p.Blank(i + 1)
 		}
 	}

@@ -102,9 +102,8 @@ func (r *Reader) bindPartitions() {
 			continue
 		}
 		kid := root.kids[i]
-		delete(root.index, name)
 		delete(root.folded, schema.Fold(name))
-		kid.word, kid.mask = 1, 0
+		root.hide(i)
 		part := partition{c: kid}
 		for _, f := range r.files {
 			var text []byte

@@ -287,8 +287,7 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	}
 	r.bindPartitions()
 	if i, ok := r.p.root.index[opts.Corrupt]; ok {
-		delete(r.p.root.index, opts.Corrupt) // a key of the record must not write into it
-		r.p.root.kids[i].key, r.p.root.keys[i] = noKey, noKey
+		r.p.root.hide(i) // a key of the record must not write into it
 	}
 	return r, nil
 }
