@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
+	"github.com/siltlake/silt/internal/jsonscan"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -56,11 +57,13 @@ var primitiveKinds = map[schema.Type]kind{
 type column struct {
 	kind kind
 	name string
-	// word and mask compare the first bytes of a key and its closing quote in one step.
-	word, mask uint64
-	at         int // position among the kids of the parent
-	dtype      arrow.DataType
-	decimal    schema.Decimal
+	key
+	tail uint64 // the last bytes of a longer key and its closing quote
+	// first is the field that came first in the last object, and next the one that followed this field
+	// when it came last: what comes in the same order again is found at once.
+	first, next *column
+	dtype       arrow.DataType
+	decimal     schema.Decimal
 
 	n       int    // rows
 	nulls   bool   // some row is null, and valid is in use
@@ -70,6 +73,7 @@ type column struct {
 	data    []byte // the bytes of strings
 
 	kids  []*column      // fields of a struct, element of a list, key and value of a map
+	keys  []key          // of the kids
 	index map[string]int // names of the kids of a struct
 	// folded holds them in the form of schema.Fold, when case is ignored.
 	folded map[string]int
@@ -81,6 +85,12 @@ type column struct {
 	demand *Observed // what numbers that do not fit would need, if asked for
 }
 
+// key compares the first bytes of a key and its closing quote in one step.
+type key struct{ word, mask uint64 }
+
+// noKey is never found.
+var noKey = key{word: 1}
+
 func newColumn(name string, t schema.Type) *column {
 	c := &column{name: name, dtype: schema.ArrowType(t)}
 	c.setKey()
@@ -90,8 +100,8 @@ func newColumn(name string, t schema.Type) *column {
 		c.index = make(map[string]int, len(t.Fields))
 		for i, f := range t.Fields {
 			kid := newColumn(f.Name, f.Type)
-			kid.at = i
 			c.kids = append(c.kids, kid)
+			c.keys = append(c.keys, kid.key)
 			c.index[f.Name] = i
 		}
 	case *schema.Array:
@@ -126,7 +136,7 @@ func kindOf(t schema.Primitive) kind {
 // is, and gets a comparison that fails.
 func (c *column) setKey() {
 	if strings.ContainsFunc(c.name, func(r rune) bool { return r == '"' || r == '\\' || r < ' ' }) {
-		c.word, c.mask = 1, 0
+		c.key = noKey
 		return
 	}
 	key := append([]byte(c.name), '"')
@@ -134,6 +144,9 @@ func (c *column) setKey() {
 	n := copy(w[:], key)
 	c.word = binary.LittleEndian.Uint64(w[:])
 	c.mask = ^uint64(0) >> (8 * (8 - n))
+	if len(key) > 8 {
+		c.tail = binary.LittleEndian.Uint64(key[len(key)-8:])
+	}
 }
 
 // foldKeys lets the kids of a struct be found in any case. Of names that differ only by case the first
@@ -148,14 +161,14 @@ func (c *column) foldKeys() {
 	}
 }
 
-// hasKey reports whether the text at i, behind the opening quote of a key, is the name of the column
-// and a closing quote. The text has 8 readable bytes at i.
-func (c *column) hasKey(text []byte, i int) bool {
-	if binary.LittleEndian.Uint64(text[i:])&c.mask != c.word {
+// hasRest reports whether the text at i, behind the opening quote of a key, is the name of the column
+// and a closing quote, when the first 8 bytes are known to be the same.
+func (c *column) hasRest(text []byte, i int) bool {
+	n := len(c.name)
+	if len(text)-i <= n || jsonscan.Load(text, i+n-7) != c.tail {
 		return false
 	}
-	n := len(c.name)
-	return n < 8 || len(text)-i > n && string(text[i+8:i+n]) == c.name[8:] && text[i+n] == '"'
+	return n < 16 || string(text[i+8:i+n]) == c.name[8:]
 }
 
 // reset forgets all rows.
@@ -181,6 +194,23 @@ func (c *column) appended() {
 	if c.nulls {
 		c.valid = append(c.valid, 1)
 	}
+}
+
+// put appends a value of 8 bytes.
+func (c *column) put(w uint64) {
+	n := len(c.fixed)
+	if n+8 > cap(c.fixed) {
+		c.fixed = slices.Grow(c.fixed, max(64, n))
+	}
+	c.fixed = c.fixed[:n+8]
+	binary.LittleEndian.PutUint64(c.fixed[n:], w)
+	c.appended()
+}
+
+// ended appends the end of a value with offsets.
+func (c *column) ended(offset int) {
+	c.offsets = append(c.offsets, int32(offset))
+	c.appended()
 }
 
 // fill adds nulls until the column has n rows.

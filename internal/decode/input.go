@@ -239,9 +239,12 @@ func detect(text []byte, all bool, maxDepth int) framing {
 	}
 	s := jsonscan.Scanner{Space: jsonscan.Anywhere, MaxDepth: maxDepth}
 	if text[0] == '{' {
-		s.Reset(text)
-		if end := s.Value(0, 0); end > len(lines[0]) || end < 0 && s.Why == jsonscan.Truncated && !all {
-			return byValue
+		s.Reset(lines[0])
+		if s.Value(0, 0) < 0 && s.Why == jsonscan.Truncated {
+			s.Reset(text) // most of a chunk, which is rarely worth a copy
+			if end := s.Value(0, 0); end >= 0 || s.Why == jsonscan.Truncated && !all {
+				return byValue
+			}
 		}
 	}
 	for _, line := range lines[:len(lines)-1] {

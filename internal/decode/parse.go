@@ -48,6 +48,10 @@ type parser struct {
 	nameBuffer  []byte
 	valueBuffer []byte
 
+	// quickNumber and quickString are the characters of a number, and the bytes of a string, up to which
+	// no limit asks for a look at them.
+	quickNumber, quickString int
+
 	isLenient bool
 	rewritten jsonscan.Rewritten // the last record that was read leniently
 	// settled is set when something was observed of the last record.
@@ -173,70 +177,47 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 		return i + 1
 	}
 	mark, named := len(p.rescued), len(p.named)
-	expected := 0
+	expected := &c.first
 	for {
-		if b[i] != '"' {
+		if jsonscan.At(b, i) != '"' {
 			return p.Fail(i, jsonscan.NoName)
 		}
-		name := i
-		var kid *column
+		name, before := i, len(p.rescued)
+		kid := *expected
 		var info jsonscan.StringInfo
-		if expected < len(c.kids) && c.kids[expected].hasKey(b, i+1) {
-			kid = c.kids[expected]
+		if kid != nil && jsonscan.Load(b, i+1)&kid.mask == kid.word && (len(kid.name) < 8 || kid.hasRest(b, i+1)) {
 			i += len(kid.name) + 2
-		} else if kid, i, info = p.lookup(c, i, expected); i < 0 {
+		} else if kid, i, info = p.lookup(c, i); i < 0 {
 			return corrupt
+		} else if kid != nil {
+			*expected = kid
 		}
 		nameEnd := i
-		if b[i] != ':' {
+		if jsonscan.At(b, i) != ':' {
 			if i = p.Blank(i); b[i] != ':' {
 				return p.Fail(i, jsonscan.NoColon)
 			}
 		}
-		if i++; b[i] <= ' ' {
+		if i++; jsonscan.At(b, i) <= ' ' {
 			i = p.Blank(i)
 		}
-		value, before := i, len(p.rescued)
-		if kid == nil {
-			if i = p.Value(value, depth); i < 0 {
-				return corrupt
-			}
-			p.rescueUnknown(c, mark, named, unknown{c, name, nameEnd, info, value}, i)
-		} else {
-			expected = kid.at + 1
-			var replaced *span
-			if kid.n > row {
-				i, replaced = p.again(kid, row, depth, value)
-			} else {
-				i = p.value(value, kid, row, depth)
-			}
-			switch {
-			case i == misfit:
-				if i = p.Value(value, depth); i < 0 {
-					return corrupt
-				}
-				p.misfits = append(p.misfits, misfitting{kid, value})
-				p.rescue(mark, named, name, nameEnd, value, i)
-			case i < 0:
-				return corrupt
-			default:
-				if len(p.rescued) > before {
-					p.nameRescued(mark, before, name, nameEnd)
-				}
-				if replaced != nil && !p.opts.Compat {
-					p.misfits = append(p.misfits, misfitting{kid, replaced.start})
-					p.rescue(mark, named, replaced.name, replaced.nameEnd, replaced.start, replaced.end)
-				}
-				if p.repeated {
-					p.spans = append(p.spans, span{kid, row, name, nameEnd, value, i})
-				}
-			}
+		value := i
+		if kid != nil {
+			expected = &kid.next
 		}
-		if b[i] <= ' ' {
+		if kid == nil || kid.n > row || p.repeated {
+			i = p.member(member{unknown{c, name, nameEnd, info, value}, before, mark, named}, kid, row, depth)
+		} else if i = p.value(i, kid, row, depth); i < 0 || len(p.rescued) > before {
+			i = p.finish(member{unknown{c, name, nameEnd, info, value}, before, mark, named}, kid, i, depth)
+		}
+		if i < 0 {
+			return corrupt
+		}
+		if jsonscan.At(b, i) <= ' ' {
 			i = p.Blank(i)
 		}
-		if b[i] == ',' {
-			if i++; b[i] <= ' ' {
+		if jsonscan.At(b, i) == ',' {
+			if i++; jsonscan.At(b, i) <= ' ' {
 				i = p.Blank(i)
 			}
 			continue
@@ -253,18 +234,72 @@ func (p *parser) object(i int, c *column, row, depth int) int {
 	}
 }
 
+// member is one of an object, and what was rescued before it and before the object.
+type member struct {
+	unknown
+	before, mark, named int
+}
+
+// member reads the value of a member that has no column, or a column that has the row already, or any
+// when there are spans to note.
+func (p *parser) member(m member, kid *column, row, depth int) int {
+	var end int
+	if kid == nil {
+		end = p.Value(m.value, depth)
+		if end < 0 {
+			return corrupt
+		}
+		p.rescueUnknown(m.parent, m.mark, m.named, m.unknown, end)
+		return end
+	}
+	var replaced *span
+	if kid.n > row {
+		end, replaced = p.again(kid, row, depth, m.value)
+	} else {
+		end = p.value(m.value, kid, row, depth)
+	}
+	fits := end >= 0
+	if end = p.finish(m, kid, end, depth); end < 0 || !fits {
+		return end
+	}
+	if replaced != nil && !p.opts.Compat {
+		p.misfits = append(p.misfits, misfitting{kid, replaced.start})
+		p.rescue(m.mark, m.named, replaced.name, replaced.nameEnd, replaced.start, replaced.end)
+	}
+	if p.repeated {
+		p.spans = append(p.spans, span{kid, row, m.name, m.end, m.value, end})
+	}
+	return end
+}
+
+// finish gives what was rescued in a value its key, or rescues the value if it does not fit.
+func (p *parser) finish(m member, kid *column, end, depth int) int {
+	switch {
+	case end == misfit:
+		if end = p.Value(m.value, depth); end < 0 {
+			return corrupt
+		}
+		p.misfits = append(p.misfits, misfitting{kid, m.value})
+		p.rescue(m.mark, m.named, m.name, m.end, m.value, end)
+	case end < 0:
+		return corrupt
+	case len(p.rescued) > m.before:
+		p.nameRescued(m.mark, m.before, m.name, m.end)
+	}
+	return end
+}
+
 // lookup finds the column for the key at i, which is not the expected one, and the end of the key. The
 // column is nil when there is none, the end Bad when the text is not JSON.
-func (p *parser) lookup(c *column, i, expected int) (kid *column, end int, info jsonscan.StringInfo) {
-	if len(c.kids) < indexFrom {
-		for k := expected + 1; k < len(c.kids); k++ {
-			if c.kids[k].hasKey(p.Text, i+1) {
-				return c.kids[k], i + len(c.kids[k].name) + 2, 0
+func (p *parser) lookup(c *column, i int) (kid *column, end int, info jsonscan.StringInfo) {
+	if len(c.keys) < indexFrom {
+		w := jsonscan.Load(p.Text, i+1)
+		for k := range c.keys {
+			if w&c.keys[k].mask != c.keys[k].word {
+				continue
 			}
-		}
-		for k := range min(expected, len(c.kids)) {
-			if c.kids[k].hasKey(p.Text, i+1) {
-				return c.kids[k], i + len(c.kids[k].name) + 2, 0
+			if found := c.kids[k]; len(found.name) < 8 || found.hasRest(p.Text, i+1) {
+				return found, i + len(found.name) + 2, 0
 			}
 		}
 	}
@@ -330,22 +365,35 @@ func (p *parser) value(i int, c *column, row, depth int) int {
 	}
 	switch c.kind {
 	case kindLong:
+		if v, end := p.Long(i); end > 0 && end-i <= p.quickNumber {
+			c.put(uint64(v))
+			return end
+		}
 		n, end, ok := p.integer(i)
 		if !ok {
 			return end
 		}
-		c.fixed = binary.LittleEndian.AppendUint64(c.fixed, uint64(n))
-		c.appended()
+		c.put(uint64(n))
 		return end
 	case kindDouble:
+		if f, end := p.Double(i); end > 0 && end-i <= p.quickNumber {
+			c.put(math.Float64bits(f))
+			return end
+		}
 		f, end := p.double(i)
 		if end < 0 {
 			return end
 		}
-		c.fixed = binary.LittleEndian.AppendUint64(c.fixed, math.Float64bits(f))
-		c.appended()
+		c.put(math.Float64bits(f))
 		return end
 	case kindString:
+		if b[i] == '"' {
+			if end := p.AppendString(&c.data, i); end > 0 && end-i <= p.quickString {
+				c.ended(len(c.data))
+				return end
+			}
+			c.data = c.data[:c.offsets[c.n]]
+		}
 		return p.text(i, c, depth)
 	case kindStruct:
 		if b[i] != '{' {
@@ -507,7 +555,12 @@ func (p *parser) list(i int, c *column, depth int) int {
 	if i++; b[i] <= ' ' {
 		i = p.Blank(i)
 	}
-	if b[i] != ']' {
+	ended := b[i] == ']'
+	if !ended && (element.kind == kindDouble || element.kind == kindLong) {
+		element.fill(first)
+		n, i, ended = p.numbers(i, element)
+	}
+	if !ended {
 		for {
 			before := len(p.rescued)
 			if i = p.value(i, element, first+n, depth); i < 0 {
@@ -546,6 +599,42 @@ func (p *parser) list(i int, c *column, depth int) int {
 	c.offsets = append(c.offsets, int32(first+n))
 	c.appended()
 	return i + 1
+}
+
+// numbers reads elements of an array, from the one at i on, while they are of the usual form and nothing
+// but commas is between them. It returns how many they are, and the offset of the next element, or of
+// the bracket if the array ends.
+func (p *parser) numbers(i int, c *column) (n, next int, ended bool) {
+	text, fixed := p.Text, c.fixed
+	for !ended {
+		var bits uint64
+		var end int
+		if c.kind == kindDouble {
+			var f float64
+			f, end = p.Double(i)
+			bits = math.Float64bits(f)
+		} else {
+			var v int64
+			v, end = p.Long(i)
+			bits = uint64(v)
+		}
+		if end == 0 || end-i > p.quickNumber || text[end] != ',' && text[end] != ']' {
+			break
+		}
+		fixed = binary.LittleEndian.AppendUint64(fixed, bits)
+		n++
+		if i = end; text[i] == ',' {
+			i++
+		} else {
+			ended = true
+		}
+	}
+	c.fixed = fixed
+	c.n += n
+	if c.nulls {
+		c.valid = appendRepeated(c.valid, 1, n)
+	}
+	return n, i, ended
 }
 
 // mapping reads the object at i as a map. One value that does not fit makes the whole map not fit,

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 	"unicode/utf8"
 
@@ -276,6 +277,10 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 		r.p.root.walk(nil, func(_ []string, c *column) { c.foldKeys() })
 	}
 	r.p.MaxDepth, r.p.MaxNumber, r.p.MaxString = opts.MaxDepth, opts.MaxNumber, opts.MaxString
+	r.p.quickNumber, r.p.quickString = cmp.Or(opts.MaxNumber, math.MaxInt), cmp.Or(opts.MaxString, math.MaxInt)
+	if opts.Unwrap != "" {
+		r.p.quickNumber = min(r.p.quickNumber, exactDigits)
+	}
 	r.p.NonNumeric, r.p.isLenient = opts.NonNumeric, opts.Lenient != jsonscan.Leniency{}
 	if name, err := ParseEncoding(opts.Encoding); err != nil || name != opts.Encoding {
 		return nil, fmt.Errorf("encoding %q is not in the form of ParseEncoding", opts.Encoding)
@@ -283,7 +288,7 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	r.bindPartitions()
 	if i, ok := r.p.root.index[opts.Corrupt]; ok {
 		delete(r.p.root.index, opts.Corrupt) // a key of the record must not write into it
-		r.p.root.kids[i].word, r.p.root.kids[i].mask = 1, 0
+		r.p.root.kids[i].key, r.p.root.keys[i] = noKey, noKey
 	}
 	return r, nil
 }

@@ -528,3 +528,18 @@ func TestText(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+func TestLongKeysThatBeginAlikeAreToldApart(t *testing.T) {
+	table := "a_long_name_1 BIGINT,a_long_name_2 BIGINT,a_long_name_that_goes_on_1 BIGINT,a_long_name_that_went_on_1 BIGINT,a_long_ BIGINT,a_long_n BIGINT"
+	var text, want string
+	for _, name := range []string{"a_long_name_2", "a_long_name_1", "a_long_name_that_went_on_1", "a_long_name_that_goes_on_1", "a_long_", "a_long_n"} {
+		text += fmt.Sprintf("{%q:1}\n", name)
+		want += fmt.Sprintf("{%q:1}\n", name)
+	}
+	for _, name := range []string{"a_long_name_3", "a_long_na", "a_long_name_that_goes_up_1", "a_long_name_that_goes_on_12"} {
+		text += fmt.Sprintf("{%q:1}\n", name)
+		want += fmt.Sprintf("{\"_r\":\"{\\\"%s\\\":1}\"}\n", name)
+	}
+	got := decodeFiles(t, Options{Schema: ddl(t, table), Rescue: "_r", NoFilePath: true}, file("f", text))
+	check(t, "rows", got.rows, strings.Split(strings.TrimSpace(want), "\n"))
+}

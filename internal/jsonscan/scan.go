@@ -9,7 +9,6 @@
 package jsonscan
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"strconv"
 	"unicode/utf8"
@@ -135,9 +134,13 @@ const (
 	highs = 0x8080808080808080
 )
 
-// zeroBytes marks, in the high bit of each byte, the bytes of w that are zero. Only the lowest mark
-// is exact.
-func zeroBytes(w uint64) uint64 { return (w - ones) &^ w & highs }
+// stringStops marks, in the high bit of each byte, the quotes, backslashes and control characters of w.
+// Only the lowest mark is exact.
+//
+// What is below 0x21 after its bit 1 was turned is a control character, or the quote 0x22.
+func stringStops(w uint64) uint64 {
+	return ((w ^ ones*2 - ones*0x21) | (w ^ ones*'\\' - ones)) &^ w & highs
+}
 
 // StringInfo says what a string contains.
 type StringInfo uint8
@@ -154,8 +157,8 @@ func (s *Scanner) String(i int) (end int, info StringInfo) {
 	start := i + 1
 	i = start
 	for {
-		w := binary.LittleEndian.Uint64(b[i:])
-		stop := zeroBytes(w^(ones*'"')) | zeroBytes(w^(ones*'\\')) | (w-ones*0x20)&^w&highs
+		w := Load(b, i)
+		stop := stringStops(w)
 		if stop == 0 {
 			if w&highs != 0 {
 				info |= nonASCII
@@ -250,6 +253,24 @@ func hexDigit(c byte) int {
 
 // Literal returns the end of the token true, false or null at i.
 func (s *Scanner) Literal(i int) int {
+	switch w := Load(s.Text, i); {
+	case uint32(w) == wordNull, uint32(w) == wordTrue:
+		return i + 4
+	case w<<24 == wordFalse<<24:
+		return i + 5
+	}
+	return s.badLiteral(i)
+}
+
+// The words as Load returns them.
+const (
+	wordNull  = 'n' | 'u'<<8 | 'l'<<16 | 'l'<<24
+	wordTrue  = 't' | 'r'<<8 | 'u'<<16 | 'e'<<24
+	wordFalse = uint64('f' | 'a'<<8 | 'l'<<16 | 's'<<24 | 'e'<<32)
+)
+
+// badLiteral finds where the token at i ceases to be one of the words.
+func (s *Scanner) badLiteral(i int) int {
 	word := "null"
 	switch s.Text[i] {
 	case 't':
