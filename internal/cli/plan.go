@@ -238,9 +238,7 @@ func planText(p *silt.Plan, all bool) string {
 	}
 	warnings(w.line, p.Warnings)
 	if len(p.Differences) > 0 && (p.Schema.From < 0 || all) {
-		for i, line := range wrap(p.Differences, 90) {
-			w.line([]string{"differs", ""}[min(i, 1)], "%s%s", []string{"from Auto Loader: ", ""}[min(i, 1)], line)
-		}
+		w.differences(p.Differences)
 	}
 	fmt.Fprintf(&w.b, "%s Nothing has been written.\n", w.verdict())
 	return w.b.String()
@@ -274,6 +272,16 @@ type planWriter struct {
 
 func (w *planWriter) line(label, format string, args ...any) {
 	fmt.Fprintf(&w.b, "  %-11s %s\n", label, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+}
+
+// differences writes the defaults that are not those of Auto Loader.
+func (w *planWriter) differences(all []string) {
+	if len(all) == 0 {
+		return
+	}
+	for i, line := range wrap(all, 90) {
+		w.line([]string{"differs", ""}[min(i, 1)], "%s%s", []string{"from Auto Loader: ", ""}[min(i, 1)], line)
+	}
 }
 
 // list writes the first of n things in columns, and how many more there are.
