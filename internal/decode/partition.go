@@ -104,7 +104,7 @@ func (r *Reader) bindPartitions() {
 		kid := root.kids[i]
 		delete(root.index, name)
 		delete(root.folded, schema.Fold(name))
-		kid.word, kid.mask = 1, 0
+		kid.key, root.keys[i] = noKey, noKey
 		part := partition{c: kid}
 		for _, f := range r.files {
 			var text []byte
