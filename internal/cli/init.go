@@ -560,7 +560,7 @@ func (w *draftWriter) hints(p *draftPipeline, given bool) {
 	for _, m := range plan.Mixed {
 		w.line(3, "%s%s string,", indent, m.Path)
 	}
-	for _, at := range plan.WholeNumbers {
+	for _, at := range idsLast(plan.WholeNumbers) {
 		w.line(3, "%s%s double,", indent, at)
 	}
 }
