@@ -141,6 +141,7 @@ func open(cfg Config) (*Pipeline, []Fault) {
 	p.schemas = evolve.NewLocation(schemas, schemasPrefix)
 	p.target = openTable(mainTable, p.place.Table, p.place.Path)
 	p.quarantine = openTable(quarantineTable, p.place.Table+catalog.QuarantineSuffix, p.place.Quarantine)
+	p.target.checkpoint, p.quarantine.checkpoint = p.statePath, p.statePath
 	return p, faults
 }
 

@@ -745,7 +745,13 @@ func (p *Pipeline) Differences() []string {
 			given = given || optionKey(name) == optionKey(o.Name)
 		}
 		if !given {
-			out = append(out, fmt.Sprintf("%s=%s (there: %s)", strings.TrimPrefix(o.Name, "cloudFiles."), o.Default, o.CompatDefault))
+			name := strings.TrimPrefix(o.Name, "cloudFiles.")
+			if o.Default == "" {
+				name += " not set"
+			} else {
+				name += "=" + o.Default
+			}
+			out = append(out, name+" (there: "+o.CompatDefault+")")
 		}
 	}
 	if len(p.set.lineage) > 0 && p.cfg.Lineage == nil {

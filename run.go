@@ -270,6 +270,8 @@ func (n notAgain) Lookup(key string) (objstore.Object, bool) {
 	return n.seen.Lookup(key)
 }
 
+func (n notAgain) GivenUp(key string) bool { return n.tried[key] == "" && n.seen.GivenUp(key) }
+
 // pinned is what the rows of a batch depend on beside the files. It is kept in the plan for those who
 // look back. A batch that is done again before it was staged takes the configuration of then: it may
 // have stopped because of a mistake in the old one, and no row of it is anywhere yet.
@@ -329,11 +331,39 @@ func (e *TargetError) Error() string {
 // checkTarget fails when earlier batches went to another table, which has rows that this one would
 // never get.
 func (r *run) checkTarget(ctx context.Context) error {
+	first := true
 	for b, err := range r.log.Batches(ctx) {
 		if err != nil {
 			return err
 		}
-		return r.samePlace(b.Plan)
+		if err := r.samePlace(b.Plan); first && err != nil {
+			return err
+		}
+		first = false
+		if b.Commits != nil && slices.ContainsFunc(b.Commits.Targets, func(c checkpoint.Committed) bool { return c.Name == mainTable }) {
+			return r.sameTable(ctx, *b.Commits)
+		}
+	}
+	return nil
+}
+
+// sameTable fails when the table that the last batch was committed to is gone, or is another: rows of
+// earlier batches would be missing from it without a word.
+func (r *run) sameTable(ctx context.Context, last checkpoint.Commits) error {
+	for _, c := range last.Targets {
+		if c.Name != mainTable || c.TableID == "" {
+			continue
+		}
+		s, err := r.target.load(ctx)
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			return &ReplacedError{r.target.name, c.TableID, "gone", r.statePath}
+		}
+		if id := s.Metadata().ID; id != c.TableID {
+			return &ReplacedError{r.target.name, c.TableID, id, r.statePath}
+		}
 	}
 	return nil
 }

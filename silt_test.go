@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -460,4 +461,77 @@ func TestALargeFileIsReadInParts(t *testing.T) {
 	if err != nil || info.Rows != lines || info.Files < 4 {
 		t.Errorf("table %+v, error %v: the file was not read in parts", info, err)
 	}
+}
+
+func TestWhatFreshEyesFound(t *testing.T) {
+	t.Run("one_very_wide_record_takes_no_column_from_the_others", func(t *testing.T) {
+		l := newLab(t)
+		var b strings.Builder
+		b.WriteString(`{"k":2`)
+		for i := range 1500 {
+			fmt.Fprintf(&b, `,"w%d":1`, i)
+		}
+		l.file("1.json", `{"k":1,"v":1}`+"\n"+b.String()+"}\n")
+		if s := l.run(); s.Schema.Columns != 1502 || s.Rescued.Rows != 0 {
+			t.Errorf("%d columns, rescued %+v", s.Schema.Columns, s.Rescued)
+		}
+	})
+	t.Run("names_that_lower_to_the_same_are_one_column", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"İ":1}`)
+		l.run()
+		l.file("2.json", `{"i̇":2}`)
+		if s := l.run(); len(s.Schema.Added) != 0 || s.Rescued.Rows != 1 {
+			t.Errorf("schema %+v", s.Schema)
+		}
+	})
+	t.Run("values_that_hinted_types_would_change_are_rescued", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Options = map[string]string{"schemaHints": "f float, b binary, t timestamp"}
+		l.file("1.json", `{"f":16777217}`+"\n"+`{"f":0.1}`+"\n"+`{"b":"NaN"}`+"\n"+`{"b":"aGk="}`+"\n"+`{"t":1704067200123}`+"\n"+`{"t":1704067200}`+"\n")
+		if s := l.run(); s.Rescued.Rows != 3 {
+			t.Errorf("rescued %+v", s.Rescued)
+		}
+	})
+	t.Run("a_record_above_the_limit_is_quarantined_although_it_is_in_memory", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Options = map[string]string{"maxRecordBytes": "1k"}
+		l.file("1.json", `{"k":"`+strings.Repeat("x", 5000)+`"}`+"\n"+`{"k":"y"}`+"\n")
+		if s := l.run(); s.Records.Quarantined != 1 || s.Rows != 1 {
+			t.Errorf("records %+v", s.Records)
+		}
+	})
+	t.Run("a_file_that_was_given_up_and_then_mended_is_loaded", func(t *testing.T) {
+		l := newLab(t)
+		whole := zipped(`{"k":1}` + "\n")
+		l.file("1.json.gz", whole[:15])
+		for range 5 {
+			l.run()
+		}
+		l.file("1.json.gz", whole)
+		if s := l.run(); s.Files.Loaded != 1 || s.Files.Changed != 0 {
+			t.Errorf("files %+v", s.Files)
+		}
+		l.want(`{"k":1}`)
+	})
+	t.Run("a_table_that_is_gone_stops_the_next_load", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.CheckpointLocation = filepath.Join(l.dir, "checkpoint")
+		l.file("1.json", `{"k":1}`)
+		l.run()
+		if err := os.RemoveAll(l.cfg.Target.Path); err != nil {
+			t.Fatal(err)
+		}
+		l.file("2.json", `{"k":2}`)
+		_, err := l.tryRun()
+		var gone *silt.ReplacedError
+		if !errors.As(err, &gone) || gone.Found != "gone" {
+			t.Errorf("error %v", err)
+		}
+		if err := os.RemoveAll(l.cfg.CheckpointLocation); err != nil {
+			t.Fatal(err)
+		}
+		l.run()
+		l.want(`{"k":1}`, `{"k":2}`)
+	})
 }

@@ -22,11 +22,12 @@ const (
 // table is a table that a pipeline writes.
 type table struct {
 	role, name, path string
+	checkpoint       string         // the folder that says which files it has
 	store            objstore.Store // rooted at the table
 }
 
 func openTable(role, name, path string) table {
-	return table{role, name, path, objstore.NewDir(path)}
+	return table{role: role, name: name, path: path, store: objstore.NewDir(path)}
 }
 
 func (t *table) uri() string { return "file://" + t.path }
@@ -83,11 +84,19 @@ func (e *MismatchError) Error() string {
 	return fmt.Sprintf("table %s has no column %s, and mergeSchema is off", e.Table, e.Fields[0])
 }
 
-// A ReplacedError says that there is another table at the place of the one that was planned for.
-type ReplacedError struct{ Table, Planned, Found string }
+// A ReplacedError says that the table that earlier batches went to is gone, or another is in its place.
+type ReplacedError struct {
+	Table, Planned, Found string // ids of tables; Found may be "gone"
+	// Checkpoint is the folder to remove to load everything again into a new table.
+	Checkpoint string
+}
 
 func (e *ReplacedError) Error() string {
-	return fmt.Sprintf("table %s was replaced: the batch was planned for table id %s, now it is %s", e.Table, e.Planned, e.Found)
+	if e.Found == "gone" {
+		return fmt.Sprintf("table %s is gone, and files were loaded into it before; to load all of them again into a new table, remove the checkpoint %s", e.Table, e.Checkpoint)
+	}
+	return fmt.Sprintf("table %s is another one than files were loaded into before (its id is %s, it was %s); to load all of them into this one, remove the checkpoint %s",
+		e.Table, e.Found, e.Planned, e.Checkpoint)
 }
 
 // evolves checks that the table may take the columns of a change.
@@ -161,10 +170,10 @@ func (t *table) expected(s *delta.Snapshot, plan checkpoint.Plan) error {
 			continue
 		}
 		if s == nil {
-			return &ReplacedError{t.name, target.TableID, "gone"}
+			return &ReplacedError{t.name, target.TableID, "gone", t.checkpoint}
 		}
 		if id := s.Metadata().ID; id != target.TableID {
-			return &ReplacedError{t.name, target.TableID, id}
+			return &ReplacedError{t.name, target.TableID, id, t.checkpoint}
 		}
 	}
 	return nil

@@ -12,11 +12,9 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/compress"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/google/uuid"
 
+	"github.com/siltlake/silt/internal/parquetenc"
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
@@ -60,7 +58,7 @@ type DataWriter struct {
 	cols   []*column // those in data files
 	keys   []*column // partition columns
 	out    *arrow.Schema
-	props  *parquet.WriterProperties
+	format parquetenc.Options
 	source *arrow.Schema // of the last record, and how to reshape it
 	shapes []*reshaper
 	pos    []int
@@ -70,12 +68,8 @@ type DataWriter struct {
 	err    error
 }
 
-// The size of a row group in Arrow's memory, before encoding: what a writer holds in memory at most is
-// its encoded and compressed form. The size of the pieces in which records are handed on.
-const (
-	rowGroupBytes = 64 << 20
-	pieceBytes    = 4 << 20
-)
+// pieceBytes is the size, in Arrow's memory, of the pieces in which records are handed on.
+const pieceBytes = 4 << 20
 
 // NewDataWriter returns a writer of data files below the root of the store.
 func NewDataWriter(ctx context.Context, store objstore.Store, wc WriteContext, o DataWriterOptions) (*DataWriter, error) {
@@ -104,16 +98,7 @@ func NewDataWriter(ctx context.Context, store objstore.Store, wc WriteContext, o
 		return nil, err
 	}
 	w.out = arrow.NewSchema(outFields(w.cols), nil)
-	w.props = parquet.NewWriterProperties(
-		parquet.WithAllocator(w.o.Allocator),
-		parquet.WithCompression(codec),
-		parquet.WithCompressionLevel(compressionLevel(codec)),
-		parquet.WithDataPageVersion(parquet.DataPageV1),
-		parquet.WithVersion(parquet.V2_LATEST),
-		parquet.WithStoreDecimalAsInteger(true),
-		parquet.WithCreatedBy("silt version "+version()),
-		parquet.WithRootName("spark_schema"),
-	)
+	w.format = parquetenc.Options{Codec: codec, CreatedBy: "silt version " + version()}
 	return w, nil
 }
 
@@ -134,25 +119,18 @@ func (w *DataWriter) splitKeys(cols []*column) error {
 	return nil
 }
 
-func parquetCodec(name string) (compress.Compression, error) {
+func parquetCodec(name string) (parquetenc.Codec, error) {
 	switch strings.ToLower(name) {
 	case "", "zstd":
-		return compress.Codecs.Zstd, nil
+		return parquetenc.Zstd, nil
 	case "snappy":
-		return compress.Codecs.Snappy, nil
+		return parquetenc.Snappy, nil
 	case "gzip":
-		return compress.Codecs.Gzip, nil
+		return parquetenc.Gzip, nil
 	case "none", "uncompressed":
-		return compress.Codecs.Uncompressed, nil
+		return parquetenc.Uncompressed, nil
 	}
 	return 0, fmt.Errorf("property %s: unknown codec %q, want zstd, snappy, gzip or uncompressed", propCodec, name)
-}
-
-func compressionLevel(codec compress.Compression) int {
-	if codec == compress.Codecs.Zstd {
-		return 1 // the fastest
-	}
-	return compress.DefaultCompressionLevel
 }
 
 // Write adds the rows of rec, whose columns are matched to the table's by name, at any depth and
@@ -268,7 +246,7 @@ func (w *DataWriter) append(ctx context.Context, p *partition, rows arrow.Record
 		if err != nil {
 			return fmt.Errorf("write data file %s: %w", f.key, err)
 		}
-		if f.size() >= w.wc.TargetSize {
+		if f.pq.Size() >= w.wc.TargetSize {
 			if err := w.finish(p.key()); err != nil {
 				return err
 			}
@@ -332,24 +310,11 @@ func (w *DataWriter) Abort(ctx context.Context) {
 
 // dataFile is one file that is being written.
 type dataFile struct {
-	key    string
-	part   *partition
-	w      *countingWriter
-	pq     *pqarrow.FileWriter
-	stats  *fileStats
-	group  int64 // bytes of the open row group, in Arrow's memory
-	packed int64 // compressed bytes of the last row group
-}
-
-type countingWriter struct {
-	objstore.Writer
-	n int64
-}
-
-func (w *countingWriter) Write(p []byte) (int, error) {
-	n, err := w.Writer.Write(p)
-	w.n += int64(n)
-	return n, err
+	key   string
+	part  *partition
+	w     objstore.Writer
+	pq    *parquetenc.Writer
+	stats *fileStats
 }
 
 func (w *DataWriter) newFile(ctx context.Context, p *partition) (*dataFile, error) {
@@ -365,47 +330,22 @@ func (w *DataWriter) newFile(ctx context.Context, p *partition) (*dataFile, erro
 	if err != nil {
 		return nil, fmt.Errorf("write data file %s: %w", f.key, err)
 	}
-	f.w = &countingWriter{Writer: ow}
-	f.pq, err = pqarrow.NewFileWriter(w.out, writeOnly{f.w}, w.props, pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(w.o.Allocator)))
-	if err != nil {
+	f.w = ow
+	if f.pq, err = parquetenc.NewWriter(ow, w.out, w.format); err != nil {
 		ow.Abort()
 		return nil, fmt.Errorf("write data file %s: %w", f.key, err)
 	}
 	return f, nil
 }
 
-// writeOnly hides Close from the Parquet writer, which would close the object.
-type writeOnly struct{ w *countingWriter }
-
-func (w writeOnly) Write(p []byte) (int, error) { return w.w.Write(p) }
-
-func (f *dataFile) append(rows arrow.RecordBatch) (err error) {
-	defer recovered(&err)
+func (f *dataFile) append(rows arrow.RecordBatch) error {
 	f.stats.add(rows)
-	if err := f.pq.WriteBuffered(rows); err != nil {
-		return err
-	}
-	if f.group += recordBytes(rows); f.group >= rowGroupBytes {
-		before := f.w.n
-		if err := f.pq.NewBufferedRowGroupChecked(); err != nil {
-			return err
-		}
-		f.group, f.packed = 0, f.w.n-before
-	}
-	return nil
+	return f.pq.Write(rows)
 }
 
-// size is about how large the file is with what is still in memory.
-func (f *dataFile) size() int64 {
-	if f.packed == 0 { // of the first row group nothing is known but the pages that are full
-		return f.w.n + f.pq.RowGroupTotalCompressedBytes()
-	}
-	return f.w.n + f.packed*f.group/rowGroupBytes
-}
-
-func (f *dataFile) close() (add *Add, err error) {
-	defer recovered(&err)
-	if err := f.pq.Close(); err != nil {
+func (f *dataFile) close() (*Add, error) {
+	info, err := f.pq.Close()
+	if err != nil {
 		f.w.Abort()
 		return nil, err
 	}
@@ -414,7 +354,7 @@ func (f *dataFile) close() (add *Add, err error) {
 		f.w.Abort()
 		return nil, err
 	}
-	return &Add{Path: encodePath(f.key), PartitionValues: f.part.values(), Size: f.w.n,
+	return &Add{Path: encodePath(f.key), PartitionValues: f.part.values(), Size: info.Bytes,
 		ModificationTime: millis(o.ModTime), DataChange: true, Stats: f.stats.json()}, nil
 }
 

@@ -187,7 +187,11 @@ func (t *Transaction) WriteContext() WriteContext {
 	if wc.Stats, err = m.statsColumns(); err == nil && t.read != nil {
 		wc.Stats.Always, err = t.read.clusteringPaths()
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case t.special != nil:
+		err = t.plan.protocol.checkMaintain()
+	default:
 		err = t.plan.protocol.checkAppend(m, t.plan.schema)
 	}
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 func Fold(name string) string {
 	for i := 0; i < len(name); i++ {
 		if c := name[i]; c >= utf8.RuneSelf || 'A' <= c && c <= 'Z' {
-			return strings.Map(foldRune, name)
+			return strings.Map(foldRune, strings.ReplaceAll(name, "\u0130", "i\u0307")) // as Java and Rust lower it
 		}
 	}
 	return name

@@ -217,6 +217,8 @@ func (l *lease) put(ctx context.Context, cond objstore.Cond, now time.Time) erro
 			continue
 		case readErr != nil:
 			return fmt.Errorf("write lease: %w", cmp.Or(ctx.Err(), err))
+		case there.Holder != l.body.Holder && !there.Until.After(now) && !errors.Is(err, objstore.ErrPrecondition):
+			return fmt.Errorf("write lease: %w", err) // nobody has it, and it cannot be written
 		case there.Holder != l.body.Holder:
 			lost := &HeldError{Owner: there.Owner, Epoch: there.Epoch, Until: there.Until, Lost: l.etag != ""}
 			if lost.Lost {

@@ -13,6 +13,8 @@ type Seen struct {
 	end   int64 // the batch to add next
 	files map[string]objstore.Object
 	tried map[string]try
+	// givenUp are the files no version of which was ever loaded.
+	givenUp map[string]bool
 }
 
 // try is the last outcome of a file that is taken again.
@@ -26,6 +28,10 @@ func (s *Seen) Lookup(key string) (objstore.Object, bool) {
 	o, ok := s.files[key]
 	return o, ok
 }
+
+// GivenUp reports whether the file was given up and no version of it loaded, so that another version is
+// a new file.
+func (s *Seen) GivenUp(key string) bool { return s.givenUp[key] }
 
 // Len is the number of files.
 func (s *Seen) Len() int { return len(s.files) }
@@ -48,8 +54,14 @@ func (s *Seen) add(n int64, p Plan, files []objstore.Object, outcomes []FileOutc
 	s.end = n + 1
 	for i, f := range files {
 		if outcomes == nil || !outcomes[i].State.Again() {
+			_, known := s.files[f.Key]
 			s.files[f.Key] = f
 			delete(s.tried, f.Key)
+			if outcomes != nil && outcomes[i].State == Quarantined && (!known || s.givenUp[f.Key]) {
+				s.givenUp[f.Key] = true
+			} else {
+				delete(s.givenUp, f.Key)
+			}
 			continue
 		}
 		if state := outcomes[i].State; state == Deferred || state == Failed {
@@ -76,7 +88,7 @@ func (l *Log) Seen(ctx context.Context) (*Seen, error) {
 	case closed:
 		end++
 	}
-	seen := &Seen{files: map[string]objstore.Object{}, tried: map[string]try{}}
+	seen := &Seen{files: map[string]objstore.Object{}, tried: map[string]try{}, givenUp: map[string]bool{}}
 	parent := ""
 	for n := range end {
 		b, sum, err := l.readBatch(ctx, n)

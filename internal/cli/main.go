@@ -123,7 +123,7 @@ func (a *app) command() *cobra.Command {
 	a.flags.register(root.PersistentFlags())
 	root.AddGroup(&cobra.Group{ID: groupMain, Title: "Commands:"}, &cobra.Group{ID: groupMore, Title: "More:"})
 	for _, c := range []*cobra.Command{
-		a.planCommand(), a.runCommand(), a.quarantineCommand(), a.filesCommand(), a.tableCommand(), a.queryCommand(),
+		a.initCommand(), a.planCommand(), a.runCommand(), a.quarantineCommand(), a.filesCommand(), a.tableCommand(), a.queryCommand(),
 	} {
 		c.GroupID = groupMain
 		root.AddCommand(c)

@@ -238,9 +238,7 @@ func planText(p *silt.Plan, all bool) string {
 	}
 	warnings(w.line, p.Warnings)
 	if len(p.Differences) > 0 && (p.Schema.From < 0 || all) {
-		for i, line := range wrap(p.Differences, 90) {
-			w.line([]string{"differs", ""}[min(i, 1)], "%s%s", []string{"from Auto Loader: ", ""}[min(i, 1)], line)
-		}
+		w.differences(p.Differences)
 	}
 	fmt.Fprintf(&w.b, "%s Nothing has been written.\n", w.verdict())
 	return w.b.String()
@@ -274,6 +272,16 @@ type planWriter struct {
 
 func (w *planWriter) line(label, format string, args ...any) {
 	fmt.Fprintf(&w.b, "  %-11s %s\n", label, strings.TrimRight(fmt.Sprintf(format, args...), " "))
+}
+
+// differences writes the defaults that are not those of Auto Loader.
+func (w *planWriter) differences(all []string) {
+	if len(all) == 0 {
+		return
+	}
+	for i, line := range wrap(all, 90) {
+		w.line([]string{"differs", ""}[min(i, 1)], "%s%s", []string{"from Auto Loader: ", ""}[min(i, 1)], line)
+	}
 }
 
 // list writes the first of n things in columns, and how many more there are.
@@ -360,7 +368,7 @@ func (w *planWriter) schema() {
 		w.line("left out", "%s the SQL was written without: %s", count(n, "field"), some(p.LeftOut, w.most))
 	}
 	if n := len(s.Pending); n > 0 {
-		w.line("pending", "only null, [] or {} so far, so no column yet: %s", some(s.Pending, w.most))
+		w.line("pending", "only null, [] or {} so far, so no column yet: %s", some(s.Pending, min(w.most, 8)))
 	}
 }
 
@@ -420,6 +428,9 @@ func (w *planWriter) data() {
 			}
 		}
 	}
+	if otherFiles(p) {
+		w.line("", "to leave out files that are no JSON: the option pathGlobFilter, such as *.json*")
+	}
 	if n := len(p.Unreadable); n > 0 {
 		w.line("unreadable", "%s would load no row, and be tried again", count(n, "file"))
 		w.list(n, func(i int) []string {
@@ -460,11 +471,32 @@ func (w *planWriter) advice() {
 			would = "a later 80.5 would be lost"
 		}
 		w.line("whole", "%s %s only whole numbers so far; %s", thousands(n), holds, would)
-		w.line("", "%s", some(p.WholeNumbers, min(w.most, 12)))
+		paths := idsLast(p.WholeNumbers)
+		w.line("", "%s", some(paths, min(w.most, 8)))
 		if p.Schema.From < 0 && p.TableVersion < 0 {
-			w.line("", "where fractions are to be expected, say so before the first load: schemaHints: %s double", p.WholeNumbers[0])
+			w.line("", "where fractions are to be expected, say so before the first load: schemaHints: %s double", paths[0])
 		}
 	}
+}
+
+// idsLast puts paths that name ids last: what they hold stays whole.
+func idsLast(paths []string) []string {
+	id := func(at string) int {
+		name := strings.Trim(at[strings.LastIndexByte(at, '.')+1:], "`")
+		if strings.EqualFold(name, "id") || strings.HasSuffix(name, "_id") || strings.HasSuffix(name, "Id") || strings.HasSuffix(name, "ID") {
+			return 1
+		}
+		return 0
+	}
+	return slices.SortedStableFunc(slices.Values(paths), func(a, b string) int { return id(a) - id(b) })
+}
+
+// otherFiles says whether a bad record comes from a file that does not look like one of JSON.
+func otherFiles(p *silt.Plan) bool {
+	return slices.ContainsFunc(p.Bad, func(r silt.QuarantinedRecord) bool {
+		name := strings.ToLower(r.File[strings.LastIndexByte(r.File, '/')+1:])
+		return !strings.Contains(name, "json") && !strings.HasSuffix(name, ".gz") && !strings.HasSuffix(name, ".zst")
+	})
 }
 
 // verdict is the sum of a plan.

@@ -14,8 +14,8 @@ type Position struct {
 	Offset int64  `json:"offset"` // of the record, in bytes of the decompressed file
 }
 
-// compare orders positions by file and offset, so that "first" does not depend on who looked first.
-func (p Position) compare(q Position) int {
+// Compare orders positions by file and offset, so that "first" does not depend on who looked first.
+func (p Position) Compare(q Position) int {
 	switch {
 	case p.File < q.File:
 		return -1
@@ -46,6 +46,8 @@ type Observed struct {
 	First *Position `json:"first,omitempty"`
 	// Fields are the members of the objects, in the order of their first appearance.
 	Fields []ObservedField `json:"fields,omitempty"`
+	// Root means that the objects are records.
+	Root bool `json:"root,omitempty"`
 	// Wide means that the objects have more different keys than [MaxKeys]; Fields is empty then.
 	Wide bool `json:"wide,omitempty"`
 	// Element is what was seen in the arrays.
@@ -63,6 +65,10 @@ type ObservedField struct {
 // MaxKeys is the number of different keys that are told apart in one object. Objects with more are
 // keyed by data, such as ids, and are no structs.
 const MaxKeys = 1000
+
+// maxRootKeys is the number of different keys that are told apart at the top level, where an object
+// cannot be anything else than a struct.
+const maxRootKeys = 10_000
 
 // Values is the number of values seen that are not null.
 func (o *Observed) Values() int64 {
@@ -149,7 +155,10 @@ func (o *Observed) field(name string) *Observed {
 	if i := o.find(name); i >= 0 {
 		return o.Fields[i].Observed
 	}
-	if len(o.Fields) >= MaxKeys {
+	switch {
+	case o.Root && len(o.Fields) >= maxRootKeys:
+		return nil // the others are columns all the same
+	case !o.Root && len(o.Fields) >= MaxKeys:
 		o.Wide, o.Fields, o.index = true, nil, nil
 		return nil
 	}
@@ -174,6 +183,7 @@ func (o *Observed) Merge(p *Observed) {
 	if p == nil {
 		return
 	}
+	o.Root = o.Root || p.Root
 	o.Nulls += p.Nulls
 	o.Booleans += p.Booleans
 	o.Longs += p.Longs
@@ -206,7 +216,7 @@ func (o *Observed) Merge(p *Observed) {
 
 // note keeps the first of the positions it is told.
 func (o *Observed) note(at Position) {
-	if o.First == nil || at.compare(*o.First) < 0 {
+	if o.First == nil || at.Compare(*o.First) < 0 {
 		o.First = &at
 	}
 }
@@ -216,7 +226,7 @@ func (p *parser) observe(o *Observed, i int) int {
 	if o == nil {
 		return p.Value(i, 0)
 	}
-	if p.Text[i] != 'n' && (o.First == nil || p.position.compare(*o.First) < 0) {
+	if p.Text[i] != 'n' && (o.First == nil || p.position.Compare(*o.First) < 0) {
 		o.note(p.position)
 	}
 	switch p.Text[i] {

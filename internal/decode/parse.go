@@ -106,6 +106,10 @@ func (p *parser) record(i int) int {
 	if end < 0 && p.isLenient {
 		return p.lenient(i, row)
 	}
+	if end-i > p.opts.MaxRecord {
+		p.rollback(row)
+		return p.Fail(i, jsonscan.TooLong)
+	}
 	if len(p.unknown)+len(p.misfits) > 0 {
 		p.settle()
 	}
@@ -745,8 +749,12 @@ func (p *parser) rareValue(i int, c *column) int {
 		if end < 0 {
 			return end
 		}
-		if math.IsInf(float64(float32(f)), 0) && !math.IsInf(f, 0) && (!p.opts.Compat || p.opts.Widen) {
+		switch narrow := float64(float32(f)); {
+		case math.IsInf(f, 0), math.IsNaN(f):
+		case math.IsInf(narrow, 0) && (!p.opts.Compat || p.opts.Widen):
 			return misfit
+		case !p.opts.Compat && narrow != f && f == math.Trunc(f):
+			return misfit // a whole number must not lose a digit
 		}
 		c.fixed = binary.LittleEndian.AppendUint32(c.fixed, math.Float32bits(float32(f)))
 		c.appended()
@@ -776,9 +784,13 @@ func (p *parser) stringValue(i int, c *column) int {
 	}
 	switch c.kind {
 	case kindBinary:
-		n, err := base64.StdEncoding.AppendDecode(c.data, raw)
+		padded, bare := strictPadded, strictBare
+		if p.opts.Compat {
+			padded, bare = base64.StdEncoding, base64.RawStdEncoding
+		}
+		n, err := padded.AppendDecode(c.data, raw)
 		if err != nil {
-			if n, err = base64.RawStdEncoding.AppendDecode(c.data, raw); err != nil {
+			if n, err = bare.AppendDecode(c.data, raw); err != nil {
 				return misfit
 			}
 		}
@@ -807,7 +819,7 @@ func (p *parser) epoch(i int, c *column) int {
 	if !ok {
 		return end
 	}
-	if v > maxEpoch || v < -maxEpoch {
+	if v > maxEpoch || v < -maxEpoch || !p.opts.Compat && (v < firstSecond || v > lastSecond) {
 		return misfit
 	}
 	c.fixed = binary.LittleEndian.AppendUint64(c.fixed, uint64(v*1_000_000))
@@ -817,3 +829,10 @@ func (p *parser) epoch(i int, c *column) int {
 
 // maxEpoch is the most seconds that fit a timestamp in microseconds.
 const maxEpoch = math.MaxInt64 / 1_000_000
+
+// The seconds of the years 1 to 9999, which all readers know. Milliseconds taken for seconds are far
+// beyond.
+const firstSecond, lastSecond = -62_135_596_800, 253_402_300_799
+
+// The encodings whose text is the only one for its bytes: NaN is no base64, although some decode it.
+var strictPadded, strictBare = base64.StdEncoding.Strict(), base64.RawStdEncoding.Strict()

@@ -156,8 +156,8 @@ func (r *Reader) fillPartitions() {
 }
 
 // isPartition reports whether a column of this name at the top level is filled by folders.
-func (r *Options) isPartition(name []byte) bool {
-	for _, p := range r.Partitions {
+func (o *Options) isPartition(name []byte) bool {
+	for _, p := range o.Partitions {
 		if p == string(name) {
 			return true
 		}

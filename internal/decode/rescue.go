@@ -15,14 +15,14 @@ type Rescued struct {
 
 func (r *Rescued) add(at Position) {
 	r.Count++
-	if r.First == nil || at.compare(*r.First) < 0 {
+	if r.First == nil || at.Compare(*r.First) < 0 {
 		r.First = &at
 	}
 }
 
 // Merge adds the counts of s.
 func (r *Rescued) Merge(s Rescued) {
-	if s.First != nil && (r.First == nil || s.First.compare(*r.First) < 0) {
+	if s.First != nil && (r.First == nil || s.First.Compare(*r.First) < 0) {
 		r.First = s.First
 	}
 	r.Count += s.Count
@@ -161,7 +161,7 @@ func (p *parser) settle() {
 	}
 	for _, u := range p.unknown {
 		if u.parent.seen == nil {
-			u.parent.seen = new(Observed)
+			u.parent.seen = &Observed{Root: u.parent == p.root}
 		}
 		member := u.parent.seen.member(p.name(u.name, u.end, u.info))
 		switch {

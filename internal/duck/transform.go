@@ -130,6 +130,9 @@ func onlySource(tree node, sql string) error {
 	if mistake != nil {
 		return mistake
 	}
+	if uses(sub(tree, "node"), nil) == 0 {
+		return &SQLError{Message: "the SQL does not read the table source, so no record would be in its result", Hint: "select from source", SQL: sql}
+	}
 	return nil
 }
 

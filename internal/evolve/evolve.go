@@ -197,6 +197,26 @@ func (d *Decision) newFields(path []string, s *schema.Struct, o *decode.Observed
 			fields = append(fields, f)
 		}
 	}
+	if room := maxColumns - len(s.Fields); len(path) == 0 && len(fields) > room {
+		fields = earliest(fields, o, max(room, 0))
+	}
+	return fields
+}
+
+// maxColumns is the most columns that a schema grows to by itself. Fields beyond are rescued.
+const maxColumns = 5000
+
+// earliest returns the n fields that were seen first, in the order of their names.
+func earliest(fields []schema.Field, o *decode.Observed, n int) []schema.Field {
+	first := func(f schema.Field) decode.Position {
+		if seen := o.Field(f.Name); seen != nil && seen.First != nil {
+			return *seen.First
+		}
+		return decode.Position{}
+	}
+	slices.SortStableFunc(fields, func(a, b schema.Field) int { return first(a).Compare(first(b)) })
+	fields = fields[:n]
+	schema.SortFields(fields)
 	return fields
 }
 

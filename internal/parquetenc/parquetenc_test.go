@@ -306,14 +306,7 @@ func same(t testing.TB, b []byte, s *arrow.Schema, recs []arrow.RecordBatch) {
 func TestAnyRecordsReadBackAsTheyWere(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		// Choices of values come from one seed, because rapid is slow to draw each.
-		state := rapid.Uint64().Draw(rt, "seed")
-		pick := func(_ string, n int) int {
-			state += 0x9E3779B97F4A7C15
-			z := state
-			z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
-			z = (z ^ z>>27) * 0x94D049BB133111EB
-			return int((z ^ z>>31) % uint64(n))
-		}
+		pick := splitmix(rapid.Uint64().Draw(rt, "seed"))
 		s := arrow.NewSchema(randomFields(pick, rapid.IntRange(0, 4).Draw(rt, "depth"), 4), nil)
 		var recs []arrow.RecordBatch
 		for _, n := range rapid.SliceOfN(rapid.IntRange(0, 3000), 0, 4).Draw(rt, "rows") {
@@ -497,7 +490,7 @@ func TestSchema(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	deep := arrow.DataType(arrow.PrimitiveTypes.Int64)
+	var deep arrow.DataType = arrow.PrimitiveTypes.Int64
 	for range 300 {
 		deep = arrow.StructOf(arrow.Field{Name: "x", Type: deep, Nullable: true})
 	}

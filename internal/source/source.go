@@ -52,6 +52,8 @@ type Options struct {
 // Seen knows the files that were planned before. Lookup returns the version that was.
 type Seen interface {
 	Lookup(key string) (objstore.Object, bool)
+	// GivenUp reports that no version of a known file was ever loaded: another version of it is new.
+	GivenUp(key string) bool
 }
 
 // Found is the result of a look.
@@ -105,7 +107,7 @@ func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (
 		if known && before.ETag == obj.ETag {
 			continue
 		}
-		if known {
+		if known && !seen.GivenUp(obj.Key) {
 			found.Changed = append(found.Changed, obj)
 			if !o.AllowOverwrites {
 				continue

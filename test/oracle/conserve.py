@@ -324,7 +324,7 @@ def main():
     rows = rows_by_file(table) if table is not None else {}
     aside = quarantine_by_file(tables.read(args.table + "_quarantine", args.reader))
     wrong, files, records, bad = [], 0, 0, 0
-    for folder, _, names in os.walk(os.fsencode(os.path.realpath(args.folder))):
+    for folder, _, names in os.walk(os.fsencode(os.path.abspath(args.folder))):
         for name in sorted(names):
             path = os.path.join(folder, name)
             if name.startswith((b".", b"_")) or not name.endswith(tuple(os.fsencode(s) for s in args.suffix.split(","))):
