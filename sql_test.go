@@ -119,6 +119,17 @@ func TestTransform(t *testing.T) {
 			t.Errorf("warnings %+v", s.Warnings)
 		}
 	})
+	t.Run("records_with_rescued_data_that_the_SQL_drops_are_told_of", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Transform = "SELECT id, unnest(l) AS x FROM source"
+		l.file("1.json", `{"id":1,"l":["a"]}`+"\n")
+		l.run()
+		l.file("2.json", `{"id":2,"l":[],"new":5}`+"\n"+`{"id":3,"l":["b"],"new":6}`+"\n")
+		s := l.run()
+		if len(s.Warnings) != 1 || s.Warnings[0].Code != "SILT-7004" || !strings.Contains(s.Warnings[0].Text, "no row of 1 records") {
+			t.Errorf("warnings %+v", s.Warnings)
+		}
+	})
 	t.Run("metadata_is_there_when_the_SQL_names_it", func(t *testing.T) {
 		l := newLab(t)
 		l.cfg.Transform = "SELECT id, _metadata.file_name AS name, _metadata.file_size AS size FROM source"

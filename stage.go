@@ -21,11 +21,17 @@ import (
 func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	s := checkpoint.Staged{SchemaVersion: c.plan.SchemaVersion}
 	b := batchSummary{Schema: c.schemaChange()}
+	dropped := int64(0)
 	for _, r := range c.results {
 		c.change.Adds = append(c.change.Adds, r.Target...)
 		c.change.Rows += r.Rows
 		c.aside.Adds = append(c.aside.Adds, r.Quarantine...)
 		c.aside.Rows += r.Quarantined
+		dropped += r.Dropped
+	}
+	if dropped > 0 {
+		b.Warnings = append(b.Warnings, Warning{Code: "SILT-7004", Text: fmt.Sprintf("the SQL makes no row of %d records that have rescued data, so it is not in the table", dropped),
+			Hint: "a filter may mean it; unnest of an empty list drops its record: write LEFT JOIN unnest(…) ON true to keep it"})
 	}
 	outcomes := c.outcomes()
 	for _, o := range c.files {

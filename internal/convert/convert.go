@@ -92,6 +92,8 @@ type Result struct {
 	// Target and Quarantine are the new data files of the two tables.
 	Target, Quarantine []*delta.Add
 	Rows, Quarantined  int64
+	// Dropped is the number of records with rescued data that the SQL makes no row of.
+	Dropped int64
 	// Files holds an outcome for each file of the task, in its order.
 	Files []FileOutcome
 	// Observed is what was met for which there is no column, by the path of the struct it was in;
@@ -390,6 +392,7 @@ func (r *run) batch(ctx context.Context, b *decode.Batch) error {
 	if err != nil {
 		return err
 	}
+	r.result.Dropped += r.dropped(b, rows, failed)
 	for _, out := range rows {
 		r.count(b, out.Batch.NumRows(), func(row int64) int { return int(out.From[row]) })
 		err := r.write(ctx, out.Batch)
@@ -399,6 +402,32 @@ func (r *run) batch(ctx context.Context, b *decode.Batch) error {
 		}
 	}
 	return r.failed(ctx, b, failed)
+}
+
+// dropped counts the rows of b that have rescued data and of which the SQL made no row.
+func (r *run) dropped(b *decode.Batch, rows []duck.Rows, failed []duck.FailedRow) (n int64) {
+	if r.task.Decode.Rescue == "" {
+		return 0
+	}
+	rescued := b.Record.Column(len(r.task.Decode.Schema.Fields))
+	if rescued.NullN() == rescued.Len() {
+		return 0
+	}
+	used := make([]bool, b.Record.NumRows())
+	for _, out := range rows {
+		for _, row := range out.From {
+			used[row] = true
+		}
+	}
+	for _, f := range failed {
+		used[f.Row] = true
+	}
+	for row, is := range used {
+		if !is && rescued.IsValid(row) {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *run) write(ctx context.Context, rec arrow.RecordBatch) error {
