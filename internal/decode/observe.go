@@ -217,7 +217,8 @@ func (o *Observed) Merge(p *Observed) {
 // note keeps the first of the positions it is told.
 func (o *Observed) note(at Position) {
 	if o.First == nil || at.Compare(*o.First) < 0 {
-		o.First = &at
+		first := at // a copy, so that only the first one is allocated
+		o.First = &first
 	}
 }
 

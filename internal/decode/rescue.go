@@ -16,7 +16,8 @@ type Rescued struct {
 func (r *Rescued) add(at Position) {
 	r.Count++
 	if r.First == nil || at.Compare(*r.First) < 0 {
-		r.First = &at
+		first := at // a copy, so that only the first one is allocated
+		r.First = &first
 	}
 }
 
