@@ -249,6 +249,8 @@ type nothingSeen struct{}
 
 func (nothingSeen) Lookup(string) (objstore.Object, bool) { return objstore.Object{}, false }
 
+func (nothingSeen) GivenUp(string) bool { return false }
+
 // sample takes some files, spread over all of them.
 func sample(files []objstore.Object) []objstore.Object {
 	step := max(1, (len(files)+planFiles-1)/planFiles)

@@ -75,3 +75,7 @@ for path in sys.argv[1:]:
             show("duckdb", con.execute("SELECT * FROM delta_scan('" + path + "')").to_arrow_table())
         except con_unable as e:  # such as handing a variant over
             print(json.dumps({"reader": "duckdb", "refuses": str(e).splitlines()[0]}))
+
+# The threads of the readers may abort an interpreter that ends in the usual way.
+sys.stdout.flush()
+os._exit(0)
