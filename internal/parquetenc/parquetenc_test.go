@@ -139,6 +139,10 @@ func randomArray(pick intSource, f arrow.Field, n int) arrow.Array {
 			v = v*v*v ^ v<<40
 		}
 		switch f.Type.ID() {
+		case arrow.DATE32: // what every reader can show
+			v %= 20_000
+		case arrow.TIMESTAMP:
+			v %= 4e15
 		case arrow.FLOAT64:
 			v = math.Float64bits(randomFloat(pick, v))
 		case arrow.FLOAT32:
