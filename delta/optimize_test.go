@@ -45,14 +45,14 @@ func TestOptimize(t *testing.T) {
 	t.Run("small_files_become_one_and_no_row_changes", func(t *testing.T) {
 		dir := t.TempDir()
 		store := objstore.NewDir(dir)
-		s, m, err := grown(t, store, 10, map[string]string{"delta.appendOnly": "true"}).Optimize(t.Context(), delta.OptimizeOptions{})
+		_, m, err := grown(t, store, 10, map[string]string{"delta.appendOnly": "true"}).Optimize(t.Context(), delta.OptimizeOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if m.NumRemovedFiles != 10 || m.NumAddedFiles != 1 || m.NumAddedBytes == 0 || m.NumRemovedBytes <= m.NumAddedBytes {
 			t.Errorf("got %+v", m)
 		}
-		s = load(t, store)
+		s := load(t, store)
 		all := files(t, s)
 		if len(all) != 1 || all[0].Size != m.NumAddedBytes || all[0].DataChange || !strings.Contains(all[0].Stats, `"numRecords":10`) {
 			t.Errorf("got %+v", all)
@@ -247,7 +247,7 @@ func TestOptimizeOfOthers(t *testing.T) {
 			makeWritable(t, dir)
 			s := load(t, objstore.NewDir(dir))
 			want := sorted(rows(t, s))
-			s, m, err := s.Optimize(t.Context(), delta.OptimizeOptions{})
+			_, m, err := s.Optimize(t.Context(), delta.OptimizeOptions{})
 			var unsupported *delta.UnsupportedError
 			if errors.As(err, &unsupported) {
 				t.Skip(err)

@@ -494,7 +494,7 @@ func TestSchema(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	var deep arrow.DataType = arrow.PrimitiveTypes.Int64
+	deep := arrow.PrimitiveTypes.Int64
 	for range 300 {
 		deep = arrow.StructOf(arrow.Field{Name: "x", Type: deep, Nullable: true})
 	}
