@@ -20,8 +20,8 @@ func TestConservation(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(set, "/", "_"), func(t *testing.T) {
 			t.Parallel()
-			source := filepath.Join(testData(t), "data", "json", "real", filepath.FromSlash(set))
-			dir := t.TempDir()
+			source, dir := filepath.Join(t.TempDir(), "in"), t.TempDir()
+			settled(t, filepath.Join(testData(t), "data", "json", "real", filepath.FromSlash(set)), source)
 			t.Logf("%+v", load(t, dir, source, "main.real.t"))
 			conserved(t, lake(dir, "main.real.t"), source)
 		})

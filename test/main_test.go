@@ -235,6 +235,25 @@ func write(t testing.TB, path string, text []byte) {
 	}
 }
 
+// settled copies a folder and makes its files an hour old, so that one that ends inside a record is not
+// taken for one that is still being written.
+func settled(t testing.TB, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	err := filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return os.Chtimes(path, old, old)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // copyFile copies a file into a folder.
 func copyFile(t testing.TB, from, to string) {
 	t.Helper()
