@@ -137,6 +137,7 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 		}
 		outcome, err := c.Commit(ctx, next.entry)
 		if outcome == Committed {
+			next.snapshot.settle(ctx)
 			return next.snapshot, nil
 		}
 		var paused error
@@ -157,6 +158,7 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 		default:
 			s, found, err := t.meet(base, met, unknown > 0 || outcome == Unknown)
 			if err != nil || found {
+				s.settle(ctx)
 				return s, err
 			}
 			if try >= maxTries {
