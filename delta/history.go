@@ -72,6 +72,13 @@ func History(ctx context.Context, store objstore.Store, limit int) ([]HistoryEnt
 	return out, nil
 }
 
+// A TimeError means that the log has no version that is as old as the time asked for, or not any more.
+type TimeError struct{ Time, Oldest time.Time }
+
+func (e *TimeError) Error() string {
+	return fmt.Sprintf("the table has no version of %s, its oldest is of %s", e.Time.UTC().Format(time.RFC3339Nano), e.Oldest.UTC().Format(time.RFC3339Nano))
+}
+
 // versionAt returns the newest version that was there at a time: that of a table with in-commit
 // timestamps by these, from the version on at which it has them, and before by the times of the files.
 // A time after the newest version is that version's.
@@ -100,7 +107,7 @@ func versionAt(ctx context.Context, store objstore.Store, at time.Time) (int64, 
 		}
 	}
 	if found < 0 || found < l.oldest() {
-		return 0, fmt.Errorf("the table has no version of %s, its oldest is of %s", at.UTC().Format(time.RFC3339Nano), earliest.UTC().Format(time.RFC3339Nano))
+		return 0, &TimeError{at, earliest}
 	}
 	return found, nil
 }

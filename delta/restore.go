@@ -39,30 +39,11 @@ func (e *GoneError) Error() string {
 // s is the newest version. A commit by others meanwhile is a [*ConflictError], since rows that nobody
 // has looked at would be taken away.
 func (s *Snapshot) Restore(ctx context.Context, to LoadOptions) (*Snapshot, RestoreMetrics, error) {
-	var m RestoreMetrics
-	if to.Version == nil && to.Timestamp.IsZero() {
-		return nil, m, errors.New("restore: want a version or a time")
-	}
-	if to.Resolve == nil {
-		to.Resolve = s.resolve
-	}
-	old, err := Load(ctx, s.store, to)
-	if err != nil {
+	old, t, m, err := s.restoration(ctx, to)
+	switch {
+	case err != nil:
 		return nil, m, err
-	}
-	if old.version > s.version {
-		return nil, m, &VersionError{Version: old.version, Newest: s.version}
-	}
-	p, err := s.restoredPlan(old)
-	if err != nil {
-		return nil, m, err
-	}
-	t := s.beginSpecial("RESTORE", special{parameters: restoreParameters(to), isolation: serializable, alone: true, domains: s.restoredDomains(old)})
-	t.plan = p
-	if err := t.restoreFiles(ctx, old, &m); err != nil {
-		return nil, m, err
-	}
-	if old.version == s.version || len(t.adds)+len(t.removes)+len(t.special.domains) == 0 && !p.metadataChanged && !p.protoChange {
+	case t == nil:
 		return s, m, nil
 	}
 	if err := old.checkFiles(ctx, t.adds); err != nil {
@@ -71,6 +52,46 @@ func (s *Snapshot) Restore(ctx context.Context, to LoadOptions) (*Snapshot, Rest
 	t.special.metrics = m.texts()
 	next, err := t.Commit(ctx, nil)
 	return next, m, err
+}
+
+// PlanRestore says what [Snapshot.Restore] would do, and does nothing. It returns the version that would
+// be restored, and finds out whether its files are there.
+func (s *Snapshot) PlanRestore(ctx context.Context, to LoadOptions) (*Snapshot, RestoreMetrics, error) {
+	old, t, m, err := s.restoration(ctx, to)
+	if err == nil && t != nil {
+		err = old.checkFiles(ctx, t.adds)
+	}
+	return old, m, err
+}
+
+// restoration returns the version to restore and the transaction that does it, which is nil when there is
+// nothing to do.
+func (s *Snapshot) restoration(ctx context.Context, to LoadOptions) (old *Snapshot, t *Transaction, m RestoreMetrics, err error) {
+	if to.Version == nil && to.Timestamp.IsZero() {
+		return nil, nil, m, errors.New("restore: want a version or a time")
+	}
+	if to.Resolve == nil {
+		to.Resolve = s.resolve
+	}
+	if old, err = Load(ctx, s.store, to); err != nil {
+		return nil, nil, m, err
+	}
+	if old.version > s.version {
+		return nil, nil, m, &VersionError{Version: old.version, Newest: s.version}
+	}
+	p, err := s.restoredPlan(old)
+	if err != nil {
+		return nil, nil, m, err
+	}
+	t = s.beginSpecial("RESTORE", special{parameters: restoreParameters(to), isolation: serializable, alone: true, domains: s.restoredDomains(old)})
+	t.plan = p
+	if err := t.restoreFiles(ctx, old, &m); err != nil {
+		return nil, nil, m, err
+	}
+	if old.version == s.version || len(t.adds)+len(t.removes)+len(t.special.domains) == 0 && !p.metadataChanged && !p.protoChange {
+		t = nil
+	}
+	return old, t, m, nil
 }
 
 func restoreParameters(to LoadOptions) map[string]json.RawMessage {
