@@ -283,7 +283,7 @@ func (t *Transaction) conflict(version int64, entry []action) error {
 	if t.special != nil && t.special.alone {
 		return &ConflictError{ConcurrentWrite, version, "the operation builds on version " + strconv.FormatInt(t.read.version, 10) + " alone"}
 	}
-	if len(t.removes) == 0 {
+	if len(t.removes) == 0 && t.reads == nil {
 		return nil
 	}
 	for _, a := range entry {
@@ -294,6 +294,8 @@ func (t *Transaction) conflict(version int64, entry []action) error {
 			return &ConflictError{ProtocolChanged, version, "the table's protocol changed"}
 		case a.Remove != nil && slices.ContainsFunc(t.removes, func(r *Remove) bool { return canonicalPath(r.Path) == canonicalPath(a.Remove.Path) }):
 			return &ConflictError{ConcurrentDeleteDelete, version, "both remove " + a.Remove.Path}
+		case a.Add != nil && a.Add.DataChange && t.reads != nil && t.reads(a.Add):
+			return &ConflictError{ConcurrentAppend, version, "rows came in " + a.Add.Path}
 		}
 	}
 	return nil
@@ -432,7 +434,7 @@ func versionOrZero(s *Snapshot) int64 {
 }
 
 func (t *Transaction) commitInfo(base *Snapshot, p plan) *CommitInfo {
-	blind := len(t.removes) == 0
+	blind := len(t.removes) == 0 && t.reads == nil
 	ci := &CommitInfo{
 		Timestamp: millis(time.Now()), Operation: t.name(base), OperationParameters: t.parameters(p),
 		IsolationLevel: "Serializable", IsBlindAppend: &blind, OperationMetrics: t.metrics(),
@@ -464,6 +466,9 @@ func (t *Transaction) name(base *Snapshot) string {
 func (t *Transaction) parameters(p plan) map[string]json.RawMessage {
 	columns, _ := json.Marshal(append([]string{}, p.metadata.PartitionColumns...))
 	texts := map[string]string{"partitionBy": string(columns)}
+	if t.reads != nil {
+		texts = map[string]string{}
+	}
 	if t.operation == "WRITE" {
 		texts["mode"] = "Append"
 	}
@@ -473,6 +478,9 @@ func (t *Transaction) parameters(p plan) map[string]json.RawMessage {
 
 // metrics are those of the operation under Spark's names.
 func (t *Transaction) metrics() map[string]json.RawMessage {
+	if t.reads != nil {
+		return rawTexts(t.details.Metrics)
+	}
 	var size, rows int64
 	counted := true
 	for _, a := range t.adds {

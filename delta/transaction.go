@@ -30,6 +30,7 @@ type Transaction struct {
 	details   CommitDetails
 	numbers   bool     // WidenNumbers
 	special   *special // of maintenance; nil for a change of rows
+	reads     func(*Add) bool
 
 	plan plan
 	// files is the context that was given out, under which the data files are written.
@@ -147,6 +148,12 @@ func (t *Transaction) Add(files ...*Add) {
 
 // Remove takes data files out of the table.
 func (t *Transaction) Remove(files ...*Remove) { t.removes = append(t.removes, files...) }
+
+// SetReads makes the transaction one that depends on rows it has read, and not only on the files it
+// removes. The commit fails with a [ConflictError] when meanwhile the table's metadata changed, or
+// somebody added rows in a file for which concerns is true. The history shows of such a transaction the
+// parameters and metrics that it is given, and no others.
+func (t *Transaction) SetReads(concerns func(*Add) bool) { t.reads = concerns }
 
 // SetTxn notes that the application has written its version. Versions of one application grow: a
 // table that has this version, or a later one, has the change.
