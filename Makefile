@@ -6,6 +6,7 @@ TAGS   := duckdb_arrow
 LINT   := .cache/bin/golangci-lint
 ORACLE := .cache/oracle/bin/python
 PEERS  := .cache/peers/bin/python
+JARS   := .cache/peers/jars
 KILLS  ?= 200
 BENCH  ?=
 
@@ -37,9 +38,11 @@ lint: $(LINT)
 fuzz:
 	bash test/fuzz.sh 30s
 
-# Side by side with DuckDB, on 256 MB of made-up telemetry.
-bench: build $(PEERS)
-	$(GO) run ./bench -silt bin/silt -python $(PEERS) -cache .cache/bench $(BENCH)
+# Side by side with its peers, on made-up telemetry; docs/benchmarks.md says what is measured. BENCH are
+# flags, such as BENCH='-peers duckdb,polars'. Spark needs java, and mvn to get its jars.
+bench: build $(PEERS) $(JARS)
+	$(GO) build -o .cache/bin/bench ./bench
+	.cache/bin/bench -silt bin/silt -python $(PEERS) -jars $(JARS) -cache .cache/bench $(BENCH)
 
 # kill -9 at every named crash point and at random times.
 kills: compiler $(ORACLE)
@@ -72,3 +75,9 @@ $(PEERS): bench/requirements.txt
 	$(PYTHON) -m venv .cache/peers
 	$(PEERS) -m pip install -q --disable-pip-version-check -r bench/requirements.txt
 	touch $(PEERS)
+
+# The benchmark says so when there are none, and leaves Spark out.
+$(JARS): bench/pom.xml $(PEERS)
+	mkdir -p $@
+	-mvn -q -B -f bench/pom.xml dependency:copy-dependencies -DincludeScope=runtime -DincludeGroupIds=io.delta,io.unitycatalog -DoutputDirectory=$(CURDIR)/$@
+	touch $@

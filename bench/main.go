@@ -1,43 +1,70 @@
-// Command bench loads made-up telemetry with silt and, side by side, with DuckDB into Parquet, and
-// prints what each needs: MB of JSON per second of processor time, peak memory, and rows.
+// Command bench loads made-up telemetry with silt and, side by side, with those that do the same, and
+// prints what each needs: seconds of processor time, MB of JSON for each, peak memory, and what it
+// wrote. It ends non-zero when silt needs more than it may, or when one of them lost a row.
 //
-// Only processor time counts, user and system, of whole processes: on a shared machine the clock on
-// the wall says little. The two take turns, so that what slows the machine slows both.
+// Only processor time counts, user and system, of whole processes and those that they start: on a
+// shared machine the clock on the wall says little. All take turns, so that what slows the machine
+// slows all of them.
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
-	"syscall"
-	"text/tabwriter"
-	"time"
-
-	"github.com/siltlake/silt/internal/telemetry"
 )
 
+type config struct {
+	silt, python, jars, cache string
+	self                      string // this program, which is also some of those that are measured
+	peers, parts              []string
+	mb, small                 int64
+	files, runs, threads      int
+	seed                      uint64
+	evolve, gates             bool
+}
+
 func main() {
-	silt := flag.String("silt", "bin/silt", "the binary")
-	python := flag.String("python", "python3", "a Python with the packages of requirements.txt")
-	cache := flag.String("cache", ".cache/bench", "folder for data and results")
-	size := flag.Int64("mb", 256, "size of the data, in MB of 1,000,000 bytes")
-	files := flag.Int("files", 200, "number of files")
-	seed := flag.Uint64("seed", 15, "seed of the data")
-	runs := flag.Int("runs", 3, "runs of each")
-	evolve := flag.Bool("evolve", false, "late files have new fields")
-	flag.Parse()
-	b := bench{silt: abs(*silt), python: abs(*python), cache: abs(*cache), runs: *runs}
-	o := telemetry.Options{Bytes: *size * 1_000_000, Files: *files, Seed: *seed, Evolve: *evolve}
-	if err := b.all(o); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if run, ok := children[os.Getenv(childVariable)]; ok {
+		if err := run(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := bench(flags()); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
+}
+
+func flags() config {
+	var c config
+	silt := flag.String("silt", "bin/silt", "the binary")
+	python := flag.String("python", "python3", "a Python with the packages of requirements.txt")
+	jars := flag.String("jars", ".cache/peers/jars", "folder of the jars of pom.xml")
+	cache := flag.String("cache", ".cache/bench", "folder for data and results")
+	peers := flag.String("peers", "duckdb,clickhouse,pyarrow,polars,spark", "those to measure silt against")
+	parts := flag.String("parts", "load,small", "what to measure: load is few large files, small is many small ones")
+	flag.Int64Var(&c.mb, "mb", 256, "size of the data in large files, in MB of 1,000,000 bytes")
+	flag.IntVar(&c.files, "files", 50, "number of large files")
+	flag.Int64Var(&c.small, "small", 10_000, "number of small files, of 14 KB each")
+	flag.Uint64Var(&c.seed, "seed", 15, "seed of the data")
+	flag.IntVar(&c.runs, "runs", 3, "runs of each")
+	flag.IntVar(&c.threads, "threads", runtime.NumCPU(), "threads that each may use")
+	flag.BoolVar(&c.evolve, "evolve", false, "late files have new fields")
+	flag.BoolVar(&c.gates, "gates", true, "end non-zero when silt needs more than it may")
+	flag.Parse()
+	c.silt, c.python, c.jars, c.cache = abs(*silt), abs(*python), abs(*jars), abs(*cache)
+	c.peers, c.parts = words(*peers), words(*parts)
+	return c
+}
+
+func words(list string) []string {
+	return slices.DeleteFunc(strings.Split(list, ","), func(s string) bool { return s == "" })
 }
 
 // abs is path as seen from everywhere, but for the name of a program.
@@ -51,113 +78,31 @@ func abs(path string) string {
 	return path
 }
 
-type bench struct {
-	silt, python, cache string
-	runs                int
-}
-
-// usage is what one run needed.
-type usage struct {
-	cpu, wall time.Duration
-	peak      int64 // bytes resident
-	rows      int64
-}
-
-func (b *bench) all(o telemetry.Options) error {
-	source, size, err := b.data(o)
+func bench(c config) error {
+	var err error
+	if c.self, err = os.Executable(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.cache, 0o777); err != nil {
+		return err
+	}
+	all := []*part{loadPart(c), smallPart(c)}
+	for _, name := range c.parts {
+		if !slices.ContainsFunc(all, func(p *part) bool { return p.name == name }) {
+			return fmt.Errorf("-parts: there is no part %q", name)
+		}
+	}
+	who, err := findPeers(c)
 	if err != nil {
 		return err
 	}
-	script, err := filepath.Abs("bench/duck_parquet.py")
-	if err != nil {
-		return err
-	}
-	peers := []struct {
-		name    string
-		command func(out string) *exec.Cmd
-	}{
-		{"silt load", func(string) *exec.Cmd { return exec.Command(b.silt, "load", source, "./table", "--json") }},
-		{"DuckDB read_json to Parquet", func(out string) *exec.Cmd { return exec.Command(b.python, script, source, out) }},
-	}
-	used := make([][]usage, len(peers))
-	for range b.runs {
-		for i, p := range peers {
-			u, err := b.measure(p.command)
-			if err != nil {
+	var g gates
+	for _, p := range all {
+		if slices.Contains(c.parts, p.name) {
+			if err := p.run(c, who, &g); err != nil {
 				return fmt.Errorf("%s: %w", p.name, err)
 			}
-			used[i] = append(used[i], u)
 		}
 	}
-	mb := float64(size) / 1e6
-	fmt.Printf("%.0f MB of JSON in %d files, %d runs of each by turns; the median, and the best in brackets\n\n", mb, o.Files, b.runs)
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\tMB per CPU-second\tCPU-seconds\tseconds\tpeak MB\trows\t")
-	for i, p := range peers {
-		slices.SortFunc(used[i], func(a, b usage) int { return int(a.cpu - b.cpu) })
-		median, best := used[i][len(used[i])/2], used[i][0]
-		fmt.Fprintf(w, "%s\t%.0f (%.0f)\t%.2f (%.2f)\t%.2f\t%.0f\t%d\t\n", p.name, mb/median.cpu.Seconds(), mb/best.cpu.Seconds(),
-			median.cpu.Seconds(), best.cpu.Seconds(), median.wall.Seconds(), float64(median.peak)/1e6, median.rows)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	fmt.Printf("\nsilt does %.2f times as much as DuckDB with the same processor time.\n", float64(used[1][b.runs/2].cpu)/float64(used[0][b.runs/2].cpu))
-	if used[0][0].rows != used[1][0].rows {
-		return fmt.Errorf("the rows differ: %d and %d", used[0][0].rows, used[1][0].rows)
-	}
-	return nil
-}
-
-// data makes the source, or finds it from an earlier run.
-func (b *bench) data(o telemetry.Options) (dir string, size int64, err error) {
-	dir = filepath.Join(b.cache, fmt.Sprintf("in-%d-%d-%d-%v", o.Bytes, o.Files, o.Seed, o.Evolve))
-	if _, err := os.Stat(dir); err != nil {
-		half := dir + ".half"
-		if err := os.RemoveAll(half); err != nil {
-			return "", 0, err
-		}
-		if _, err := telemetry.Generate(half, o); err != nil {
-			return "", 0, err
-		}
-		if err := os.Rename(half, dir); err != nil {
-			return "", 0, err
-		}
-	}
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
-			size += info.Size()
-		}
-	}
-	return dir, size, err
-}
-
-// measure runs a command in an empty folder. It prints JSON with the number of rows.
-func (b *bench) measure(command func(out string) *exec.Cmd) (usage, error) {
-	dir, err := os.MkdirTemp(b.cache, "out-")
-	if err != nil {
-		return usage{}, err
-	}
-	defer os.RemoveAll(dir)
-	cmd := command(filepath.Join(dir, "out"))
-	var stdout, stderr bytes.Buffer
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &stdout, &stderr
-	began := time.Now()
-	if err := cmd.Run(); err != nil {
-		return usage{}, fmt.Errorf("%w\n%s%s", err, stdout.String(), stderr.String())
-	}
-	u := usage{wall: time.Since(began), cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()}
-	if r, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		u.peak = int64(r.Maxrss) * 1024 //nolint:unconvert // it is an int32 on other machines
-	}
-	var out struct {
-		Rows    int64
-		Summary struct{ Rows int64 } // silt's
-	}
-	if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
-		return usage{}, fmt.Errorf("what it printed: %w\n%s", err, stdout.String())
-	}
-	u.rows = out.Rows + out.Summary.Rows
-	return u, nil
+	return g.report(c.gates)
 }
