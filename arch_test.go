@@ -18,7 +18,7 @@ import (
 // layers holds every package, lowest first. A package imports only packages of lines above its own.
 const layers = `
 schema   objstore   internal/jsonscan   internal/crash   internal/parquetenc   internal/telemetry   docs/errors
-delta   internal/decode   internal/source   internal/duck   objstore/objstoretest
+delta   internal/decode   internal/source   internal/duck   objstore/objstoretest   objstore/s3store   objstore/s3store/s3test
 internal/evolve   internal/checkpoint
 internal/catalog   internal/convert
 .
@@ -26,7 +26,8 @@ internal/cli   bench
 cmd/silt
 `
 
-// homes holds the only packages that may import what is heavy or dangerous. A line ends in the reason.
+// homes holds the only packages that may import what is heavy or dangerous, with commas between them. A
+// line ends in the reason.
 const homes = `
 C                                            internal/duck      cgo has one home, so that all else builds without it
 github.com/duckdb/                           internal/duck      the SQL engine is 70 MB of C++
@@ -39,7 +40,7 @@ github.com/vbauerster/mpb                    internal/cli       only the command
 github.com/lmittmann/tint                    internal/cli       only the command line has a terminal
 golang.org/x/term                            internal/cli       only the command line has a terminal
 log                                          internal/cli       below the command line, what happens is an Event
-net/http                                     nowhere            nothing here speaks HTTP yet
+net/http                                     objstore/s3store,objstore/s3store/s3test   requests leave and arrive in few places
 `
 
 // environment are the packages that may read environment variables. internal/crash does so only in
@@ -123,7 +124,7 @@ func TestHomes(t *testing.T) {
 		for _, f := range files {
 			for _, imported := range f.imports {
 				is := imported == what || strings.HasPrefix(imported, strings.TrimSuffix(what, "/")+"/") && strings.Contains(what, ".")
-				if is && f.pkg != home {
+				if is && !slices.Contains(strings.Split(home, ","), f.pkg) {
 					t.Errorf("%s: imports %s, whose home is %s (%s): call what %s offers, or let it offer more", f.path, imported, home, why, home)
 				}
 			}

@@ -51,8 +51,8 @@ type Store interface {
 	// the bytes of their keys. An *ObjectError concerns one object and the listing goes on; any other
 	// error ends it. A listing of nothing is empty.
 	List(ctx context.Context, prefix, startAfter string) iter.Seq2[Object, error]
-	// Delete removes the object if cond holds. Removing what is not there is no error, unless cond
-	// asks for a version.
+	// Delete removes the object if cond holds. Removing what is not there is no error, but may be
+	// ErrNotExist when cond asks for a version.
 	Delete(ctx context.Context, key string, cond Cond) error
 }
 
@@ -108,6 +108,20 @@ type Writer interface {
 	Close() (Object, error)
 	// Abort gives the object up and removes what is there of it. After Close it does nothing.
 	Abort()
+}
+
+// Copier is implemented by stores that copy objects without their bytes passing through here.
+type Copier interface {
+	// CopyFrom stores version o of an object of another store under key, whatever is there. It is
+	// errors.ErrUnsupported when only the caller can carry the bytes, and ErrPrecondition or ErrNotExist
+	// when the version is not there any more. It may be repeated.
+	CopyFrom(ctx context.Context, key string, from Store, o Object) (Object, error)
+}
+
+// Tagger is implemented by stores that keep marks beside an object.
+type Tagger interface {
+	// Tag sets marks of an object and leaves its others. It may be repeated.
+	Tag(ctx context.Context, key string, tags map[string]string) error
 }
 
 // Create starts a new object under a key that nobody else uses: as a stream where the store can, else

@@ -192,7 +192,9 @@ func deleteCond(t *testing.T, s objstore.Store) {
 	if err := s.Delete(t.Context(), "k", objstore.Cond{IfMatch: second.ETag}); err != nil {
 		t.Error(err)
 	}
-	want(t, s.Delete(t.Context(), "k", objstore.Cond{IfMatch: second.ETag}), objstore.ErrNotExist)
+	if err := s.Delete(t.Context(), "k", objstore.Cond{IfMatch: second.ETag}); err != nil {
+		want(t, err, objstore.ErrNotExist)
+	}
 }
 
 func list(t *testing.T, s objstore.Store, prefix, startAfter string) string {
