@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -27,6 +28,8 @@ type QueryOptions struct {
 	Configs []Config
 	// Version, when set, is the version at which every table is read.
 	Version *int64
+	// Time, when set, is the time as of which every table is read: the newest version that it had then.
+	Time time.Time
 	// TimeZone is that of timestamps; empty is UTC.
 	TimeZone string
 	TempDir  string
@@ -108,7 +111,7 @@ func (o QueryOptions) table(ctx context.Context, n duck.TableName) (func() (arra
 	default:
 		return nil, fmt.Errorf("%s: %w%s", n, ErrNoTable, knownTables(o.Catalogs))
 	}
-	s, err := delta.Load(ctx, objstore.NewDir(place.Path), delta.LoadOptions{Version: o.Version})
+	s, err := delta.Load(ctx, objstore.NewDir(place.Path), delta.LoadOptions{Version: o.Version, Timestamp: o.Time})
 	if errors.Is(err, delta.ErrNoTable) {
 		return nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(o.Catalogs))
 	}

@@ -196,6 +196,18 @@ var rules = []rule{
 	typed(exitUsage, "no_version", func(e *delta.VersionError) problem {
 		return problem{Code: codeNoVersion, Title: e.Error(), Hint: "silt table history lists them"}
 	}),
+	typed(exitUsage, "no_version", func(e *delta.TimeError) problem {
+		return problem{Code: codeNoVersion, Title: fmt.Sprintf("the table has no version of %s, its oldest is of %s", instantText(e.Time), instantText(e.Oldest)),
+			Hint: "silt table history lists them"}
+	}),
+	typed(exitFailed, "gone", func(e *delta.GoneError) problem {
+		return problem{Code: codeGone, Title: fmt.Sprintf("version %d cannot be restored: %s of it were deleted", e.Version, count(len(e.Paths), "file")),
+			Detail: some(e.Paths, 3) + "\nnothing was written", Hint: "restore a later version; silt table history lists them"}
+	}),
+	typed(exitUsage, "retention", func(e *delta.RetentionError) problem {
+		return problem{Code: codeRetention, Title: "a retention of " + days(e.Retention) + " would take files from those who still read or write the table",
+			Detail: "nothing was deleted", Hint: "--retain 7d or more; --force, when nobody else uses the table"}
+	}),
 	typed(exitFailed, "broken_log", func(e *delta.LogError) problem {
 		return problem{Code: codeLog, Title: e.Error(), Hint: "compare the table's _delta_log with a backup; silt changes nothing here"}
 	}),
@@ -253,6 +265,8 @@ const (
 	codeLog         = "SILT-4006"
 	codeUnknown     = "SILT-4007"
 	codeMapping     = "SILT-4008"
+	codeRetention   = "SILT-4009"
+	codeGone        = "SILT-4010"
 	codePermission  = "SILT-5001"
 	codeHeld        = "SILT-6001"
 	codeState       = "SILT-6002"

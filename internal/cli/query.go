@@ -9,7 +9,7 @@ import (
 )
 
 func (a *app) queryCommand() *cobra.Command {
-	version := int64(-1)
+	var v tableVersion
 	cmd := &cobra.Command{
 		Use:   "query SQL",
 		Short: "Ask tables in SQL",
@@ -20,7 +20,8 @@ pipelines of the pipeline file. SQL of - is read from the standard input, @file 
 JSON has integers of any length as numbers, decimals as strings, times as 2006-01-02T15:04:05.000000Z.`,
 		Example: `  silt query "select count(*) from main.demo.events"
   silt query "select vehicle.vin, avg(vehicle.battery.soc) from './lake/events' group by 1" -o csv
-  silt query "select * from main.demo.events" --version 2 -o jsonl`,
+  silt query "select * from main.demo.events" --version 2 -o jsonl
+  silt query "select count(*) from main.demo.events" --timestamp 2024-05-01`,
 		Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			sql, err := a.sql(args[0])
@@ -32,11 +33,8 @@ JSON has integers of any length as numbers, decimals as strings, times as 2006-0
 				return err
 			}
 			o := silt.QueryOptions{Catalogs: c.catalogs()}
-			if cmd.Flags().Changed("version") {
-				if version < 0 {
-					return usage(cmd, "silt table history lists versions", "--version is %d; versions start at 0", version)
-				}
-				o.Version = &version
+			if o.Version, o.Time, err = v.chosen(cmd); err != nil {
+				return err
 			}
 			for _, p := range c.pipelines() {
 				one := []pipeline{p}
@@ -53,7 +51,7 @@ JSON has integers of any length as numbers, decimals as strings, times as 2006-0
 			return err
 		},
 	}
-	cmd.Flags().Int64Var(&version, "version", -1, "the version of the tables to read")
+	v.at(cmd, "of the tables to read")
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -41,6 +42,14 @@ func TestScripts(t *testing.T) {
 				w.Write([]byte(strings.Repeat(`{"id":2}`+"\n", 1000)))
 				ts.Check(w.Close())
 				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b.Bytes()[:b.Len()-12], 0o666))
+			},
+			// remove-data FOLDER removes the data files of a table.
+			"remove-data": func(ts *testscript.TestScript, _ bool, args []string) {
+				files, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*.parquet"))
+				ts.Check(err)
+				for _, f := range files {
+					ts.Check(os.Remove(f))
+				}
 			},
 			// await FILE waits until there is such a file.
 			"await": func(ts *testscript.TestScript, _ bool, args []string) {

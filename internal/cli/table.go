@@ -13,8 +13,8 @@ import (
 )
 
 func (a *app) tableCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "table", Short: "Show a Delta table: what it is, and its versions", Args: cobra.ArbitraryArgs, RunE: group}
-	version := int64(-1)
+	cmd := &cobra.Command{Use: "table", Short: "Show a Delta table and its versions, and look after it", Args: cobra.ArbitraryArgs, RunE: group}
+	var v tableVersion
 	show := &cobra.Command{
 		Use:               "show [PIPELINE|TABLE]",
 		Short:             "Show a table's columns, size and properties",
@@ -25,9 +25,9 @@ func (a *app) tableCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			at := &version
-			if !cmd.Flags().Changed("version") {
-				at = nil
+			at, err := v.of(cmd, cfg)
+			if err != nil {
+				return err
 			}
 			t, err := silt.DescribeTable(cmd.Context(), cfg, at)
 			if err != nil {
@@ -36,7 +36,7 @@ func (a *app) tableCommand() *cobra.Command {
 			return a.showTable(t)
 		},
 	}
-	show.Flags().Int64Var(&version, "version", -1, "the version to show (default: the newest)")
+	v.at(show, "to show")
 	limit := 20
 	history := &cobra.Command{
 		Use:               "history [PIPELINE|TABLE]",
@@ -56,7 +56,8 @@ func (a *app) tableCommand() *cobra.Command {
 		},
 	}
 	history.Flags().IntVar(&limit, "limit", limit, "most versions to show; 0 shows all")
-	cmd.AddCommand(show, history)
+	cmd.AddCommand(show, history, a.tableDetailCommand(), a.tableRestoreCommand(), a.tableOptimizeCommand(), a.tableVacuumCommand(),
+		a.tableCheckpointCommand(), a.tableCheckCommand())
 	return cmd
 }
 
@@ -111,7 +112,7 @@ func (a *app) showVersions(table string, versions []silt.TableHistoryEntry) erro
 	}
 	t := &textTable{header: []string{"VERSION", "TIME", "OPERATION", "ROWS", "FILES", "WHAT"}, right: []bool{true, false, false, true, true}}
 	for _, v := range versions {
-		t.add(fmt.Sprint(v.Version), clock(v.Timestamp), v.Operation, metric(v, "numOutputRows"), metric(v, "numFiles", "numAddedFiles"), parameters(v))
+		t.add(fmt.Sprint(v.Version), instantText(v.Timestamp), v.Operation, metric(v, "numOutputRows"), metric(v, "numFiles", "numAddedFiles"), parameters(v))
 	}
 	t.write(a.stdout)
 	if len(versions) > 0 && versions[0].Version > 0 && hasSQL {
