@@ -20,7 +20,7 @@ const layers = `
 schema   objstore   internal/jsonscan   internal/crash   internal/parquetenc   internal/telemetry   docs/errors
 delta   internal/decode   internal/source   internal/duck   objstore/objstoretest   objstore/s3store   objstore/s3store/s3test
 internal/evolve   internal/checkpoint
-internal/catalog   internal/convert
+internal/catalog   internal/convert   internal/merge
 .
 internal/cli   bench
 cmd/silt

@@ -1,0 +1,616 @@
+package merge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+// Result is what a merge is about to do.
+type Result struct {
+	Counts
+	store objstore.Store
+	adds  []*delta.Add
+}
+
+// Discard deletes the data files of a merge that is not committed, as far as it can.
+func (r *Result) Discard(ctx context.Context) {
+	for _, a := range r.adds {
+		_ = r.store.Delete(context.WithoutCancel(ctx), a.Path, objstore.Cond{})
+	}
+}
+
+// Into merges the changes into the table of a transaction. The snapshot is what the transaction builds
+// on, nil for a new table; the store is the table's. The transaction has the schema that the table is to
+// have, and gets the files to add and to remove, its commit info, and what it depends on.
+func Into(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, spec Spec, changes Changes, o Options) (*Result, error) {
+	began := time.Now()
+	m := &merger{spec: spec, o: o, s: s, store: store, wc: tx.WriteContext(), began: began}
+	if m.wc.Refused != "" {
+		return nil, errors.New(m.wc.Refused)
+	}
+	if err := m.checkTable(); err != nil {
+		return nil, err
+	}
+	if err := m.begin(ctx, changes); err != nil {
+		return nil, err
+	}
+	defer m.src.release()
+	if err := m.run(ctx); err != nil {
+		(&Result{store: store, adds: m.adds}).Discard(ctx)
+		return nil, err
+	}
+	tx.Add(m.adds...)
+	tx.Remove(m.removes...)
+	tx.SetReads(func(a *delta.Add) bool { return spec.DeleteMissing || s == nil || m.pruner.meets(a) })
+	tx.SetCommitInfo(delta.CommitDetails{Parameters: m.parameters(), Metrics: m.metrics()})
+	return &Result{m.counts, store, m.adds}, nil
+}
+
+// merger is one merge.
+type merger struct {
+	spec  Spec
+	o     Options
+	s     *delta.Snapshot // nil: a new table
+	store objstore.Store
+	wc    delta.WriteContext
+	table *schema.Struct // the columns that data files hold, after the merge
+	began time.Time
+
+	src     *source
+	pruner  *pruner
+	sql     *conditions
+	combine combiner
+
+	mu       sync.Mutex
+	outcomes []outcome // by change row
+	adds     []*delta.Add
+	removes  []*delta.Remove
+	counts   Counts
+}
+
+// outcome is what became of a change row. When it meets several rows of the table, the greatest counts.
+type outcome uint8
+
+const (
+	lost outcome = iota // another row of the key counts
+	waiting
+	late
+	unchanged
+	skipped
+	deleted
+	updated
+	inserted
+)
+
+// checkTable refuses tables whose rows need more than their values kept when they move.
+func (m *merger) checkTable() error {
+	if m.s == nil {
+		return nil
+	}
+	for _, property := range []string{"delta.enableRowTracking", "delta.enableChangeDataFeed"} {
+		if strings.EqualFold(m.s.Metadata().Configuration[property], "true") {
+			return &delta.UnsupportedError{Operation: "merge into", Features: []string{"property " + property}}
+		}
+	}
+	return nil
+}
+
+func (m *merger) begin(ctx context.Context, changes Changes) error {
+	m.table = &schema.Struct{}
+	for _, f := range m.wc.Schema.Fields {
+		if f.Type != schema.Void {
+			m.table.Fields = append(m.table.Fields, f)
+		}
+	}
+	var err error
+	if m.src, err = readSource(ctx, m.spec, changes, m.table); err != nil {
+		return err
+	}
+	if m.sql, err = newConditions(ctx, m.spec, m.o, m.src, changes.Schema, m.table); err != nil {
+		m.src.release()
+		return err
+	}
+	m.pruner = newPruner(m.s, m.spec.Keys, m.src.keys, m.src.order)
+	m.combine = combiner{m.src.fields, m.spec.IgnoreNullUpdates}
+	m.outcomes = make([]outcome, m.src.rows.NumRows())
+	for _, r := range m.src.order {
+		m.outcomes[r] = waiting
+	}
+	return nil
+}
+
+func (m *merger) run(ctx context.Context) error {
+	if m.s != nil {
+		if err := m.files(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.insert(ctx); err != nil {
+		return err
+	}
+	m.count()
+	return nil
+}
+
+// files works on the files of the table that may hold rows to change.
+func (m *merger) files(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, m.o.Workers))
+	for add, err := range m.s.Files(ctx) {
+		if err != nil {
+			return errors.Join(err, g.Wait())
+		}
+		if !m.spec.DeleteMissing && (len(m.src.order) == 0 || !m.pruner.meets(add)) {
+			continue
+		}
+		g.Go(func() error {
+			if err := m.file(gctx, add); err != nil {
+				return fmt.Errorf("merge: %w", err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// file finds out whether a file has rows to change, and replaces it if so.
+func (m *merger) file(ctx context.Context, add *delta.Add) error {
+	touched, err := m.look(ctx, add)
+	if err != nil || !touched {
+		return err
+	}
+	return m.rewrite(ctx, add)
+}
+
+// keyColumns are those of the table that a look needs, and the positions of keys and sequence among
+// them. It is not ok when the table has not all of the keys: then no row of it is met.
+func (m *merger) keyColumns() (names []string, ok bool) {
+	for _, k := range m.spec.Keys {
+		if m.s.Schema().IndexFold(k) < 0 {
+			return nil, false
+		}
+		names = append(names, k)
+	}
+	if m.src.seq != nil && m.s.Schema().IndexFold(m.spec.SequenceBy) >= 0 {
+		names = append(names, m.spec.SequenceBy)
+	}
+	return names, true
+}
+
+// look reads the keys of a file, notes which change rows have met a row of the table, and reports
+// whether the file holds rows that change.
+func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, err error) {
+	names, ok := m.keyColumns()
+	if !ok {
+		return m.spec.DeleteMissing, nil
+	}
+	shaper, err := m.shaper(names)
+	if err != nil {
+		return false, err
+	}
+	met := map[int32]outcome{}
+	rows := int64(0)
+	for part, err := range m.s.Scan(delta.ScanOptions{Columns: names}).File(ctx, add) {
+		if err != nil {
+			return false, err
+		}
+		rec, err := shaper.Shape(ctx, part.RecordBatch)
+		part.Release()
+		if err != nil {
+			return false, err
+		}
+		find, seq := m.keysOf(rec, names)
+		for i := range int(rec.NumRows()) {
+			row := find(i)
+			if row < 0 {
+				touched = touched || m.spec.DeleteMissing
+				continue
+			}
+			if m.src.next != nil && m.src.next[row] >= 0 && !m.sql.allDeleted(m.src, row) {
+				key := m.src.keyText(row)
+				rec.Release()
+				return false, &DuplicateError{key}
+			}
+			switch {
+			case m.src.late(row, seq, i):
+				met[row] = max(met[row], late)
+			case m.spec.InsertOnly && !m.sql.mayDelete(row), !m.sql.mayChange(row):
+				met[row] = max(met[row], skipped)
+			default:
+				touched = true
+				met[row] = max(met[row], unchanged) // until it is known to change
+			}
+		}
+		rows += rec.NumRows()
+		rec.Release()
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.counts.FilesScanned++
+	m.note(met)
+	return touched, nil
+}
+
+func (m *merger) shaper(names []string) (*delta.Shaper, error) {
+	s := &schema.Struct{}
+	for _, n := range names {
+		s.Fields = append(s.Fields, m.table.Fields[m.table.IndexFold(n)])
+	}
+	return delta.NewShaper(s)
+}
+
+// keysOf returns what finds the change row for a row of rec, and the column of its sequence, or nil.
+func (m *merger) keysOf(rec arrow.RecordBatch, names []string) (find func(i int) int32, seq arrow.Array) {
+	n := len(m.spec.Keys)
+	keys := make([]arrow.Array, n)
+	for i := range keys {
+		keys[i] = rec.Column(columnOf(rec, names[i]))
+	}
+	if len(names) > n {
+		seq = rec.Column(columnOf(rec, names[n]))
+	}
+	return m.src.index.finder(keys), seq
+}
+
+// columnOf is the position of a column by its name without case.
+func columnOf(rec arrow.RecordBatch, name string) int {
+	return slices.IndexFunc(rec.Schema().Fields(), func(f arrow.Field) bool { return schema.Fold(f.Name) == schema.Fold(name) })
+}
+
+// note keeps what became of change rows. The caller holds the lock.
+func (m *merger) note(met map[int32]outcome) {
+	for row, o := range met {
+		for ; row >= 0; row = m.after(row) {
+			m.outcomes[row] = max(m.outcomes[row], o)
+		}
+	}
+}
+
+// after is the next change row of the same key, or -1.
+func (m *merger) after(row int32) int32 {
+	if m.src.next == nil {
+		return -1
+	}
+	return m.src.next[row]
+}
+
+// rewrite writes a file again with the changed rows in their places.
+func (m *merger) rewrite(ctx context.Context, add *delta.Add) error {
+	shaper, err := delta.NewShaper(m.table)
+	if err != nil {
+		return err
+	}
+	var w *delta.DataWriter
+	if !m.o.DryRun {
+		if w, err = delta.NewDataWriter(ctx, m.store, m.wc, m.o.Writer); err != nil {
+			return err
+		}
+		defer w.Abort(ctx)
+	}
+	names, _ := m.keyColumns()
+	sum := fileSum{met: map[int32]outcome{}}
+	for part, err := range m.s.Scan(delta.ScanOptions{}).File(ctx, add) {
+		if err != nil {
+			return err
+		}
+		old, err := shaper.Shape(ctx, part.RecordBatch)
+		part.Release()
+		if err != nil {
+			return err
+		}
+		rec, err := m.batch(ctx, old, names, &sum)
+		old.Release()
+		if err != nil {
+			return err
+		}
+		if w != nil {
+			err = w.Write(ctx, rec)
+		}
+		rec.Release()
+		if err != nil {
+			return err
+		}
+	}
+	var adds []*delta.Add
+	if sum.updated+sum.deleted > 0 && w != nil {
+		if adds, err = w.Close(ctx); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.note(sum.met)
+	if sum.updated+sum.deleted == 0 {
+		return nil // as it was
+	}
+	m.counts.TargetUpdated += sum.updated
+	m.counts.TargetDeleted += sum.deleted
+	m.counts.TargetCopied += sum.copied
+	m.counts.FilesRemoved++
+	m.counts.BytesRemoved += add.Size
+	m.removes = append(m.removes, add.Remove(time.Now(), true))
+	m.added(adds)
+	return nil
+}
+
+// added takes new files. The caller holds the lock.
+func (m *merger) added(adds []*delta.Add) {
+	m.adds = append(m.adds, adds...)
+	for _, a := range adds {
+		m.counts.FilesAdded++
+		m.counts.BytesAdded += a.Size
+	}
+}
+
+// fileSum is what became of the rows of a file.
+type fileSum struct {
+	met                      map[int32]outcome
+	updated, deleted, copied int64
+}
+
+// batch returns what rows of a file become, which the caller releases.
+func (m *merger) batch(ctx context.Context, old arrow.RecordBatch, names []string, sum *fileSum) (arrow.RecordBatch, error) {
+	d, err := m.decide(ctx, old, names, sum)
+	if err != nil {
+		return nil, err
+	}
+	n := int(old.NumRows())
+	if len(d.update) == 0 && d.deleted == 0 {
+		sum.copied += int64(n)
+		old.Retain()
+		return old, nil
+	}
+	changed, err := m.changed(ctx, old, d)
+	if err != nil {
+		return nil, err
+	}
+	defer changed.Release()
+	places := make([]int32, 0, n) // in old, then in changed
+	next := 0
+	for i := range n {
+		switch {
+		case d.gone[i]:
+			continue
+		case next < len(d.update) && d.update[next] == int32(i):
+			if next++; m.differ(old, i, changed, next-1) {
+				places = append(places, int32(n+next-1))
+				sum.met[d.by[next-1]] = max(sum.met[d.by[next-1]], updated)
+				sum.updated++
+				continue
+			}
+		}
+		sum.copied++
+		places = append(places, int32(i))
+	}
+	sum.deleted += int64(d.deleted)
+	both, err := concat(old.Schema(), []arrow.RecordBatch{old, changed})
+	if err != nil {
+		return nil, err
+	}
+	defer both.Release()
+	return take(ctx, both, places)
+}
+
+// decision is what is to become of the rows of a batch.
+type decision struct {
+	update []int32 // rows that may change, in order
+	by     []int32 // the change row of each
+	gone   []bool  // by row
+	// deleted is the number of rows that are gone.
+	deleted int
+}
+
+func (m *merger) decide(ctx context.Context, old arrow.RecordBatch, names []string, sum *fileSum) (*decision, error) {
+	d := &decision{gone: make([]bool, old.NumRows())}
+	remove := func(i int) {
+		d.gone[i] = true
+		d.deleted++
+	}
+	if names == nil { // the table lacks the keys, so that no row is met
+		for i := range d.gone {
+			remove(i)
+		}
+		return d, nil
+	}
+	find, seq := m.keysOf(old, names)
+	var at, by []int32
+	for i := range int(old.NumRows()) {
+		row := find(i)
+		switch {
+		case row < 0 && m.spec.DeleteMissing:
+			remove(i)
+		case row < 0 || m.src.late(row, seq, i):
+		default:
+			at, by = append(at, int32(i)), append(by, row)
+		}
+	}
+	deletes, updates, err := m.sql.pairs(ctx, old, at, by)
+	if err != nil {
+		return nil, err
+	}
+	for k, i := range at {
+		switch {
+		case deletes[k]:
+			remove(int(i))
+			sum.met[by[k]] = max(sum.met[by[k]], deleted)
+		case m.spec.InsertOnly || !updates[k]:
+			sum.met[by[k]] = max(sum.met[by[k]], skipped)
+		default:
+			d.update, d.by = append(d.update, i), append(d.by, by[k])
+		}
+	}
+	return d, nil
+}
+
+// changed returns the new rows of a decision.
+func (m *merger) changed(ctx context.Context, old arrow.RecordBatch, d *decision) (arrow.RecordBatch, error) {
+	was, err := take(ctx, old, d.update)
+	if err != nil {
+		return nil, err
+	}
+	defer was.Release()
+	change, err := take(ctx, m.src.rows, d.by)
+	if err != nil {
+		return nil, err
+	}
+	defer change.Release()
+	return m.combine.update(ctx, was, change)
+}
+
+// differ reports whether row i of a is another than row j of b, but for passive columns.
+func (m *merger) differ(a arrow.RecordBatch, i int, b arrow.RecordBatch, j int) bool {
+	for c, f := range a.Schema().Fields() {
+		if m.src.fields[c].has && !m.src.passive(f.Name) && !equal(a.Column(c), i, b.Column(c), j) {
+			return true
+		}
+	}
+	return false
+}
+
+// insert writes the change rows that no row of the table has met.
+func (m *merger) insert(ctx context.Context) error {
+	var rows []int32
+	for _, r := range m.src.order {
+		switch {
+		case m.outcomes[r] != waiting:
+		case m.sql.deletesNew(r):
+			m.outcomes[r] = skipped
+		default:
+			m.outcomes[r] = inserted
+			rows = append(rows, r)
+		}
+	}
+	if len(rows) == 0 || m.o.DryRun {
+		return nil
+	}
+	w, err := delta.NewDataWriter(ctx, m.store, m.wc, m.o.Writer)
+	if err != nil {
+		return err
+	}
+	defer w.Abort(ctx)
+	for part := range slices.Chunk(rows, insertRows) {
+		rec, err := m.insertion(ctx, part)
+		if err != nil {
+			return err
+		}
+		err = w.Write(ctx, rec)
+		rec.Release()
+		if err != nil {
+			return err
+		}
+	}
+	adds, err := w.Close(ctx)
+	m.added(adds)
+	return err
+}
+
+// insertRows is how many rows are gathered at a time.
+const insertRows = 16 << 10
+
+// insertion is change rows without the columns that the source lacks: the writer knows their defaults.
+func (m *merger) insertion(ctx context.Context, rows []int32) (arrow.RecordBatch, error) {
+	all, err := take(ctx, m.src.rows, rows)
+	if err != nil {
+		return nil, err
+	}
+	defer all.Release()
+	var fields []arrow.Field
+	var cols []arrow.Array
+	for i, f := range all.Schema().Fields() {
+		if m.src.fields[i].has {
+			fields, cols = append(fields, f), append(cols, all.Column(i))
+		}
+	}
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, all.NumRows()), nil
+}
+
+// count adds up what became of the change rows.
+func (m *merger) count() {
+	c := &m.counts
+	c.Rows, c.Duplicates, c.Conflicting = m.src.rows.NumRows(), m.src.duplicates, m.src.conflicting
+	for _, o := range m.outcomes {
+		switch o {
+		case inserted:
+			c.Inserted++
+		case updated:
+			c.Updated++
+		case deleted:
+			c.Deleted++
+		case unchanged:
+			c.Unchanged++
+		case late:
+			c.Late++
+		case skipped:
+			c.Skipped++
+		}
+	}
+}
+
+// parameters are those of the operation under Spark's names.
+func (m *merger) parameters() map[string]string {
+	var on []string
+	for _, k := range m.spec.Keys {
+		on = append(on, fmt.Sprintf("(target.%s = source.%s)", schema.Quote(k), schema.Quote(k)))
+	}
+	type clause struct {
+		Predicate string `json:"predicate,omitempty"`
+		Action    string `json:"actionType"`
+	}
+	text := func(clauses ...clause) string {
+		b, _ := json.Marshal(append([]clause{}, clauses...))
+		return string(b)
+	}
+	var matched, missing []clause
+	if m.spec.DeleteWhen != "" {
+		matched = append(matched, clause{m.spec.DeleteWhen, "delete"})
+	}
+	if !m.spec.InsertOnly {
+		matched = append(matched, clause{m.spec.UpdateWhen, "update"})
+	}
+	if m.spec.DeleteMissing {
+		missing = append(missing, clause{"", "delete"})
+	}
+	insert := clause{Action: "insert"}
+	if m.spec.DeleteWhen != "" {
+		insert.Predicate = "NOT (" + m.spec.DeleteWhen + ")"
+	}
+	predicate, _ := json.Marshal([]string{strings.Join(on, " AND ")})
+	return map[string]string{"predicate": string(predicate), "matchedPredicates": text(matched...),
+		"notMatchedPredicates": text(insert), "notMatchedBySourcePredicates": text(missing...)}
+}
+
+// metrics are those of the operation under Spark's names, and behind them those it does not have.
+func (m *merger) metrics() map[string]string {
+	c := &m.counts
+	out := map[string]string{}
+	took := time.Since(m.began).Milliseconds()
+	for name, n := range map[string]int64{
+		"numSourceRows": c.Rows, "numTargetRowsInserted": c.Inserted, "numTargetRowsUpdated": c.TargetUpdated,
+		"numTargetRowsDeleted": c.TargetDeleted, "numTargetRowsCopied": c.TargetCopied,
+		"numOutputRows":       c.Inserted + c.TargetUpdated + c.TargetCopied,
+		"numTargetFilesAdded": c.FilesAdded, "numTargetFilesRemoved": c.FilesRemoved,
+		"numTargetBytesAdded": c.BytesAdded, "numTargetBytesRemoved": c.BytesRemoved,
+		"numTargetChangeFilesAdded": 0, "numTargetDeletionVectorsAdded": 0, "numTargetDeletionVectorsUpdated": 0,
+		"numTargetDeletionVectorsRemoved": 0, "executionTimeMs": took,
+	} {
+		out[name] = strconv.FormatInt(n, 10)
+	}
+	counts, _ := json.Marshal(c)
+	out["siltMerge"] = string(counts)
+	return out
+}

@@ -1,0 +1,355 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/schema"
+)
+
+// source is the change rows in memory.
+type source struct {
+	spec   Spec
+	raw    arrow.RecordBatch // as they came, for SQL
+	rows   arrow.RecordBatch // as the table has them; fields that the source lacks are null
+	fields []*presence       // of rows: which fields the source has
+
+	keys []arrow.Array
+	seq  arrow.Array // nil without
+
+	// order holds the rows that count, in order; index finds them by key. With FailOnDuplicates next
+	// leads from one row of a key to the next, -1 ends it.
+	order []int32
+	index *index
+	next  []int32
+
+	deletes []bool // by row, of a condition over the source alone; nil when none does
+	updates []bool // likewise; nil: all do
+
+	duplicates, conflicting int64
+}
+
+// presence says which fields of a struct the source has.
+type presence struct {
+	has  bool
+	kids []*presence // of a struct
+}
+
+// whole reports whether the source has all of the field.
+func (p *presence) whole() bool {
+	return p.has && !slices.ContainsFunc(p.kids, func(k *presence) bool { return !k.whole() })
+}
+
+func presenceOf(table, source *schema.Struct) []*presence {
+	out := make([]*presence, len(table.Fields))
+	for i, f := range table.Fields {
+		out[i] = &presence{}
+		j := source.IndexFold(f.Name)
+		if j < 0 {
+			continue
+		}
+		out[i].has = true
+		st, ok := f.Type.(*schema.Struct)
+		if in, both := source.Fields[j].Type.(*schema.Struct); ok && both {
+			out[i].kids = presenceOf(st, in)
+		}
+	}
+	return out
+}
+
+// readSource takes the change rows into memory, in the columns of a table.
+func readSource(ctx context.Context, spec Spec, changes Changes, table *schema.Struct) (*source, error) {
+	s := &source{spec: spec, fields: presenceOf(table, without(changes.Schema, spec.Except))}
+	shaper, err := delta.NewShaper(table)
+	if err != nil {
+		return nil, err
+	}
+	var raw, rows []arrow.RecordBatch
+	defer func() {
+		for _, r := range slices.Concat(raw, rows) {
+			r.Release()
+		}
+	}()
+	for rec, err := range changes.Rows(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if raw = append(raw, rec); rec.NumRows() == 0 {
+			continue
+		}
+		r, err := shaper.Shape(ctx, rec)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, r)
+	}
+	if s.rows, err = concat(shaper.Schema(), rows); err != nil {
+		return nil, err
+	}
+	if spec.DeleteWhen != "" || spec.UpdateWhen != "" {
+		if s.raw, err = concat(changes.Schema.Arrow(), raw); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.columns(table); err != nil {
+		return nil, err
+	}
+	s.choose()
+	return s, nil
+}
+
+// without is a schema without some of its columns.
+func without(s *schema.Struct, names []string) *schema.Struct {
+	if len(names) == 0 {
+		return s
+	}
+	out := &schema.Struct{}
+	for _, f := range s.Fields {
+		if !slices.ContainsFunc(names, func(n string) bool { return schema.Fold(n) == schema.Fold(f.Name) }) {
+			out.Fields = append(out.Fields, f)
+		}
+	}
+	return out
+}
+
+// columns finds the columns that the spec names.
+func (s *source) columns(table *schema.Struct) error {
+	if len(s.spec.Keys) == 0 {
+		return fmt.Errorf("a merge needs a key")
+	}
+	find := func(name, role string) (arrow.Array, error) {
+		i := table.IndexFold(name)
+		switch {
+		case i < 0 || !s.fields[i].has:
+			return nil, &ColumnError{name, "is " + role + ", and the rows do not have it"}
+		case !orderable(s.rows.Column(i).DataType()):
+			return nil, &ColumnError{name, fmt.Sprintf("is %s, and cannot be: it is %s", role, table.Fields[i].Type)}
+		}
+		return s.rows.Column(i), nil
+	}
+	for _, name := range s.spec.Keys {
+		a, err := find(name, "a key")
+		if err != nil {
+			return err
+		}
+		s.keys = append(s.keys, a)
+	}
+	var err error
+	if s.spec.SequenceBy != "" {
+		s.seq, err = find(s.spec.SequenceBy, "what orders the changes")
+	}
+	return err
+}
+
+// choose finds the rows that count.
+func (s *source) choose() {
+	n := int(s.rows.NumRows())
+	s.index = newIndex(s.keys, n)
+	chained := s.spec.Duplicates == FailOnDuplicates
+	if chained {
+		s.next = make([]int32, n)
+	}
+	winner := make([]bool, n)
+	last := map[int32]int32{} // of a chain, by its first row
+	for i := range n {
+		if chained {
+			s.next[i] = -1
+		}
+		first, known, null := s.index.put(s.keys, i)
+		switch {
+		case null:
+			winner[i] = chained // it meets nothing; others set such rows aside before
+			if !chained {
+				s.duplicates++
+			}
+		case !known:
+			winner[i] = true
+		case chained:
+			winner[i] = true
+			end, ok := last[first]
+			if !ok {
+				end = first
+			}
+			s.next[end], last[first] = int32(i), int32(i)
+		default:
+			s.duplicates++
+			old := int(first)
+			order := 0
+			if s.seq != nil {
+				order = compare(s.seq, i, s.seq, old)
+			}
+			if order == 0 && !s.same(i, old) {
+				s.conflicting++
+			}
+			if order >= 0 {
+				winner[old], winner[i] = false, true
+				s.index.set(s.keys, i)
+			}
+		}
+	}
+	for i, w := range winner {
+		if w {
+			s.order = append(s.order, int32(i))
+		}
+	}
+}
+
+// same reports whether two change rows say the same.
+func (s *source) same(i, j int) bool {
+	for c, f := range s.rows.Schema().Fields() {
+		if s.fields[c].has && !s.passive(f.Name) && !equal(s.rows.Column(c), i, s.rows.Column(c), j) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *source) passive(name string) bool {
+	return slices.ContainsFunc(s.spec.Passive, func(p string) bool { return schema.Fold(p) == schema.Fold(name) })
+}
+
+// late reports whether a change row is older than the row of the table with this sequence.
+func (s *source) late(row int32, seq arrow.Array, i int) bool {
+	return s.seq != nil && seq != nil && compare(s.seq, int(row), seq, i) < 0
+}
+
+// keyText shows the key of a row.
+func (s *source) keyText(row int32) string {
+	var parts []string
+	for i, k := range s.keys {
+		parts = append(parts, s.spec.Keys[i]+"="+k.ValueStr(int(row)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (s *source) release() {
+	s.rows.Release()
+	if s.raw != nil {
+		s.raw.Release()
+	}
+}
+
+// index finds a row by its key.
+type index struct {
+	ints  map[int64]int32 // of a single key that is a whole number at heart
+	texts map[string]int32
+}
+
+func newIndex(keys []arrow.Array, n int) *index {
+	if len(keys) == 1 && integer(keys[0]) != nil {
+		return &index{ints: make(map[int64]int32, n)}
+	}
+	return &index{texts: make(map[string]int32, n)}
+}
+
+// keyBytes is the key at i; it is not ok when a part is null.
+func keyBytes(b []byte, keys []arrow.Array, i int) (key []byte, ok bool) {
+	for _, k := range keys {
+		if k.IsNull(i) {
+			return b, false
+		}
+		b = appendKey(b, k, i)
+	}
+	return b, true
+}
+
+// put notes row i, unless its key is known; then it returns the row that has it.
+func (x *index) put(keys []arrow.Array, i int) (row int32, known, null bool) {
+	if x.ints != nil {
+		if keys[0].IsNull(i) {
+			return 0, false, true
+		}
+		k := integer(keys[0])(i)
+		if row, known = x.ints[k]; !known {
+			x.ints[k] = int32(i)
+		}
+		return row, known, false
+	}
+	b, ok := keyBytes(nil, keys, i)
+	if !ok {
+		return 0, false, true
+	}
+	if row, known = x.texts[string(b)]; !known {
+		x.texts[string(b)] = int32(i)
+	}
+	return row, known, false
+}
+
+// set makes row i that of its key.
+func (x *index) set(keys []arrow.Array, i int) {
+	if x.ints != nil {
+		x.ints[integer(keys[0])(i)] = int32(i)
+		return
+	}
+	b, _ := keyBytes(nil, keys, i)
+	x.texts[string(b)] = int32(i)
+}
+
+// finder returns the function that finds the row for the key at i of other columns, or -1.
+func (x *index) finder(keys []arrow.Array) func(i int) int32 {
+	if x.ints != nil {
+		a, at := keys[0], integer(keys[0])
+		return func(i int) int32 {
+			if a.IsNull(i) {
+				return -1
+			}
+			if row, ok := x.ints[at(i)]; ok {
+				return row
+			}
+			return -1
+		}
+	}
+	var b []byte
+	return func(i int) int32 {
+		var ok bool
+		if b, ok = keyBytes(b[:0], keys, i); !ok {
+			return -1
+		}
+		if row, ok := x.texts[string(b)]; ok {
+			return row
+		}
+		return -1
+	}
+}
+
+// concat makes one record of several.
+func concat(s *arrow.Schema, recs []arrow.RecordBatch) (arrow.RecordBatch, error) {
+	if len(recs) == 1 {
+		recs[0].Retain()
+		return recs[0], nil
+	}
+	cols := make([]arrow.Array, s.NumFields())
+	defer func() {
+		for _, c := range cols {
+			if c != nil {
+				c.Release()
+			}
+		}
+	}()
+	rows := int64(0)
+	for _, r := range recs {
+		rows += r.NumRows()
+	}
+	for i, f := range s.Fields() {
+		if len(recs) == 0 {
+			cols[i] = array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, 0)
+			continue
+		}
+		parts := make([]arrow.Array, len(recs))
+		for j, r := range recs {
+			parts[j] = r.Column(i)
+		}
+		var err error
+		if cols[i], err = array.Concatenate(parts, memory.DefaultAllocator); err != nil {
+			return nil, err
+		}
+	}
+	return array.NewRecordBatch(s, cols, rows), nil
+}
