@@ -132,8 +132,14 @@ type CommitInfo struct {
 
 // sidecar names a file with the file actions of a V2 checkpoint.
 type sidecar struct {
-	Path        string `json:"path"`
-	SizeInBytes int64  `json:"sizeInBytes"`
+	Path             string `json:"path"`
+	SizeInBytes      int64  `json:"sizeInBytes"`
+	ModificationTime int64  `json:"modificationTime"` // milliseconds since 1970
+}
+
+// checkpointMetadata opens a V2 checkpoint.
+type checkpointMetadata struct {
+	Version int64 `json:"version"`
 }
 
 // action is one line of a log entry or of a checkpoint: exactly one member is set, or none for an
@@ -146,7 +152,9 @@ type action struct {
 	DomainMetadata *DomainMetadata `json:"domainMetadata,omitempty"`
 	Add            *Add            `json:"add,omitempty"`
 	Remove         *Remove         `json:"remove,omitempty"`
-	Sidecar        *sidecar        `json:"sidecar,omitempty"` // in checkpoints only
+	// In checkpoints only.
+	Sidecar            *sidecar            `json:"sidecar,omitempty"`
+	CheckpointMetadata *checkpointMetadata `json:"checkpointMetadata,omitempty"`
 }
 
 // Source: protocol, "Delta Log Entries": an entry is newline-delimited JSON.

@@ -127,14 +127,9 @@ func (c *checkpoint) table(ctx context.Context, store objstore.Store) iter.Seq2[
 	return c.actions(ctx, store, c.parts, tableColumns)
 }
 
-// adds yields the data files of the checkpoint, those in its sidecars too.
-func (c *checkpoint) adds(ctx context.Context, store objstore.Store, sidecars []sidecar) iter.Seq2[action, error] {
-	return c.actions(ctx, store, c.withSidecars(sidecars), addColumns)
-}
-
-// removes yields its tombstones.
-func (c *checkpoint) removes(ctx context.Context, store objstore.Store, sidecars []sidecar) iter.Seq2[action, error] {
-	return c.actions(ctx, store, c.withSidecars(sidecars), removeColumns)
+// files yields the actions of the given columns, adds or removes, those in the sidecars too.
+func (c *checkpoint) files(ctx context.Context, store objstore.Store, sidecars []sidecar, columns *schema.Struct) iter.Seq2[action, error] {
+	return c.actions(ctx, store, c.withSidecars(sidecars), columns)
 }
 
 func (c *checkpoint) withSidecars(sidecars []sidecar) []objstore.Object {
@@ -142,7 +137,7 @@ func (c *checkpoint) withSidecars(sidecars []sidecar) []objstore.Object {
 	for _, s := range sidecars {
 		key, err := decodePath(s.Path)
 		if err != nil || !strings.Contains(key, "/") {
-			key = logDir + "_sidecars/" + s.Path
+			key = sidecarDir + s.Path
 		}
 		files = append(files, objstore.Object{Key: key, Size: s.SizeInBytes})
 	}
@@ -205,6 +200,8 @@ func (a action) kind() string {
 		return "domainMetadata"
 	case a.Sidecar != nil:
 		return "sidecar"
+	case a.CheckpointMetadata != nil:
+		return "checkpointMetadata"
 	case a.CommitInfo != nil:
 		return "commitInfo"
 	}

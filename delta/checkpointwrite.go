@@ -3,7 +3,6 @@ package delta
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -15,66 +14,253 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/compress"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"github.com/apache/arrow-go/v18/arrow/scalar"
+	"github.com/google/uuid"
 
+	"github.com/siltlake/silt/internal/parquetenc"
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
 
-// checkpointColumns are those that are written. Source: protocol, "Checkpoint Schema".
-var checkpointColumns = schema.NewStruct(
-	schema.Nullable("txn", txnColumn),
-	schema.Nullable("add", addColumn),
-	schema.Nullable("remove", removeColumn),
-	schema.Nullable("metaData", metaDataColumn),
-	schema.Nullable("protocol", protocolColumn),
-	schema.Nullable("domainMetadata", domainColumn))
+// The columns of checkpoints that are written. Source: protocol, "Checkpoint Schema".
+var (
+	classicColumns = schema.NewStruct(
+		schema.Nullable("txn", txnColumn),
+		schema.Nullable("add", addColumn),
+		schema.Nullable("remove", removeColumn),
+		schema.Nullable("metaData", metaDataColumn),
+		schema.Nullable("protocol", protocolColumn),
+		schema.Nullable("domainMetadata", domainColumn))
+	sidecarColumns = schema.NewStruct(
+		schema.Nullable("add", addColumn),
+		schema.Nullable("remove", removeColumn))
+	manifestColumns = schema.NewStruct(
+		schema.Nullable("txn", txnColumn),
+		schema.Nullable("metaData", metaDataColumn),
+		schema.Nullable("protocol", protocolColumn),
+		schema.Nullable("domainMetadata", domainColumn),
+		schema.Nullable("checkpointMetadata", schema.NewStruct(
+			schema.Nullable("version", schema.Long),
+			schema.Nullable("tags", stringMap))),
+		schema.Nullable("sidecar", schema.NewStruct(
+			schema.Nullable("path", schema.String),
+			schema.Nullable("sizeInBytes", schema.Long),
+			schema.Nullable("modificationTime", schema.Long),
+			schema.Nullable("tags", stringMap))))
+)
 
-// The rows of a checkpoint that are encoded at a time, and those of one row group.
+// The rows of a checkpoint that are encoded at a time, those of a sidecar, and the bytes of a row group.
 const (
 	checkpointBatch = 4096
-	checkpointGroup = 64 << 10
+	sidecarRows     = 100_000
+	checkpointGroup = 8 << 20
 )
 
 // WriteCheckpoint writes the log checkpoint of the snapshot's version, so that readers need not read
-// the commits up to it, and points _last_checkpoint to it. It changes nothing about the table: a
-// failure can be passed over.
+// the commits up to it, and points _last_checkpoint to it. A table whose property delta.checkpointPolicy
+// is v2 gets one with sidecars, others one file. Its memory does not grow with the table's list of files,
+// but for what the commits since the last checkpoint say.
+//
+// It changes nothing about the table: a failure can be passed over. A commit does it by itself, every
+// delta.checkpointInterval versions. For a version that is not the newest, or that has a checkpoint, there
+// is nothing to do.
 func (s *Snapshot) WriteCheckpoint(ctx context.Context) error {
-	var b bytes.Buffer
-	w, err := newCheckpointWriter(&b)
-	if err != nil {
-		return fmt.Errorf("checkpoint of version %d: %w", s.version, err)
+	_, err := s.writeCheckpoint(ctx)
+	return err
+}
+
+func (s *Snapshot) writeCheckpoint(ctx context.Context) (*checkpoint, error) {
+	if s.latest > s.version || s.checkpoint != nil && s.checkpoint.version == s.version {
+		return s.checkpoint, nil
 	}
-	hint := lastCheckpoint{Version: s.version}
-	for a, err := range s.reconciled(ctx) {
+	w := &checkpointWriter{s: s, hint: lastCheckpoint{Version: s.version}, counts: counts{version: s.version}}
+	write := w.writeClassic
+	if s.protocol.supports("v2Checkpoint") && strings.EqualFold(s.metadata.Configuration[propCheckpointPolicy], "v2") {
+		write = w.writeV2
+	}
+	cp, err := write(ctx)
+	if err == nil {
+		err = w.point(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint of version %d: %w", s.version, err)
+	}
+	// All files have been counted, so the version can have a checksum that it may not have had.
+	counted := *s
+	counted.total = &w.counts
+	_ = counted.writeChecksum(ctx)
+	return cp, nil
+}
+
+// checkpointWriter writes one checkpoint.
+type checkpointWriter struct {
+	s      *Snapshot
+	hint   lastCheckpoint
+	counts counts
+}
+
+// count takes note of an action that was written.
+func (w *checkpointWriter) count(a action) {
+	w.hint.Size++
+	if a.Add != nil {
+		w.hint.NumOfAddFiles++
+		w.counts.files++
+		w.counts.bytes += a.Add.Size
+	}
+}
+
+// writeClassic writes all actions into one file. Readers know its name, so it must not be seen in part:
+// it is put as a whole.
+func (w *checkpointWriter) writeClassic(ctx context.Context) (*checkpoint, error) {
+	var file spool
+	defer file.close()
+	rows, err := w.s.newActionWriter(&file, classicColumns)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.release()
+	for a, err := range w.s.reconciled(ctx) {
 		if err == nil {
-			err = w.write(a)
+			err = rows.write(a)
 		}
 		if err != nil {
-			return fmt.Errorf("checkpoint of version %d: %w", s.version, err)
+			return nil, err
 		}
-		hint.Size++
-		if a.Add != nil {
-			hint.NumOfAddFiles++
+		w.count(a)
+	}
+	if err := rows.close(); err != nil {
+		return nil, err
+	}
+	body, err := file.reader()
+	if err != nil {
+		return nil, err
+	}
+	o, err := w.s.store.Put(ctx, checkpointKey(w.s.version), body, objstore.Cond{})
+	w.hint.SizeInBytes = o.Size
+	return &checkpoint{w.s.version, []objstore.Object{o}}, err
+}
+
+// writeV2 writes the file actions into sidecars, and what is not about files into the file that names
+// them. Source: protocol, "V2 spec".
+func (w *checkpointWriter) writeV2(ctx context.Context) (*checkpoint, error) {
+	var manifest bytes.Buffer
+	rows, err := w.s.newActionWriter(&manifest, manifestColumns)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.release()
+	if err := rows.write(action{CheckpointMetadata: &checkpointMetadata{Version: w.s.version}}); err != nil {
+		return nil, err
+	}
+	var side *sidecarWriter
+	defer func() { side.abort() }()
+	var sidecars []sidecar
+	end := func() error {
+		if side == nil {
+			return nil
+		}
+		x, err := side.close()
+		if err != nil {
+			return err
+		}
+		side, sidecars = nil, append(sidecars, x)
+		return rows.write(action{Sidecar: &x})
+	}
+	for a, err := range w.s.reconciled(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		w.count(a)
+		if a.Add == nil && a.Remove == nil {
+			if err := rows.write(a); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if side == nil {
+			if side, err = w.s.newSidecarWriter(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if err := side.rows.write(a); err != nil {
+			return nil, err
+		}
+		if side.rows.n == sidecarRows {
+			if err := end(); err != nil {
+				return nil, err
+			}
 		}
 	}
-	if err := w.close(); err != nil {
-		return fmt.Errorf("checkpoint of version %d: %w", s.version, err)
+	if err := end(); err != nil {
+		return nil, err
 	}
-	hint.SizeInBytes = int64(b.Len())
-	if _, err := objstore.PutBytes(ctx, s.store, checkpointKey(s.version), b.Bytes(), objstore.Cond{}); err != nil {
-		return fmt.Errorf("checkpoint of version %d: %w", s.version, err)
+	if err := rows.close(); err != nil {
+		return nil, err
 	}
-	if old, ok := readLastCheckpoint(ctx, s.store); ok && old.Version > s.version {
+	name := fmt.Sprintf("%020d.checkpoint.%s.parquet", w.s.version, uuid.NewString())
+	o, err := objstore.PutBytes(ctx, w.s.store, logDir+name, manifest.Bytes(), objstore.Cond{IfAbsent: true})
+	if err != nil {
+		return nil, err
+	}
+	w.hint.Size += int64(len(sidecars)) + 1
+	w.hint.SizeInBytes = o.Size
+	for _, x := range sidecars {
+		w.hint.SizeInBytes += x.SizeInBytes
+	}
+	w.hint.V2 = &lastV2{Path: name, SizeInBytes: o.Size, ModificationTime: millis(o.ModTime)}
+	if len(sidecars) <= maxHintSidecars {
+		w.hint.V2.SidecarFiles = sidecars
+	}
+	return &checkpoint{w.s.version, []objstore.Object{o}}, nil
+}
+
+// sidecarWriter streams file actions into one sidecar, whose name nobody knows before its end.
+type sidecarWriter struct {
+	name string
+	out  objstore.Writer
+	rows *actionWriter
+}
+
+func (s *Snapshot) newSidecarWriter(ctx context.Context) (*sidecarWriter, error) {
+	w := &sidecarWriter{name: uuid.NewString() + ".parquet"}
+	var err error
+	if w.out, err = objstore.Create(ctx, s.store, sidecarDir+w.name); err != nil {
+		return nil, err
+	}
+	if w.rows, err = s.newActionWriter(w.out, sidecarColumns); err != nil {
+		w.out.Abort()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *sidecarWriter) close() (sidecar, error) {
+	if err := w.rows.close(); err != nil {
+		return sidecar{}, err
+	}
+	o, err := w.out.Close()
+	w.rows.release()
+	return sidecar{Path: w.name, SizeInBytes: o.Size, ModificationTime: millis(o.ModTime)}, err
+}
+
+// abort gives up a sidecar that is open; nil is none.
+func (w *sidecarWriter) abort() {
+	if w != nil {
+		w.out.Abort()
+		w.rows.release()
+	}
+}
+
+// point lets _last_checkpoint name the checkpoint, unless it names a newer one.
+func (w *checkpointWriter) point(ctx context.Context) error {
+	if old, ok := readLastCheckpoint(ctx, w.s.store); ok && old.Version > w.s.version {
 		return nil
 	}
-	text, err := json.Marshal(hint)
+	text, err := w.hint.marshal()
 	if err != nil {
 		return err
 	}
-	_, err = objstore.PutBytes(ctx, s.store, lastCheckpointKey, text, objstore.Cond{})
+	_, err = objstore.PutBytes(ctx, w.s.store, lastCheckpointKey, text, objstore.Cond{})
 	return err
 }
 
@@ -96,7 +282,7 @@ func (s *Snapshot) reconciled(ctx context.Context) iter.Seq2[action, error] {
 				return
 			}
 		}
-		tail, err := s.tailState()
+		tail, err := s.tailState(ctx)
 		if err != nil {
 			yield(action{}, err)
 			return
@@ -123,19 +309,21 @@ func (s *Snapshot) reconciled(ctx context.Context) iter.Seq2[action, error] {
 func (s *Snapshot) tombstones(ctx context.Context, r *tailState, since time.Time) iter.Seq2[*Remove, error] {
 	return func(yield func(*Remove, error) bool) {
 		oldest := millis(since)
-		if s.checkpoint != nil {
-			for a, err := range s.checkpoint.removes(ctx, s.store, s.sidecars) {
-				if err != nil {
-					yield(nil, err)
-					return
-				}
-				if r.isNew(a.Remove.Path, a.Remove.DeletionVector) && deref(a.Remove.DeletionTimestamp) > oldest && !yield(a.Remove, nil) {
-					return
-				}
+		for a, err := range s.checkpointActions(ctx, removeColumns) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if r.isNew(a.Remove.Path, a.Remove.DeletionVector) && deref(a.Remove.DeletionTimestamp) > oldest && !yield(a.Remove, nil) {
+				return
 			}
 		}
-		for _, a := range r.removes {
-			if deref(a.DeletionTimestamp) > oldest && !yield(a, nil) {
+		for f, err := range parsedLines(ctx, r.removes) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if f.remove != nil && deref(f.remove.DeletionTimestamp) > oldest && !yield(f.remove, nil) {
 				return
 			}
 		}
@@ -175,30 +363,50 @@ func parseInterval(text string) (time.Duration, error) {
 	return d, nil
 }
 
-// checkpointWriter encodes actions as rows.
-type checkpointWriter struct {
-	b  *array.RecordBuilder
-	pq *pqarrow.FileWriter
-	n  int
+// actionWriter encodes actions as the rows of a Parquet file.
+type actionWriter struct {
+	b     *array.RecordBuilder
+	pq    *parquetenc.Writer
+	kinds []string
+	parse *parsedColumns // nil when adds have no parsed columns
+	n     int
 }
 
-func newCheckpointWriter(w io.Writer) (*checkpointWriter, error) {
-	mem := memory.DefaultAllocator
-	sc := checkpointColumns.Arrow()
-	pq, err := pqarrow.NewFileWriter(sc, w, parquet.NewWriterProperties(
-		parquet.WithCompression(compress.Codecs.Snappy), parquet.WithCreatedBy("silt version "+version()),
-		parquet.WithMaxRowGroupLength(checkpointGroup), parquet.WithDataPageVersion(parquet.DataPageV1),
-		parquet.WithRootName("spark_schema")), pqarrow.DefaultWriterProps())
-	if err != nil {
+func (s *Snapshot) newActionWriter(w io.Writer, columns *schema.Struct) (*actionWriter, error) {
+	out := &actionWriter{}
+	if i := columns.Index("add"); i >= 0 {
+		var err error
+		if out.parse, err = s.parsedColumns(); err != nil {
+			return nil, err
+		}
+		if out.parse != nil {
+			columns = schema.NewStruct(columns.Fields...)
+			columns.Fields[i].Type = schema.NewStruct(append(slices.Clip(addColumn.Fields), out.parse.fields()...)...)
+		}
+	}
+	for _, f := range columns.Fields {
+		out.kinds = append(out.kinds, f.Name)
+	}
+	sc := columns.Arrow()
+	var err error
+	if out.pq, err = parquetenc.NewWriter(w, sc, parquetenc.Options{Codec: parquetenc.Snappy, CreatedBy: "silt version " + version(), RowGroupBytes: checkpointGroup}); err != nil {
 		return nil, err
 	}
-	return &checkpointWriter{b: array.NewRecordBuilder(mem, sc), pq: pq}, nil
+	out.b = array.NewRecordBuilder(memory.DefaultAllocator, sc)
+	return out, nil
 }
 
-func (w *checkpointWriter) write(a action) error {
-	values := [...][]any{a.Txn.row(), a.Add.row(), a.Remove.row(), a.MetaData.row(), a.Protocol.row(), a.DomainMetadata.row()}
-	for i, v := range values {
-		appendRow(w.b.Field(i).(*array.StructBuilder), v)
+func (w *actionWriter) write(a action) error {
+	kind := a.kind()
+	for i, name := range w.kinds {
+		var row []any
+		if name == kind {
+			row = a.row()
+			if a.Add != nil && w.parse != nil {
+				row = w.parse.row(a.Add, row)
+			}
+		}
+		appendRow(w.b.Field(i).(*array.StructBuilder), row)
 	}
 	if w.n++; w.n%checkpointBatch == 0 {
 		return w.flush()
@@ -206,22 +414,47 @@ func (w *checkpointWriter) write(a action) error {
 	return nil
 }
 
-func (w *checkpointWriter) flush() (err error) {
+func (w *actionWriter) flush() (err error) {
 	defer recovered(&err)
 	rec := w.b.NewRecordBatch()
 	defer rec.Release()
 	if rec.NumRows() == 0 {
 		return nil
 	}
-	return w.pq.WriteBuffered(rec)
+	return w.pq.Write(rec)
 }
 
-func (w *checkpointWriter) close() error {
-	defer w.b.Release()
+func (w *actionWriter) close() error {
 	if err := w.flush(); err != nil {
 		return err
 	}
-	return w.pq.Close()
+	_, err := w.pq.Close()
+	return err
+}
+
+func (w *actionWriter) release() { w.b.Release() }
+
+// row returns the fields of the action, in the order of its columns.
+func (a action) row() []any {
+	switch {
+	case a.Add != nil:
+		return a.Add.row()
+	case a.Remove != nil:
+		return a.Remove.row()
+	case a.MetaData != nil:
+		return a.MetaData.row()
+	case a.Protocol != nil:
+		return a.Protocol.row()
+	case a.Txn != nil:
+		return a.Txn.row()
+	case a.DomainMetadata != nil:
+		return a.DomainMetadata.row()
+	case a.Sidecar != nil:
+		return []any{a.Sidecar.Path, a.Sidecar.SizeInBytes, a.Sidecar.ModificationTime, map[string]string(nil)}
+	case a.CheckpointMetadata != nil:
+		return []any{a.CheckpointMetadata.Version, map[string]string(nil)}
+	}
+	return nil
 }
 
 // The rows of the kinds of actions, in the order of their columns; nil is null.
@@ -268,7 +501,14 @@ func (p *Protocol) row() []any {
 	if p == nil {
 		return nil
 	}
-	return []any{int32(p.MinReaderVersion), int32(p.MinWriterVersion), p.ReaderFeatures, p.WriterFeatures}
+	readers, writers := p.ReaderFeatures, p.WriterFeatures
+	if p.MinReaderVersion >= featureReader { // source: protocol, "Checkpoint Schema"
+		readers = append([]string{}, readers...)
+	}
+	if p.MinWriterVersion >= featureWriter {
+		writers = append([]string{}, writers...)
+	}
+	return []any{int32(p.MinReaderVersion), int32(p.MinWriterVersion), readers, writers}
 }
 
 func (d *DomainMetadata) row() []any {
@@ -353,6 +593,10 @@ func appendField(b array.Builder, v any) {
 		}
 	case []any:
 		appendRow(b.(*array.StructBuilder), v)
+	case scalar.Scalar:
+		if v == nil || scalar.Append(b, v) != nil {
+			b.AppendNull()
+		}
 	default:
 		b.AppendNull()
 	}

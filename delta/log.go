@@ -1,7 +1,10 @@
 package delta
 
 import (
+	"bytes"
 	"context"
+	"crypto/md5" //nolint:gosec // what the protocol asks for, against mishaps
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +19,9 @@ import (
 // logDir is where the log is. Source: protocol, "File Types".
 const logDir = "_delta_log/"
 
+// sidecarDir is where the sidecars of V2 checkpoints are.
+const sidecarDir = logDir + "_sidecars/"
+
 const lastCheckpointKey = logDir + "_last_checkpoint"
 
 func commitKey(version int64) string { return fmt.Sprintf("%s%020d.json", logDir, version) }
@@ -27,6 +33,7 @@ func checkpointKey(version int64) string {
 var (
 	commitName     = regexp.MustCompile(`^(\d{20})\.json$`)
 	checkpointName = regexp.MustCompile(`^(\d{20})\.checkpoint\.(?:parquet|(\d{10})\.(\d{10})\.parquet|[0-9a-fA-F-]{36}\.(?:json|parquet))$`)
+	checksumName   = regexp.MustCompile(`^(\d{20})\.crc$`)
 	compactedName  = regexp.MustCompile(`^(\d{20})\.(\d{20})\.compacted\.json$`)
 )
 
@@ -58,6 +65,8 @@ type segment struct {
 	version    int64
 	checkpoint *checkpoint // nil without
 	commits    []logFile
+	latest     int64            // the newest version that is listed
+	checksum   *objstore.Object // the newest one from the checkpoint's version up to this one; nil without
 }
 
 // logFile holds the actions of one version, or the reconciled ones of several.
@@ -73,20 +82,119 @@ func (s *segment) checkpointVersion() int64 {
 	return s.checkpoint.version
 }
 
+func (s *segment) checksumVersion() int64 {
+	if s.checksum == nil {
+		return -1
+	}
+	return versionOf(s.checksum.Key)
+}
+
 // listing is what a log directory holds, as far as it is known by name.
 type listing struct {
 	commits     []objstore.Object // in order
 	checkpoints map[int64][]objstore.Object
 	compacted   []objstore.Object
+	checksums   []objstore.Object // in order
 }
 
-// lastCheckpoint is the content of _last_checkpoint, as far as it is used. It is a hint: it may be
-// stale, and then the listing has what is newer.
+// lastCheckpoint is the content of _last_checkpoint, as far as it is used or written. It is a hint: it may
+// be stale, and then the listing has what is newer.
 type lastCheckpoint struct {
-	Version       int64 `json:"version"`
-	Size          int64 `json:"size"`
-	SizeInBytes   int64 `json:"sizeInBytes,omitempty"`
-	NumOfAddFiles int64 `json:"numOfAddFiles,omitempty"`
+	Version       int64   `json:"version"`
+	Size          int64   `json:"size"`
+	SizeInBytes   int64   `json:"sizeInBytes,omitempty"`
+	NumOfAddFiles int64   `json:"numOfAddFiles"`
+	V2            *lastV2 `json:"v2Checkpoint,omitempty"`
+	Checksum      string  `json:"checksum,omitempty"`
+}
+
+// lastV2 is what Spark has of a V2 checkpoint in the hint.
+type lastV2 struct {
+	Path             string    `json:"path"` // name of the file
+	SizeInBytes      int64     `json:"sizeInBytes"`
+	ModificationTime int64     `json:"modificationTime"`
+	SidecarFiles     []sidecar `json:"sidecarFiles,omitempty"`
+}
+
+// maxHintSidecars is how many sidecars the hint names at most.
+const maxHintSidecars = 30
+
+func (l lastCheckpoint) marshal() ([]byte, error) {
+	l.Checksum = ""
+	text, err := json.Marshal(l)
+	if err == nil {
+		l.Checksum, err = jsonChecksum(text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(l)
+}
+
+// jsonChecksum returns the MD5 of the canonical form of a JSON object. Source: protocol, "JSON checksum".
+func jsonChecksum(text []byte) (string, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var object map[string]any
+	if err := d.Decode(&object); err != nil {
+		return "", err
+	}
+	delete(object, "checksum")
+	type pair struct{ path, value string }
+	var pairs []pair
+	var visit func(path string, v any)
+	visit = func(path string, v any) {
+		below := func(name string) string {
+			if path == "" {
+				return name
+			}
+			return path + "+" + name
+		}
+		switch v := v.(type) {
+		case map[string]any:
+			for k, x := range v {
+				visit(below(urlQuote(k)), x)
+			}
+		case []any:
+			for i, x := range v {
+				visit(below(strconv.Itoa(i)), x)
+			}
+		case string:
+			pairs = append(pairs, pair{path, urlQuote(v)})
+		case json.Number:
+			pairs = append(pairs, pair{path, v.String()})
+		case bool:
+			pairs = append(pairs, pair{path, strconv.FormatBool(v)})
+		case nil:
+			pairs = append(pairs, pair{path, "null"})
+		}
+	}
+	visit("", object)
+	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.path, b.path) })
+	var b strings.Builder
+	for i, p := range pairs {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(p.path + "=" + p.value)
+	}
+	sum := md5.Sum([]byte(b.String()))
+	return hex.EncodeToString(sum[:]), nil
+}
+
+func urlQuote(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-._~", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }
 
 func readLastCheckpoint(ctx context.Context, store objstore.Store) (lastCheckpoint, bool) {
@@ -134,6 +242,8 @@ func listLog(ctx context.Context, store objstore.Store, from int64) (*listing, e
 			l.checkpoints[versionOf(o.Key)] = append(l.checkpoints[versionOf(o.Key)], o)
 		case compactedName.MatchString(name):
 			l.compacted = append(l.compacted, o)
+		case checksumName.MatchString(name):
+			l.checksums = append(l.checksums, o)
 		}
 	}
 	return l, nil
@@ -168,6 +278,12 @@ func (l *listing) segment(version int64) (*segment, error) {
 		return nil, ErrNoTable
 	case seg.version < 0, version > seg.version:
 		return nil, &VersionError{Version: version, Oldest: l.oldest(), Newest: l.newestVersion()}
+	}
+	seg.latest = l.newestVersion()
+	for _, o := range l.checksums {
+		if v := versionOf(o.Key); v >= seg.checkpointVersion() && v <= seg.version {
+			seg.checksum = &o
+		}
 	}
 	return seg, nil
 }

@@ -220,6 +220,8 @@ func (t *Transaction) restoreFiles(ctx context.Context, old *Snapshot, m *Restor
 // key identifies the logical file.
 func (a *Add) key() fileKey { return fileKey{canonicalPath(a.Path), a.DeletionVector.id()} }
 
+func (r *Remove) key() fileKey { return fileKey{canonicalPath(r.Path), r.DeletionVector.id()} }
+
 // lookups is how many files are looked at together.
 const lookups = 16
 

@@ -1,13 +1,17 @@
 package delta
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
@@ -24,19 +28,28 @@ type Snapshot struct {
 	schema   *schema.Struct
 	txns     map[string]Txn
 	domains  map[string]DomainMetadata
-	ict      *int64 // in-commit timestamp of the newest commit that was read
+	ict      *int64 // in-commit timestamp of the version; nil when it was not read
+	nonce    string // of the version's commit; empty when it has none or was not read
 
 	checkpoint *checkpoint // nil without
 	sidecars   []sidecar
-	tail       []entryFiles // of the commits behind the checkpoint, in order
+	// unlisted says that the sidecars are not known, because the checkpoint was not read.
+	unlisted bool
+	tail     []entryFiles // of the commits behind the checkpoint, in order
+
+	latest   int64   // the newest version that was seen in the log
+	checksum int64   // the newest version up to this one that was seen to have a checksum; -1 is none
+	total    *counts // of a version up to this one; nil when not known
 }
 
-// entryFiles is what one commit does to the data files of the table.
+// entryFiles is what one file of the log does to the data files of the table: a commit, or the
+// compaction of several.
 type entryFiles struct {
-	version int64
-	adds    []*Add
-	removes []*Remove
-	lines   [][]byte // of more such actions, not yet parsed
+	from, version int64 // the first and the last of its commits
+	adds          []*Add
+	removes       []*Remove
+	lines         [][]byte // of more such actions, not yet parsed
+	unread        *logFile // the file, when nothing of it has been read
 }
 
 func (e *entryFiles) take(a action) bool {
@@ -51,20 +64,32 @@ func (e *entryFiles) take(a action) bool {
 	return true
 }
 
-// parsed returns e with everything parsed.
-func (e entryFiles) parsed() (entryFiles, error) {
-	if len(e.lines) == 0 {
+// read returns e with its lines.
+func (e entryFiles) read(ctx context.Context, store objstore.Store) (entryFiles, error) {
+	if e.unread == nil {
 		return e, nil
 	}
-	actions, err := parseFileActions(e.lines)
+	actions, lines, err := readLogFile(ctx, store, *e.unread)
 	if err != nil {
-		return e, &LogError{e.version, err.Error()}
+		return e, err
 	}
-	e.adds, e.removes, e.lines = slices.Clip(e.adds), slices.Clip(e.removes), nil
+	e.unread, e.lines = nil, lines
 	for _, a := range actions {
 		e.take(a)
 	}
 	return e, nil
+}
+
+// readLogFile reads the actions of a file of the log, and the lines of those that are about files.
+func readLogFile(ctx context.Context, store objstore.Store, f logFile) (actions []action, lines [][]byte, err error) {
+	text, _, err := objstore.ReadAll(ctx, store, f.Key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if actions, lines, err = parseTableActions(text); err != nil {
+		return nil, nil, &LogError{versionOf(f.Key), err.Error()}
+	}
+	return actions, lines, nil
 }
 
 // LoadOptions says which version to load.
@@ -121,13 +146,24 @@ func Load(ctx context.Context, store objstore.Store, o LoadOptions) (*Snapshot, 
 
 // noTable is what the first entry of a log builds on.
 func noTable(store objstore.Store) *Snapshot {
-	return &Snapshot{store: store, version: -1, txns: map[string]Txn{}, domains: map[string]DomainMetadata{}}
+	return &Snapshot{store: store, version: -1, txns: map[string]Txn{}, domains: map[string]DomainMetadata{},
+		latest: -1, checksum: -1, total: &counts{version: -1}}
 }
+
+// logReads is how many files of a log are read together.
+const logReads = 8
 
 func loadSegment(ctx context.Context, store objstore.Store, seg *segment) (*Snapshot, error) {
 	b := &snapshotBuilder{*noTable(store)}
-	b.s.version, b.s.checkpoint = seg.checkpointVersion(), seg.checkpoint
-	if seg.checkpoint != nil {
+	b.s.version, b.s.latest, b.s.checksum, b.s.checkpoint = seg.checkpointVersion(), seg.latest, seg.checksumVersion(), seg.checkpoint
+	if b.s.version >= 0 {
+		b.s.total = nil
+	}
+	known := b.s.version // what is needed of the log up to this version is known
+	if sum := seg.shortcut(ctx, store); sum != nil {
+		known = seg.checksumVersion()
+		b.start(known, sum)
+	} else if seg.checkpoint != nil {
 		for a, err := range seg.checkpoint.table(ctx, store) {
 			if err != nil {
 				return nil, err
@@ -135,16 +171,26 @@ func loadSegment(ctx context.Context, store objstore.Store, seg *segment) (*Snap
 			b.take(a)
 		}
 	}
-	for _, o := range seg.commits {
-		text, _, err := objstore.ReadAll(ctx, store, o.Key)
-		if err != nil {
-			return nil, err
+	actions, lines := make([][]action, len(seg.commits)), make([][][]byte, len(seg.commits))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(logReads)
+	for i, f := range seg.commits {
+		if f.to > known {
+			g.Go(func() (err error) {
+				actions[i], lines[i], err = readLogFile(gctx, store, f)
+				return err
+			})
 		}
-		actions, lines, err := parseTableActions(text)
-		if err != nil {
-			return nil, &LogError{versionOf(o.Key), err.Error()}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	for i, f := range seg.commits {
+		if f.to <= known {
+			b.s.tail = append(b.s.tail, entryFiles{from: versionOf(f.Key), version: f.to, unread: &f})
+			continue
 		}
-		b.entry(o.to, actions, lines)
+		b.entry(versionOf(f.Key), f.to, actions[i], lines[i])
 	}
 	return b.finish()
 }
@@ -170,19 +216,32 @@ func (b *snapshotBuilder) take(a action) {
 	}
 }
 
-// entry applies the next commit, which leads to a version. Lines are its actions that are not parsed.
-func (b *snapshotBuilder) entry(version int64, actions []action, lines [][]byte) {
-	files := entryFiles{version: version, lines: lines}
-	b.s.ict = nil
+// start takes a checksum for everything that the log says up to its version, but for the files.
+func (b *snapshotBuilder) start(version int64, sum *checksum) {
+	b.s.version, b.s.protocol, b.s.metadata, b.s.ict, b.s.nonce = version, sum.Protocol, sum.Metadata, sum.InCommitTimestamp, sum.TxnID
+	for _, t := range sum.Txns {
+		b.s.txns[t.AppID] = t
+	}
+	for _, d := range sum.Domains {
+		b.s.domains[d.Domain] = d
+	}
+	b.s.unlisted, b.s.total = b.s.checkpoint != nil, sum.counts(version)
+}
+
+// entry applies the next commit, or the compaction of several, which leads to a version. Lines are its
+// actions that are not parsed.
+func (b *snapshotBuilder) entry(from, version int64, actions []action, lines [][]byte) {
+	files := entryFiles{from: from, version: version, lines: lines}
+	b.s.ict, b.s.nonce = nil, ""
 	for _, a := range actions {
 		switch {
 		case a.CommitInfo != nil:
-			b.s.ict = a.CommitInfo.InCommitTimestamp
+			b.s.ict, b.s.nonce = a.CommitInfo.InCommitTimestamp, a.CommitInfo.TxnID
 		case !files.take(a):
 			b.take(a)
 		}
 	}
-	b.s.version = version
+	b.s.version, b.s.latest = version, max(b.s.latest, version)
 	b.s.tail = append(b.s.tail, files)
 }
 
@@ -212,7 +271,7 @@ func (s *Snapshot) after(entries ...[]action) (*Snapshot, error) {
 	b.s.txns, b.s.domains = maps.Clone(s.txns), maps.Clone(s.domains)
 	b.s.tail = slices.Clip(s.tail)
 	for _, e := range entries {
-		b.entry(b.s.version+1, e, nil)
+		b.entry(b.s.version+1, b.s.version+1, e, nil)
 	}
 	return b.finish()
 }
@@ -273,13 +332,20 @@ type fileKey struct{ path, dv string }
 // newest to the oldest, each logical file once: its state is what the first visit says.
 type tailState struct {
 	seen    map[fileKey]struct{}
-	adds    []*Add
-	removes []*Remove
+	adds    []fileLine
+	removes []fileLine
+}
+
+// fileLine is a file action that may not be parsed yet: a log of very many files is never held in memory
+// as anything but its text.
+type fileLine struct {
+	add    *Add
+	remove *Remove
+	line   []byte
 }
 
 // first reports whether the logical file is seen for the first time.
-func (r *tailState) first(path string, dv *DeletionVectorDescriptor) bool {
-	k := fileKey{canonicalPath(path), dv.id()}
+func (r *tailState) first(k fileKey) bool {
 	if _, ok := r.seen[k]; ok {
 		return false
 	}
@@ -289,22 +355,15 @@ func (r *tailState) first(path string, dv *DeletionVectorDescriptor) bool {
 
 // tailState returns what the commits behind the checkpoint leave of data files and tombstones, in the
 // order of the log.
-func (s *Snapshot) tailState() (*tailState, error) {
+func (s *Snapshot) tailState(ctx context.Context) (*tailState, error) {
 	r := &tailState{seen: map[fileKey]struct{}{}}
 	for i := len(s.tail) - 1; i >= 0; i-- {
-		e, err := s.tail[i].parsed()
+		e, err := s.tail[i].read(ctx, s.store)
+		if err == nil {
+			err = r.visit(e)
+		}
 		if err != nil {
 			return nil, err
-		}
-		for j := len(e.adds) - 1; j >= 0; j-- {
-			if a := e.adds[j]; r.first(a.Path, a.DeletionVector) {
-				r.adds = append(r.adds, a)
-			}
-		}
-		for j := len(e.removes) - 1; j >= 0; j-- {
-			if a := e.removes[j]; r.first(a.Path, a.DeletionVector) {
-				r.removes = append(r.removes, a)
-			}
 		}
 	}
 	slices.Reverse(r.adds)
@@ -312,10 +371,119 @@ func (s *Snapshot) tailState() (*tailState, error) {
 	return r, nil
 }
 
+// visit visits the actions of an entry, those of files that the table has before those that it has not
+// any more: where a commit names one file both ways, it is there.
+func (r *tailState) visit(e entryFiles) error {
+	for _, a := range slices.Backward(e.adds) {
+		if r.first(a.key()) {
+			r.adds = append(r.adds, fileLine{add: a})
+		}
+	}
+	var removes []fileLine
+	for _, line := range slices.Backward(e.lines) {
+		f := fileLine{line: line}
+		key, isAdd, ok := lineKey(line)
+		if !ok {
+			a, err := parseAction(line)
+			switch {
+			case err != nil:
+				return &LogError{e.version, err.Error()}
+			case a.Add != nil:
+				f, key, isAdd = fileLine{add: a.Add}, a.Add.key(), true
+			case a.Remove != nil:
+				f = fileLine{remove: a.Remove}
+			default:
+				continue
+			}
+		}
+		switch {
+		case !isAdd:
+			removes = append(removes, f)
+		case r.first(key):
+			r.adds = append(r.adds, f)
+		}
+	}
+	for _, a := range slices.Backward(e.removes) {
+		removes = append(removes, fileLine{remove: a})
+	}
+	for _, f := range removes {
+		key, _, ok := lineKey(f.line)
+		if !ok {
+			key = f.remove.key()
+		}
+		if r.first(key) {
+			r.removes = append(r.removes, f)
+		}
+	}
+	return nil
+}
+
+// lineKey returns which logical file a line is about, when that can be seen without parsing it.
+func lineKey(line []byte) (key fileKey, isAdd, ok bool) {
+	rest, isAdd := bytes.CutPrefix(line, []byte(`{"add":{"path":"`))
+	if !isAdd {
+		if rest, ok = bytes.CutPrefix(line, []byte(`{"remove":{"path":"`)); !ok {
+			return key, false, false
+		}
+	}
+	end := bytes.IndexAny(rest, "\"\\")
+	if end < 0 || rest[end] != '"' || bytes.Contains(rest[end:], []byte("eletionVector")) {
+		return key, isAdd, false
+	}
+	return fileKey{path: canonicalPath(string(rest[:end]))}, isAdd, true
+}
+
+// parseChunk is how many lines are parsed together, on all processors.
+const parseChunk = 4096
+
+// parsedLines yields the file actions, parsed.
+func parsedLines(ctx context.Context, files []fileLine) iter.Seq2[fileLine, error] {
+	return func(yield func(fileLine, error) bool) {
+		for chunk := range slices.Chunk(files, parseChunk) {
+			if chunk = slices.Clone(chunk); !yieldAll(chunk, parseLines(ctx, chunk), yield) {
+				return
+			}
+		}
+	}
+}
+
+func yieldAll(files []fileLine, err error, yield func(fileLine, error) bool) bool {
+	if err != nil {
+		return yield(fileLine{}, err) && false
+	}
+	for _, f := range files {
+		if !yield(f, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+func parseLines(ctx context.Context, files []fileLine) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for part := range slices.Chunk(files, parseChunk/8) {
+		g.Go(func() error {
+			for i, f := range part {
+				if f.line == nil {
+					continue
+				}
+				a, err := parseAction(f.line)
+				if err != nil {
+					return fmt.Errorf("the Delta log is broken: %w", err)
+				}
+				part[i] = fileLine{add: a.Add, remove: a.Remove}
+			}
+			return ctx.Err()
+		})
+	}
+	return g.Wait()
+}
+
 // Files yields the data files of the table, older ones first.
 func (s *Snapshot) Files(ctx context.Context) iter.Seq2[*Add, error] {
 	return func(yield func(*Add, error) bool) {
-		r, err := s.tailState()
+		r, err := s.tailState(ctx)
 		if err != nil {
 			yield(nil, err)
 			return
@@ -326,22 +494,44 @@ func (s *Snapshot) Files(ctx context.Context) iter.Seq2[*Add, error] {
 
 func (s *Snapshot) liveFiles(ctx context.Context, r *tailState) iter.Seq2[*Add, error] {
 	return func(yield func(*Add, error) bool) {
-		if s.checkpoint != nil {
-			for a, err := range s.checkpoint.adds(ctx, s.store, s.sidecars) {
-				if err != nil {
-					yield(nil, fmt.Errorf("list the data files: %w", err))
-					return
-				}
-				if r.isNew(a.Add.Path, a.Add.DeletionVector) && !yield(a.Add, nil) {
-					return
-				}
+		for a, err := range s.checkpointActions(ctx, addColumns) {
+			if err != nil {
+				yield(nil, fmt.Errorf("list the data files: %w", err))
+				return
 			}
-		}
-		for _, a := range r.adds {
-			if !yield(a, nil) {
+			if r.isNew(a.Add.Path, a.Add.DeletionVector) && !yield(a.Add, nil) {
 				return
 			}
 		}
+		for f, err := range parsedLines(ctx, r.adds) {
+			if err != nil || f.add != nil {
+				if !yield(f.add, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// checkpointActions yields the actions of the given columns in the checkpoint, none without one.
+func (s *Snapshot) checkpointActions(ctx context.Context, columns *schema.Struct) iter.Seq2[action, error] {
+	return func(yield func(action, error) bool) {
+		if s.checkpoint == nil {
+			return
+		}
+		sidecars := s.sidecars
+		if s.unlisted {
+			for a, err := range s.checkpoint.table(ctx, s.store) {
+				if err != nil {
+					yield(action{}, err)
+					return
+				}
+				if a.Sidecar != nil {
+					sidecars = append(sidecars, *a.Sidecar)
+				}
+			}
+		}
+		s.checkpoint.files(ctx, s.store, sidecars, columns)(yield)
 	}
 }
 

@@ -121,7 +121,7 @@ func vacuumParameters(o VacuumOptions, m *Metadata) map[string]json.RawMessage {
 // deletion vectors.
 func (s *Snapshot) needed(ctx context.Context, since time.Time) (map[string]bool, error) {
 	keys := map[string]bool{}
-	tail, err := s.tailState()
+	tail, err := s.tailState(ctx)
 	if err != nil {
 		return nil, err
 	}
