@@ -22,9 +22,12 @@ import (
 const childVariable = "SILT_BENCH_CHILD"
 
 var children = map[string]func(args []string) error{
-	"generate": generate,
-	"schema":   findSchema,
-	"decode":   decodeAll,
+	"generate":   generate,
+	"schema":     findSchema,
+	"decode":     decodeAll,
+	"table":      makeTable,
+	"append":     appendRows,
+	"checkpoint": checkpoint,
 }
 
 // child returns a command that runs one of the children.

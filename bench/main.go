@@ -21,10 +21,12 @@ type config struct {
 	silt, python, jars, cache string
 	self                      string // this program, which is also some of those that are measured
 	peers, parts              []string
+	versions                  map[string]string // of Python's packages
 	mb, small                 int64
 	files, runs, threads      int
 	seed                      uint64
 	evolve, gates             bool
+	adds                      int
 }
 
 func main() {
@@ -48,10 +50,11 @@ func flags() config {
 	jars := flag.String("jars", ".cache/peers/jars", "folder of the jars of pom.xml")
 	cache := flag.String("cache", ".cache/bench", "folder for data and results")
 	peers := flag.String("peers", "duckdb,clickhouse,pyarrow,polars,spark", "those to measure silt against")
-	parts := flag.String("parts", "load,small", "what to measure: load is few large files, small is many small ones")
+	parts := flag.String("parts", "load,small,log", "what to measure: load is few large files, small is many small ones, log is a table of many data files")
 	flag.Int64Var(&c.mb, "mb", 256, "size of the data in large files, in MB of 1,000,000 bytes")
 	flag.IntVar(&c.files, "files", 50, "number of large files")
 	flag.Int64Var(&c.small, "small", 10_000, "number of small files, of 14 KB each")
+	flag.IntVar(&c.adds, "adds", 300_000, "number of data files in the table of part log")
 	flag.Uint64Var(&c.seed, "seed", 15, "seed of the data")
 	flag.IntVar(&c.runs, "runs", 3, "runs of each")
 	flag.IntVar(&c.threads, "threads", runtime.NumCPU(), "threads that each may use")
@@ -86,11 +89,14 @@ func bench(c config) error {
 	if err := os.MkdirAll(c.cache, 0o777); err != nil {
 		return err
 	}
-	all := []*part{loadPart(c), smallPart(c)}
+	all := []*part{loadPart(c), smallPart(c), logPart(c)}
 	for _, name := range c.parts {
 		if !slices.ContainsFunc(all, func(p *part) bool { return p.name == name }) {
 			return fmt.Errorf("-parts: there is no part %q", name)
 		}
+	}
+	if c.versions, err = installed(c.python); err != nil {
+		return err
 	}
 	who, err := findPeers(c)
 	if err != nil {

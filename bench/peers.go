@@ -35,6 +35,21 @@ var known = []peer{
 	{"spark", "Spark + Delta Lake", "spark_delta.py", []string{"pyspark"}},
 }
 
+// installed returns the packages that Python has, and their versions.
+func installed(python string) (versions map[string]string, err error) {
+	answer, err := exec.Command(python, abs("bench/peers/versions.py")).Output()
+	if err != nil {
+		return nil, fmt.Errorf("look for the peers with %s: %w", filepath.Base(python), err)
+	}
+	if err := json.Unmarshal(answer, &versions); err != nil {
+		return nil, err
+	}
+	if versions["pyarrow"] == "" {
+		return nil, fmt.Errorf("%s has no pyarrow, which counts the rows", filepath.Base(python))
+	}
+	return versions, nil
+}
+
 // findPeers returns those peers that are wanted and there, and tells of those that are not.
 func findPeers(c config) ([]*contender, error) {
 	for _, key := range c.peers {
@@ -42,30 +57,19 @@ func findPeers(c config) ([]*contender, error) {
 			return nil, fmt.Errorf("-peers: nothing is known of %q", key)
 		}
 	}
-	answer, err := exec.Command(c.python, abs("bench/peers/versions.py")).Output()
-	if err != nil {
-		return nil, fmt.Errorf("look for the peers with %s: %w", filepath.Base(c.python), err)
-	}
-	var versions map[string]string
-	if err := json.Unmarshal(answer, &versions); err != nil {
-		return nil, err
-	}
-	if versions["pyarrow"] == "" {
-		return nil, fmt.Errorf("%s has no pyarrow, which counts the rows", filepath.Base(c.python))
-	}
 	var there []*contender
 	for _, p := range known {
 		if !slices.Contains(c.peers, p.key) {
 			fmt.Printf("%s: left out, as asked\n", p.name)
 			continue
 		}
-		if why := c.missing(p, versions); why != "" {
+		if why := c.missing(p); why != "" {
 			fmt.Printf("%s: LEFT OUT: %s\n", p.name, why)
 			continue
 		}
 		var with []string
 		for _, name := range p.packages {
-			with = append(with, name+" "+versions[name])
+			with = append(with, name+" "+c.versions[name])
 		}
 		if p.key == "spark" {
 			for _, jar := range c.deltaJars() {
@@ -83,9 +87,9 @@ func findPeers(c config) ([]*contender, error) {
 }
 
 // missing says what a peer lacks to be run.
-func (c *config) missing(p peer, versions map[string]string) string {
+func (c *config) missing(p peer) string {
 	for _, name := range p.packages {
-		if versions[name] == "" {
+		if c.versions[name] == "" {
 			return name + " is not installed"
 		}
 	}
