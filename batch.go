@@ -16,6 +16,7 @@ import (
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/internal/convert"
+	"github.com/siltlake/silt/internal/crash"
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
 	"github.com/siltlake/silt/internal/source"
@@ -47,7 +48,7 @@ type conversion struct {
 	plan  checkpoint.Plan
 	files []objstore.Object
 
-	before  *evolve.Version // as planned; nil when the source had no schema
+	before  *evolve.Version // to start with; nil when the source had no schema
 	version *evolve.Version // as it becomes
 	added   []evolve.Field
 	widened []evolve.Field
@@ -104,13 +105,28 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 		return err
 	}
 	c.rules = c.set.rules(c.table)
-	if c.plan.SchemaVersion >= 0 {
-		if c.before, err = c.schemas.Version(ctx, c.plan.SchemaVersion); err != nil {
-			return err
-		}
+	switch c.before, err = c.start(ctx); {
+	case err != nil:
+		return err
+	case c.before != nil:
 		return c.resume(ctx)
 	}
 	return c.infer(ctx)
+}
+
+// start is the version of the schema to start with: the one that the batch was planned with, or the one
+// that an earlier try of it wrote before it stopped for that, see [conversion.halt]; nil is none.
+func (c *conversion) start(ctx context.Context) (*evolve.Version, error) {
+	latest, err := c.schemas.Latest(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case latest != nil && latest.Number > c.plan.SchemaVersion && latest.Batch == c.plan.Batch && latest.Query == c.log.ID():
+		return latest, nil
+	case c.plan.SchemaVersion < 0:
+		return nil, nil
+	}
+	return c.schemas.Version(ctx, c.plan.SchemaVersion)
 }
 
 // rules are the rules of evolution for fields that go into a table; nil is a table to be made.
@@ -312,7 +328,7 @@ func (c *conversion) load(ctx context.Context) error {
 			return nil
 		}
 		if round > 100 {
-			return fmt.Errorf("batch %d: the schema does not settle; last change %s", c.plan.Batch, append(d.Added, d.Widened...)[0])
+			return fmt.Errorf("the schema does not settle; last change %s", append(d.Added, d.Widened...)[0])
 		}
 		if again, err = c.grow(ctx, d); err != nil {
 			return err
@@ -391,6 +407,9 @@ func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int,
 		c.version.Uncarried = append(c.version.Uncarried, f.String())
 	}
 	c.added, c.widened = append(c.added, columns...), append(c.widened, d.Widened...)
+	if c.set.stopsOnChange {
+		return nil, c.halt(ctx, d)
+	}
 	if len(columns)+len(d.Widened) == 0 {
 		return nil, nil
 	}
@@ -408,6 +427,47 @@ func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int,
 		c.fill(&c.tasks[i])
 	}
 	return again, nil
+}
+
+// halt writes the version of the schema that a decision has made, and stops the run. Nothing of the
+// batch is staged, so that the next run reads the same files by that version; see [conversion.start].
+// A run that is killed between the two stops at neither, and loses nothing.
+func (c *conversion) halt(ctx context.Context, d *evolve.Decision) error {
+	c.version.Added, c.version.Widened, c.version.Pending = c.added, c.widened, c.pending
+	if err := c.log.Hold(ctx); err != nil {
+		return err
+	}
+	if err := c.schemas.Put(ctx, c.version); err != nil {
+		return fmt.Errorf("schema: %w", err)
+	}
+	crash.Point("after-new-schema")
+	stop := &SchemaChangedError{From: -1, To: c.version.Number, Added: newFields(d.Added), Widened: newFields(d.Widened)}
+	if c.before != nil {
+		stop.From = c.before.Number
+	}
+	c.summary.add(&batchSummary{Schema: c.schemaChange()})
+	c.emit(SchemaEvolved{Batch: c.plan.Batch, From: stop.From, To: stop.To, Added: stop.Added, Widened: stop.Widened})
+	return stop
+}
+
+// A SchemaChangedError stops a run, where [Config.OnSchemaChange] says so, after the source schema got a
+// new version. The next run goes on by that version.
+type SchemaChangedError struct {
+	From, To int64 // versions of the source schema; From is -1 when there was none
+	Added    []NewField
+	Widened  []NewField
+}
+
+func (e *SchemaChangedError) Error() string {
+	all := slices.Concat(e.Added, e.Widened)
+	text := fmt.Sprintf("the source schema has changed to version %d", e.To)
+	if len(all) > 0 {
+		text += fmt.Sprintf(": %s %s, first at %s line %d", all[0].Path, all[0].DDL, all[0].File, all[0].Line)
+	}
+	if len(all) > 1 {
+		text += fmt.Sprintf(", and %d more", len(all)-1)
+	}
+	return text
 }
 
 // A NewColumnsError stops a pipeline in the mode failOnNewColumns.
@@ -428,11 +488,7 @@ func newColumns(err error) error {
 	if !errors.As(err, &stop) {
 		return err
 	}
-	e := new(NewColumnsError)
-	for _, f := range stop.Fields {
-		e.Fields = append(e.Fields, newField(f))
-	}
-	return e
+	return &NewColumnsError{newFields(stop.Fields)}
 }
 
 // covered reports whether f is, or lies in, one of the paths.
@@ -662,7 +718,7 @@ func (c *conversion) do(ctx context.Context, tasks []int) error {
 				t.Target, t.Quarantine = target, quarantine
 				result, err := w.Run(ctx, t)
 				if err != nil {
-					return fmt.Errorf("batch %d: %w", c.plan.Batch, err)
+					return err
 				}
 				c.results[i] = result
 				c.progress.add(len(t.Files), 0, 0, 0)

@@ -37,6 +37,10 @@ type Config struct {
 	// OnCorrupt says what happens to text that is no record: "quarantine" (the default), "drop" or
 	// "fail". With a column for it (option columnNameOfCorruptRecord) it goes there.
 	OnCorrupt string
+	// OnSchemaChange is "fail" to stop when a new column, or a wider type, has become part of the source
+	// schema, before anything is loaded with it; the next run goes on by the new schema. Empty or
+	// "evolve": the run goes on by itself. Only under Compat, which is Auto Loader's way to ask for eyes.
+	OnSchemaChange string
 	// Workers is the number of tasks that run at once; 0 is the number of processors.
 	Workers int
 	// Poll is how often a watching run looks for new files; 0 is a second.

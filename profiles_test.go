@@ -146,7 +146,9 @@ func TestCompatPageIsUpToDate(t *testing.T) {
 	}
 	b.WriteString("| Columns beside the data | `_rescued_data`, `ingestion_timestamp`, `source_file` | `_rescued_data` |\n" +
 		"| A new column | becomes part of the table in the same commit as its first rows | the same, when `mergeSchema` is on |\n" +
-		"\nUnder `compat: autoloader` too, a new column does not stop the run. In both, text that is no record goes to the\ncorrupt record column when there is one.\n")
+		"\nUnder `compat: autoloader` too, a new column does not stop the run, unless `onSchemaChange: fail` asks for it: then the\n" +
+		"new schema is written, the run stops with exit status 4, and the next run loads the same files by it. In both, text that\n" +
+		"is no record goes to the corrupt record column when there is one.\n")
 	const page = "docs/compat.md"
 	if *update {
 		if err := os.WriteFile(page, []byte(b.String()), 0o666); err != nil {

@@ -32,9 +32,10 @@ type settings struct {
 	lineage   []string
 	metadata  bool
 	// partitions are the columns wanted of folders k=v; nil is what all files have.
-	partitions []string
-	uncarried  string
-	transform  string
+	partitions    []string
+	uncarried     string
+	stopsOnChange bool // of the source schema
+	transform     string
 
 	mergeSchema    bool
 	schemaLocation string
@@ -94,6 +95,10 @@ func (p *parser) values() {
 	p.oneOf("compat", c.Compat, "", "autoloader")
 	p.oneOf("uncarried", c.Uncarried, "", "rescue", "allow", "fail")
 	p.oneOf("onCorrupt", c.OnCorrupt, "", "quarantine", "drop", "fail", "nullRow")
+	p.oneOf("onSchemaChange", c.OnSchemaChange, "", "evolve", "fail")
+	if s.stopsOnChange = c.OnSchemaChange == "fail"; c.OnSchemaChange != "" && !s.compat {
+		p.fault(CodeContradiction, []string{"onSchemaChange"}, "take it out, or set compat: autoloader", "there is onSchemaChange only under compat: autoloader; without it new columns stop no run")
+	}
 	s.uncarried, s.transform = cmp.Or(c.Uncarried, "rescue"), strings.TrimSpace(c.Transform)
 	s.onCorrupt = map[string]convert.OnCorrupt{"drop": convert.DropCorrupt, "fail": convert.FailOnCorrupt, "nullRow": convert.NullRow}[c.OnCorrupt]
 	if s.compat && c.OnCorrupt == "" {

@@ -20,6 +20,9 @@ import (
 // stage gathers what the batch is.
 func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	s := checkpoint.Staged{SchemaVersion: c.plan.SchemaVersion}
+	if c.before != nil {
+		s.SchemaVersion = c.before.Number
+	}
 	b := batchSummary{Schema: c.schemaChange()}
 	dropped := int64(0)
 	for _, r := range c.results {
@@ -161,7 +164,10 @@ func (c *conversion) giveUp(ctx context.Context, o objstore.Object, cause error)
 
 // schemaChange tells how the source schema changed.
 func (c *conversion) schemaChange() SchemaChange {
-	out := SchemaChange{From: c.plan.SchemaVersion, To: c.version.Number, Columns: len(c.version.Read().Fields), Pending: c.pending}
+	out := SchemaChange{From: -1, To: c.version.Number, Columns: len(c.version.Read().Fields), Pending: c.pending}
+	if c.before != nil {
+		out.From = c.before.Number
+	}
 	if c.before != nil || c.rules.Table != nil { // else all of it is new
 		for _, f := range c.added {
 			out.Added = append(out.Added, newField(f))

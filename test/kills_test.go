@@ -23,6 +23,8 @@ func TestKills(t *testing.T) {
 	const perWorld = 24 // kills until a new table is begun, and the old one is checked
 	fired := make(map[string]int)
 	random := 0
+	// One of the points is reached under onSchemaChange: fail alone; see TestAKillWhereARunStopsForTheSchema.
+	points := slices.DeleteFunc(slices.Clone(crash.Points), func(name string) bool { return name == "after-new-schema" })
 	for done := 0; done < *kills; done += perWorld {
 		w := newWorld(t, rand.New(rand.NewPCG(seed, uint64(done))))
 		for n := range min(perWorld, *kills-done) {
@@ -33,17 +35,62 @@ func TestKills(t *testing.T) {
 			case (done+n)%3 == 2:
 				random += w.killAnyTime()
 			default:
-				w.killAt(crash.Points[(at+(done+n)%3)%len(crash.Points)], fired)
+				w.killAt(points[(at+(done+n)%3)%len(points)], fired)
 			}
 		}
 		w.check()
 	}
 	t.Logf("killed at points %v and %d times at random", fired, random)
-	for _, name := range crash.Points {
-		if *kills >= 3*len(crash.Points) && fired[name] == 0 {
+	for _, name := range points {
+		if *kills >= 3*len(points) && fired[name] == 0 {
 			t.Errorf("no run was to be killed at %s", name)
 		}
 	}
+}
+
+// TestAKillWhereARunStopsForTheSchema kills runs between the version of the schema that they stop for and
+// the stop, and where they go on from there, and wants every record once.
+func TestAKillWhereARunStopsForTheSchema(t *testing.T) {
+	w := newWorld(t, rand.New(rand.NewPCG(1, 2)))
+	write(t, filepath.Join(w.dir, "silt.yml"), []byte(`version: 1
+pipelines:
+  kills:
+    source: `+w.source+`
+    target: { table: main.kills.t }
+    compat: autoloader
+    onSchemaChange: fail
+    onCorrupt: quarantine
+    lineage: [source_file]
+    options: { inferColumnTypes: true, mergeSchema: true, maxFilesPerTrigger: 3 }
+`))
+	silt := func(at string) result {
+		cmd := siltCommand(t, w.dir, "run", "--json")
+		cmd.Env = append(cmd.Env, "SILT_CRASH_AT="+at)
+		return run(t, cmd)
+	}
+	const stopped = 4
+	w.arrive(2)
+	if r := silt(""); r.code != 0 {
+		t.Fatalf("the first run: %v", r)
+	}
+	for _, point := range []string{"after-new-schema", "before-convert:2", "in-convert", "before-staged", "after-staged", "after-schema", "before-commit", "after-commit"} {
+		w.arrive(3) // one of them has a new field
+		for _, at := range []string{"after-new-schema", point} {
+			if r := silt(at); r.code != -1 && at != point {
+				t.Fatalf("a run that was to die at %s: %v", at, r)
+			}
+		}
+		for n := 0; ; n++ {
+			r := silt("")
+			if r.code == 0 {
+				break
+			}
+			if r.code != stopped || n > 3 {
+				t.Fatalf("a run after a kill at %s: %v", point, r)
+			}
+		}
+	}
+	w.compare()
 }
 
 // world is a source, a table and what must be in it.
@@ -149,6 +196,13 @@ func (w *world) check() {
 			t.Errorf("the last run: %+v", s)
 		}
 	}
+	w.compare()
+}
+
+// compare looks at what is in the tables.
+func (w *world) compare() {
+	t := w.t
+	t.Helper()
 	slices.Sort(w.rows)
 	slices.Sort(w.bad)
 	for _, reader := range readers {

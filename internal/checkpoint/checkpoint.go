@@ -174,6 +174,10 @@ func newLog(store objstore.Store, prefix string, o Options) *Log {
 // ID is the query id: the application id of the tables' transactions.
 func (l *Log) ID() string { return l.meta.ID }
 
+// Hold returns nil while the lease is ours. Effects call it before they write what a later process would
+// take for the word of the one that works on the batch.
+func (l *Log) Hold(ctx context.Context) error { return l.lease.hold(ctx) }
+
 // Close ends the renewal of the lease and gives it back.
 func (l *Log) Close() error {
 	if l.lease == nil {

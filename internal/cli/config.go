@@ -131,7 +131,10 @@ func pipelineDefaults(path []string, v *value) []resolvedLine {
 	if compat == "autoloader" {
 		lineage = "off"
 	}
-	lines := missing(path, v, "lineage", lineage, "uncarried", "rescue", "onCorrupt", "quarantine")
+	lines := missing(path, v, "lineage", lineage, "uncarried", "rescue", "onCorrupt", map[bool]string{true: "nullRow", false: "quarantine"}[compat == "autoloader"])
+	if compat == "autoloader" {
+		lines = append(lines, missing(path, v, "onSchemaChange", "evolve")...)
+	}
 	if v.get("options") == nil {
 		at := append(slices.Clip(path), "options")
 		lines = append(append(lines, resolvedLine{path: at}), optionDefaults(at, &value{kind: mapping}, compat)...)

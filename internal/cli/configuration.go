@@ -374,6 +374,7 @@ func (r *resolver) config(p pipelineDoc) silt.Config {
 		Compat:             p.Compat,
 		Uncarried:          p.Uncarried,
 		OnCorrupt:          p.OnCorrupt,
+		OnSchemaChange:     p.OnSchemaChange,
 	}
 	for name, text := range p.Options {
 		c.Options[name] = text

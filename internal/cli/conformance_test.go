@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -38,6 +39,10 @@ type conformanceCase struct {
 		Schema string
 		Rows   []json.RawMessage
 		Error  *string
+		Steps  []struct {
+			Error       *string
+			SchemaAfter string `json:"schema_after"`
+		}
 	}
 }
 
@@ -55,21 +60,9 @@ var notYet = map[string]string{
 }
 
 func TestConformance(t *testing.T) {
-	file := *casesFile
-	if file == "" {
-		file = filepath.Join(cmp.Or(os.Getenv("SILT_TESTDATA"), "../../../shared"), "spec", "conformance.json")
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Skipf("left out: no conformance cases (%v); set SILT_TESTDATA", err)
-	}
-	var cases []conformanceCase
-	if err := json.Unmarshal(text, &cases); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range cases {
+	for _, c := range conformanceCases(t) {
 		t.Run(c.ID, func(t *testing.T) {
-			problems := c.run(t)
+			problems := c.run(t, "")
 			why, waits := notYet[c.ID]
 			switch {
 			case len(problems) > 0 && waits:
@@ -83,12 +76,44 @@ func TestConformance(t *testing.T) {
 	}
 }
 
+// TestConformanceStops holds that under onSchemaChange: fail a run stops where Auto Loader stops, with the
+// schema that Auto Loader has then, and that the table is the same in the end.
+func TestConformanceStops(t *testing.T) {
+	for _, c := range conformanceCases(t) {
+		if c.Kind == "delta" || c.Expect.Error != nil {
+			continue
+		}
+		t.Run(c.ID, func(t *testing.T) {
+			if problems := c.run(t, "fail"); len(problems) > 0 {
+				t.Errorf("%s\n%s", c.Title, strings.Join(problems, "\n"))
+			}
+		})
+	}
+}
+
+func conformanceCases(t *testing.T) []conformanceCase {
+	t.Helper()
+	file := *casesFile
+	if file == "" {
+		file = filepath.Join(cmp.Or(os.Getenv("SILT_TESTDATA"), "../../../shared"), "spec", "conformance.json")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Skipf("left out: no conformance cases (%v); set SILT_TESTDATA", err)
+	}
+	var cases []conformanceCase
+	if err := json.Unmarshal(text, &cases); err != nil {
+		t.Fatal(err)
+	}
+	return cases
+}
+
 // run feeds the batches of a case to a pipeline, and returns what is not as expected.
-func (c *conformanceCase) run(t *testing.T) (problems []string) {
+func (c *conformanceCase) run(t *testing.T, onSchemaChange string) (problems []string) {
 	root := t.TempDir()
 	source := filepath.Join(root, "source")
 	table := filepath.Join(root, "table")
-	cfg := silt.Config{Name: "case", Source: source, Target: silt.Path(table), Compat: "autoloader",
+	cfg := silt.Config{Name: "case", Source: source, Target: silt.Path(table), Compat: "autoloader", OnSchemaChange: onSchemaChange,
 		CheckpointLocation: filepath.Join(root, "checkpoint"), Options: map[string]string{}}
 	for name, v := range c.Options {
 		if !strings.HasPrefix(name, "target.") && !strings.HasPrefix(name, "write.") {
@@ -111,6 +136,7 @@ func (c *conformanceCase) run(t *testing.T) (problems []string) {
 	}
 	clock := time.Now().Add(-time.Hour)
 	var err error
+	var stops []string // the schema at each
 	for _, batch := range c.Batches {
 		for _, f := range batch {
 			content := []byte(f.Content)
@@ -135,7 +161,9 @@ func (c *conformanceCase) run(t *testing.T) (problems []string) {
 		if err != nil {
 			return failed(err)
 		}
-		_, err = p.RunOnce(t.Context())
+		for _, err = p.RunOnce(t.Context()); errors.As(err, new(*silt.SchemaChangedError)); _, err = p.RunOnce(t.Context()) {
+			stops = append(stops, latestSchema(t, cfg))
+		}
 		p.Close()
 		if err != nil {
 			problems = failed(err)
@@ -143,6 +171,17 @@ func (c *conformanceCase) run(t *testing.T) (problems []string) {
 				return problems
 			}
 			break
+		}
+	}
+	if onSchemaChange == "fail" {
+		var want []string
+		for _, s := range c.Expect.Steps {
+			if s.Error != nil {
+				want = append(want, s.SchemaAfter)
+			}
+		}
+		if !slices.Equal(stops, want) {
+			problems = append(problems, fmt.Sprintf("stops: %q\nwant:  %q", stops, want))
 		}
 	}
 	got, rows, err := c.result(t, cfg)
@@ -161,6 +200,19 @@ func (c *conformanceCase) run(t *testing.T) (problems []string) {
 		problems = append(problems, "rows: "+strings.Join(rows, "\n      "), "want: "+strings.Join(want, "\n      "))
 	}
 	return problems
+}
+
+// latestSchema is the newest version of the source schema.
+func latestSchema(t *testing.T, cfg silt.Config) string {
+	states, err := silt.States(t.Context(), cfg)
+	if err != nil || len(states) == 0 {
+		t.Fatal("no state", err)
+	}
+	history, err := states[0].SchemaHistory(t.Context())
+	if err != nil || len(history) == 0 {
+		t.Fatal("no schema", err)
+	}
+	return history[len(history)-1].Schema.DDL()
 }
 
 // target makes the table of a case that has one.

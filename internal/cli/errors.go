@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -34,6 +35,7 @@ type problem struct {
 
 	exit    int
 	reason  string
+	wrote   string   // what the step that failed has written all the same
 	place   string   // for people; empty when File and Line say it
 	excerpt []string // what stands there
 }
@@ -133,16 +135,18 @@ var rules = []rule{
 	typed(exitUsage, "sql", sqlProblem),
 	typed(exitStopped, "new_column", func(e *silt.NewColumnsError) problem {
 		p := problem{Code: codeNewColumn, Title: "a new column arrived and this pipeline does not allow it (schemaEvolutionMode: failOnNewColumns)"}
-		var lines []string
-		for _, f := range e.Fields[:min(3, len(e.Fields))] {
-			lines = append(lines, fmt.Sprintf("column %s (%s), first in %s line %d", f.Path, strings.ToLower(f.DDL), f.File, f.Line))
-		}
-		if more := len(e.Fields) - len(lines); more > 0 {
-			lines = append(lines, fmt.Sprintf("and %d more", more))
-		}
-		p.Detail, p.Path = strings.Join(lines, "\n"), e.Fields[0].Path
+		p.Detail, p.Path = newFieldLines(e.Fields), e.Fields[0].Path
 		p.File, p.Line = e.Fields[0].File, int(e.Fields[0].Line)
 		p.Hint = "to keep it aside, set schemaEvolutionMode: rescue; to make it a column, addNewColumns"
+		return p
+	}),
+	typed(exitStopped, "schema_changed", func(e *silt.SchemaChangedError) problem {
+		p := problem{Code: codeChanged, Title: fmt.Sprintf("the source schema has changed to version %d, and onSchemaChange is fail", e.To),
+			Hint: "look at silt schema diff, then run the same command again: it loads the same files by the new schema"}
+		p.wrote = fmt.Sprintf("version %d of the source schema", e.To)
+		if all := slices.Concat(e.Added, e.Widened); len(all) > 0 {
+			p.Detail, p.Path, p.File, p.Line = newFieldLines(all), all[0].Path, all[0].File, int(all[0].Line)
+		}
 		return p
 	}),
 	typed(exitStopped, "new_column", func(e *silt.UncarriedError) problem {
@@ -255,6 +259,7 @@ var rules = []rule{
 const (
 	codeUncarried   = "SILT-2003"
 	codeMismatch    = "SILT-2004"
+	codeChanged     = "SILT-2005"
 	codeCorrupt     = "SILT-3002"
 	codeNoSource    = "SILT-3004"
 	codeFailed      = "SILT-4000"
@@ -280,6 +285,22 @@ const (
 	codeNoSQL       = "SILT-7002"
 	codeBug         = "SILT-9001"
 )
+
+// newFieldLines tells the first of some fields that a schema did not have, or not with their types.
+func newFieldLines(fields []silt.NewField) string {
+	var lines []string
+	for _, f := range fields[:min(3, len(fields))] {
+		what := ddlText(f.DDL)
+		if f.From != "" {
+			what = ddlText(f.From) + " -> " + what
+		}
+		lines = append(lines, fmt.Sprintf("column %s (%s), first in %s line %d", f.Path, what, f.File, f.Line))
+	}
+	if more := len(fields) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "\n")
+}
 
 func sqlProblem(e *duck.SQLError) problem {
 	p := problem{Code: codeSQL, Title: "the SQL is not right: " + e.Message, Line: e.Line, Hint: e.Hint}
@@ -315,6 +336,15 @@ func stack() string { return string(debug.Stack()) }
 type writtenError struct {
 	err     error
 	written string
+}
+
+// written says what was written, with what the step that failed has written.
+func (p *problem) written(w *writtenError) string {
+	if p.wrote == "" {
+		return w.written
+	}
+	text := strings.Replace(w.written, "nothing was written", p.wrote+" was written, and no row", 1)
+	return strings.Replace(text, "nothing else was written", p.wrote+" was written, and no other row", 1)
 }
 
 func (e *writtenError) Error() string { return e.err.Error() }
@@ -372,7 +402,7 @@ func (a *app) report(err error) int {
 			out.Errors = problems
 		}
 		if written != nil {
-			out.Written = written.written
+			out.Written = problems[0].written(written)
 		}
 		_ = a.printJSON(out) // there is no other place to say it
 	} else {
@@ -426,7 +456,7 @@ func (a *app) paint(problems []problem, written *writtenError) string {
 			}
 		}
 		if written != nil {
-			b.WriteString("  " + written.written + "\n")
+			b.WriteString("  " + p.written(written) + "\n")
 		}
 		if p.Hint != "" {
 			b.WriteString("  " + p.Hint + "\n")

@@ -43,11 +43,12 @@ type pipelineDoc struct {
 	Compat             string     `json:"compat,omitempty" jsonschema:"autoloader: Auto Loader's and Spark's behaviour to the letter."`
 	Uncarried          string     `json:"uncarried,omitempty" jsonschema:"What happens to a new field that the transform does not carry into the table. Default: rescue."`
 	OnCorrupt          string     `json:"onCorrupt,omitempty" jsonschema:"What happens to text that is no record. Default: quarantine."`
+	OnSchemaChange     string     `json:"onSchemaChange,omitempty" jsonschema:"Only under compat: fail stops the run when new columns have become part of the source schema; the next run loads them. Default: evolve."`
 	Trigger            triggerDoc `json:"trigger,omitempty" jsonschema:"When the pipeline runs. silt run loads what is there and stops; with --watch it looks again."`
 }
 
 func (pipelineDoc) later() []string {
-	return []string{"expect", "promote", "alerts", "targets", "flatten", "refs", "rename", "keepMetadata", "onBadRecords", "onSchemaChange", "unwrap", "schedule"}
+	return []string{"expect", "promote", "alerts", "targets", "flatten", "refs", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
 }
 
 type targetDoc struct {
@@ -129,6 +130,7 @@ func fileSchema() (*jsonschema.Schema, error) {
 		word(p.Properties["compat"], "autoloader")
 		word(p.Properties["uncarried"], "rescue", "allow", "fail")
 		word(p.Properties["onCorrupt"], "quarantine", "drop", "fail")
+		word(p.Properties["onSchemaChange"], "evolve", "fail")
 		word(p.Properties["target"].Properties["write"], "append")
 	}
 	return s, nil

@@ -198,7 +198,7 @@ func (r *summaries) finish(err error) error {
 		p := explained(err)
 		out.Error, out.ExitCode, out.Reason = &p[0], p[0].exit, p[0].reason
 		if w := (*writtenError)(nil); errors.As(err, &w) {
-			out.Written = w.written
+			out.Written = p[0].written(w)
 		}
 	case a.interrupted():
 		out.ExitCode, out.Reason = exitInterrupted, "interrupted"

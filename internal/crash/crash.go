@@ -17,6 +17,7 @@ var Points = []string{
 	"after-offsets",     // the files and the configuration of batch N are fixed
 	"before-convert",    // the try is counted in the lease, nothing is read
 	"in-convert",        // data files are being written
+	"after-new-schema",  // onSchemaChange is fail, and the version is written that the run stops for
 	"before-staged",     // the data files are there, nobody names them
 	"after-staged",      // rows, routing and file names are fixed
 	"after-schema",      // the schema version is written, the table does not have it

@@ -125,7 +125,9 @@ func Infer(o *decode.Observed, opts Options) *Decision {
 	}
 	d := &Decision{Schema: &schema.Struct{}}
 	fields := d.newFields(nil, d.Schema, o, opts)
-	d.Schema = opts.Overlay(d.Schema.Append(fields...))
+	laid := opts
+	laid.TypesFixed = true // no column has become wider than its hint yet
+	d.Schema = laid.Overlay(d.Schema.Append(fields...))
 	known := opts.Table
 	if known == nil {
 		known = &schema.Struct{}
