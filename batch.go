@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -96,8 +97,10 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	long := new(sync.Mutex)
 	for range c.Pipeline.workers() {
 		w := convert.New(c.stores(), c.duckOptions(c.set))
+		w.Long = long
 		w.Progress = func(bytes, rows, rescued int64) { c.progress.add(0, bytes, rows, rescued) }
 		c.workers = append(c.workers, w)
 	}

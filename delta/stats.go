@@ -447,7 +447,7 @@ func (b *stringBounds) add(a arrow.Array, valid []byte) {
 		if valid != nil && !bitutil.BitIsSet(valid, i) {
 			continue
 		}
-		v := data[offsets[i]-base : offsets[i+1]-base]
+		v := b.head(data[offsets[i]-base : offsets[i+1]-base])
 		switch {
 		case !b.any:
 			b.lo, b.hi, b.any = bytes.Clone(v), bytes.Clone(v), true
@@ -457,6 +457,19 @@ func (b *stringBounds) add(a arrow.Array, valid []byte) {
 			b.hi = append(b.hi[:0], v...)
 		}
 	}
+}
+
+// head is as much of v as decides what its bound is cut to: twice the prefix, in UTF-16 units of which one
+// is at most three bytes. What follows makes no difference to the bounds.
+func (b *stringBounds) head(v []byte) []byte {
+	n := 3 * (2*b.prefix + 2)
+	if len(v) <= n {
+		return v
+	}
+	for n > 0 && !utf8.RuneStart(v[n]) {
+		n--
+	}
+	return v[:n]
 }
 
 func (b *stringBounds) min() []byte {

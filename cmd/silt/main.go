@@ -2,11 +2,20 @@
 package main
 
 import (
+	"math"
 	"os"
+	"runtime/debug"
 
 	"github.com/siltlake/silt/internal/cli"
 )
 
+// softLimit is the size of Go's memory, but for what is in use, near which garbage is collected more often
+// than when the memory has doubled.
+const softLimit = 320 << 20
+
 func main() {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 { // GOMEMLIMIT is not set
+		debug.SetMemoryLimit(softLimit)
+	}
 	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv))
 }

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -143,6 +144,9 @@ type Converter struct {
 	// Progress, when set, is told how many bytes of source files and how many rows have been read since
 	// it was told last.
 	Progress func(bytes, rows, rescued int64)
+	// Long, when set, is locked by whoever holds a record that is longer than a few MiB, so that
+	// Converters that share it need the memory for one of them, not for one each.
+	Long sync.Locker
 }
 
 // New returns a Converter. SQL is opened when a task needs it.
@@ -246,6 +250,7 @@ func (c *Converter) Observe(ctx context.Context, files []Piece, opts decode.Opti
 		if err != nil {
 			return nil, err
 		}
+		r.TakeTurns(c.Long)
 		for {
 			b, err := r.Next(ctx)
 			if err == nil {
@@ -303,6 +308,7 @@ func (r *run) do(ctx context.Context) error {
 	if r.reader, err = decode.NewReader(files, opts); err != nil {
 		return err
 	}
+	r.reader.TakeTurns(r.Long)
 	defer r.reader.Close()
 	if t.SQL != "" {
 		if err := r.prepare(ctx); err != nil {

@@ -1,6 +1,7 @@
 package convert
 
 import (
+	"bytes"
 	"context"
 	"io"
 
@@ -26,8 +27,8 @@ type Unreadable struct {
 	Err   error
 }
 
-// maxShown is how many bad records a Look keeps.
-const maxShown = 20
+// maxShown is how many bad records a Look keeps, and maxShownText how many bytes of each.
+const maxShown, maxShownText = 20, 4 << 10
 
 // Look reads files as a task would, and writes nothing.
 func (c *Converter) Look(ctx context.Context, files []Piece, opts decode.Options) (*Look, error) {
@@ -37,6 +38,7 @@ func (c *Converter) Look(ctx context.Context, files []Piece, opts decode.Options
 		if err != nil {
 			return nil, err
 		}
+		r.TakeTurns(c.Long)
 		var bad []decode.BadRecord
 		for {
 			b, err := r.Next(ctx)
@@ -46,7 +48,12 @@ func (c *Converter) Look(ctx context.Context, files []Piece, opts decode.Options
 			if err != nil {
 				return nil, err
 			}
-			bad = append(bad, b.Bad[:min(len(b.Bad), maxShown)]...)
+			for _, b := range b.Bad[:min(len(b.Bad), maxShown)] {
+				if len(b.Text) > maxShownText {
+					b.Text, b.Cut = bytes.Clone(b.Text[:maxShownText]), true
+				}
+				bad = append(bad, b)
+			}
 			b.Record.Release()
 		}
 		c.progress(o.bytes(), 0, 0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -41,8 +42,9 @@ const (
 	ReasonRescued   = "rescued" // a copy: the record is loaded, and SQL over the whole batch has no place for its rescued data
 )
 
-// maxQuarantineRows bounds the rows that are held before they are written.
-const maxQuarantineRows = 4096
+// maxQuarantineRows and maxQuarantineBytes bound the rows that are held before they are written, and
+// their texts.
+const maxQuarantineRows, maxQuarantineBytes = 4096, 8 << 20
 
 // quarantine collects the rows of the quarantine table. Its data file is begun by the first of them.
 type quarantine struct {
@@ -68,7 +70,14 @@ type quarantined struct {
 }
 
 func (q *quarantine) add(ctx context.Context, x quarantined) error {
-	t := q.run.task
+	t, text := q.run.task, x.text
+	isLong := len(text) >= maxQuarantineBytes
+	if isLong {
+		if err := q.flush(ctx); err != nil {
+			return err
+		}
+		text = nil
+	}
 	id := fmt.Sprintf("%d-%08x-%d", t.Batch, crc32.ChecksumIEEE([]byte(x.File)), x.Offset)
 	fields := q.b.Fields()
 	fields[0].(*array.StringBuilder).Append(id)
@@ -80,25 +89,48 @@ func (q *quarantine) add(ctx context.Context, x quarantined) error {
 	fields[7].(*array.StringBuilder).Append(x.reason)
 	fields[8].(*array.StringBuilder).Append(x.detail)
 	fields[10].(*array.BooleanBuilder).Append(x.cut)
+	column := 11
 	if utf8.Valid(x.text) {
-		fields[11].(*array.StringBuilder).Append(string(x.text))
+		fields[11].(*array.StringBuilder).Append(string(text))
 		fields[12].AppendNull()
 	} else {
+		column = 12
 		fields[11].AppendNull()
-		fields[12].(*array.BinaryBuilder).Append(x.text)
+		fields[12].(*array.BinaryBuilder).Append(text)
 	}
 	q.rows++
-	q.bytes += len(x.text)
-	if fields[0].Len() >= maxQuarantineRows || q.bytes >= 8<<20 {
+	q.bytes += len(text)
+	if isLong {
+		return q.flushLong(ctx, column, x.text)
+	}
+	if fields[0].Len() >= maxQuarantineRows || q.bytes >= maxQuarantineBytes {
 		return q.flush(ctx)
 	}
 	return nil
 }
 
+// flush writes the rows that are held.
 func (q *quarantine) flush(ctx context.Context) error {
 	rec := q.b.NewRecordBatch()
 	q.bytes = 0
 	defer rec.Release()
+	return q.write(ctx, rec)
+}
+
+// flushLong is flush for one row whose text has not been copied into it.
+func (q *quarantine) flushLong(ctx context.Context, column int, text []byte) error {
+	rec := q.b.NewRecordBatch()
+	defer rec.Release()
+	columns := slices.Clone(rec.Columns())
+	offsets := arrow.Int32Traits.CastToBytes([]int32{0, int32(len(text))})
+	data := array.NewData(columns[column].DataType(), 1, []*memory.Buffer{nil, memory.NewBufferBytes(offsets), memory.NewBufferBytes(text)}, nil, 0, 0)
+	columns[column] = array.MakeFromData(data)
+	long := array.NewRecordBatch(rec.Schema(), columns, 1)
+	defer long.Release()
+	return q.write(ctx, long)
+}
+
+func (q *quarantine) write(ctx context.Context, rec arrow.RecordBatch) error {
 	if rec.NumRows() == 0 {
 		return nil
 	}

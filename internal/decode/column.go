@@ -180,8 +180,9 @@ func (c *column) hasRest(text []byte, i int) bool {
 // reset forgets all rows.
 func (c *column) reset() {
 	c.n, c.nulls = 0, false
-	c.valid, c.fixed, c.data = c.valid[:0], c.fixed[:0], c.data[:0]
-	if c.offsets = c.offsets[:0]; c.hasOffsets() {
+	c.valid, c.fixed, c.data = slim(c.valid), slim(c.fixed), slim(c.data)
+	c.packed, c.packedValues = slim(c.packed), slim(c.packedValues)
+	if c.offsets = slim(c.offsets); c.hasOffsets() {
 		c.offsets = append(c.offsets, 0)
 	}
 	for _, kid := range c.kids {

@@ -37,6 +37,8 @@ const (
 	inflateFrom = 64 << 20
 	inflateMax  = 200
 	chunkSize   = 1 << 20
+	// largeBuffer is the size from which on a buffer is not kept for what comes next.
+	largeBuffer = 8 << 20
 )
 
 // input is the decompressed text of one file, seen through a window.
@@ -50,6 +52,9 @@ type input struct {
 	pos, end int
 	base     int64 // offset of buf[0] in the text
 	eof      bool
+	// most is the size to which the buffer grows by doubling: the longest record and a bit.
+	most int
+	turn *turn
 }
 
 // countingReader counts what the store delivers, and tells its errors from those of a decompressor.
@@ -88,8 +93,9 @@ var codecs = []struct {
 
 // openInput starts to read a file. The codec is known by the first bytes, or under compat by the
 // extension alone. The buffer is used if it is large enough.
-func openInput(uri string, body io.ReadCloser, compat bool, buf []byte) (*input, error) {
-	in := &input{body: &countingReader{r: body}, release: func() {}, buf: buf[:0]}
+func openInput(uri string, body io.ReadCloser, opts *Options, t *turn, buf []byte) (*input, error) {
+	in := &input{body: &countingReader{r: body}, release: func() {}, buf: buf[:0], most: opts.MaxRecord + 2*chunkSize, turn: t}
+	compat := opts.Compat
 	in.text = in.body
 	if cap(in.buf) < chunkSize+jsonscan.Padding {
 		in.buf = make([]byte, 0, chunkSize+jsonscan.Padding)
@@ -127,8 +133,8 @@ func (in *input) close() {
 	in.body.r.Close()
 }
 
-// fill reads more text behind the window. It moves the window to the front of the buffer, and lets the
-// buffer grow when the window takes more than half of it.
+// fill reads more text behind the window, which it moves to the front of the buffer. A window that holds
+// much of a long record grows by half, so that little is read beyond its end.
 func (in *input) fill() error {
 	if in.eof {
 		return nil
@@ -138,11 +144,10 @@ func (in *input) fill() error {
 		in.base += int64(in.pos)
 		in.pos, in.end = 0, in.end-in.pos
 	}
+	in.fit()
 	room := len(in.buf) - jsonscan.Padding
-	if in.end > room/2 {
-		in.buf = append(in.buf, make([]byte, len(in.buf))...)
-		in.buf = in.buf[:cap(in.buf)]
-		room = len(in.buf) - jsonscan.Padding
+	if len(in.buf) > largeBuffer {
+		room = min(room, in.end+max(in.end/2, chunkSize))
 	}
 	for in.end < room {
 		n, err := in.text.Read(in.buf[in.end:room])
@@ -159,6 +164,28 @@ func (in *input) fill() error {
 		}
 	}
 	return nil
+}
+
+// fit lets the buffer grow when the window takes more than half of it, and makes a large one small again
+// when the window is.
+func (in *input) fit() {
+	size := len(in.buf)
+	switch room := size - jsonscan.Padding; {
+	case size > largeBuffer && in.end <= chunkSize/2:
+		size = chunkSize + jsonscan.Padding
+	case in.end <= room/2, size >= in.most && in.end+chunkSize <= room:
+		return
+	case size < in.most:
+		size = min(2*size, in.most)
+	default:
+		size += 4 * chunkSize
+	}
+	if size > largeBuffer {
+		in.turn.take()
+	}
+	buf := make([]byte, size)
+	copy(buf, in.buf[:in.end])
+	in.buf = buf
 }
 
 // skipTo drops text up to what find finds, which becomes the start of the window, or all of it. It

@@ -168,6 +168,15 @@ func (p *parser) forget(t traces) {
 	p.spans, p.named = p.spans[:t.spans], p.named[:t.named]
 }
 
+// slim gives up buffers that an unusually long record made large.
+func (p *parser) slim() {
+	p.rescued, p.plain, p.valueBuffer = slim(p.rescued), slim(p.plain), slim(p.valueBuffer)
+	p.unknown, p.misfits, p.spans, p.named = slim(p.unknown), slim(p.misfits), slim(p.spans), slim(p.named)
+	if cap(p.rewritten.Text) > largeBuffer {
+		p.rewritten = jsonscan.Rewritten{}
+	}
+}
+
 // object reads the object at i into the kids of c. The row of c is there already.
 func (p *parser) object(i int, c *column, row, depth int) int {
 	if depth > p.MaxDepth {

@@ -17,8 +17,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -219,6 +221,7 @@ type Reader struct {
 	reports  []FileReport
 	in       *input
 	buf      []byte // of the last input
+	turn     turn
 	framing  framing
 	envelope envelope
 	file     *FileReport
@@ -329,9 +332,16 @@ func (c *column) walk(path []string, visit func([]string, *column)) {
 // bad records. A *FileError leaves the Reader unusable.
 func (r *Reader) Next(ctx context.Context) (*Batch, error) {
 	r.reset()
+	b, err := r.next(ctx)
+	if err != nil {
+		r.Close()
+	}
+	return b, err
+}
+
+func (r *Reader) next(ctx context.Context) (*Batch, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			r.Close()
 			return nil, err
 		}
 		if r.in == nil {
@@ -362,10 +372,15 @@ func (r *Reader) Next(ctx context.Context) (*Batch, error) {
 	}
 }
 
-// Close gives up the file that is being read.
+// Close gives up the file that is being read, and the last batch.
 func (r *Reader) Close() {
+	r.closeFile()
+	r.reset()
+}
+
+func (r *Reader) closeFile() {
 	if r.in != nil {
-		if r.buf = r.in.buf; len(r.buf) > 8*chunkSize {
+		if r.buf = r.in.buf; len(r.buf) > largeBuffer {
 			r.buf = nil
 		}
 		r.in.close()
@@ -373,13 +388,52 @@ func (r *Reader) Close() {
 	}
 }
 
+// TakeTurns makes a Reader lock l while it holds a record that is longer than a few MiB: from when its
+// buffer grows for it until the batch with it is done, which is the next call of Next, or Close. Readers
+// that share a lock need the memory for one such record together. A Reader that takes turns must be
+// closed unless Next has returned an error.
+func (r *Reader) TakeTurns(l sync.Locker) { r.turn.l = l }
+
+// turn is a lock that one of several readers holds.
+type turn struct {
+	l    sync.Locker // nil: there are no others
+	held bool
+}
+
+func (t *turn) take() {
+	if t.l != nil && !t.held {
+		t.l.Lock()
+		t.held = true
+	}
+}
+
+func (t *turn) give() {
+	if t.held {
+		t.held = false
+		t.l.Unlock()
+	}
+}
+
+// slim returns b, to be used again, unless it was needed for something unusually long.
+func slim[E any](b []E) []E {
+	var e E
+	if cap(b)*int(unsafe.Sizeof(e)) > largeBuffer {
+		return nil
+	}
+	return b[:0]
+}
+
 func (r *Reader) reset() {
 	r.p.root.reset()
 	if r.rescue != nil {
 		r.rescue.reset()
 	}
+	r.p.slim()
+	if r.in == nil || len(r.in.buf) <= largeBuffer {
+		r.turn.give()
+	}
 	r.runs, r.places, r.bad, r.batchText, r.since = r.runs[:0], r.places[:0], nil, 0, mark{}
-	r.texts, r.ends = r.texts[:0], r.ends[:0]
+	r.texts, r.ends = slim(r.texts), r.ends[:0]
 }
 
 func (r *Reader) open(ctx context.Context) error {
@@ -397,7 +451,7 @@ func (r *Reader) open(ctx context.Context) error {
 		r.file.Err = err
 		return nil
 	}
-	r.in, err = openInput(f.URI, body, r.opts.Compat, r.buf)
+	r.in, err = openInput(f.URI, body, &r.opts, &r.turn, r.buf)
 	if err == nil {
 		look := !r.opts.Compat || r.opts.Framing == "file"
 		r.in.text = toUTF8(r.in.text, r.opts.Encoding, look)
@@ -466,7 +520,7 @@ func (r *Reader) finish(err error) {
 		r.file.Bytes, r.file.Text = r.in.body.n, r.in.base+int64(r.in.end)
 	}
 	r.file.Err = err
-	r.Close()
+	r.closeFile()
 }
 
 // batch returns the rows collected so far.

@@ -1,11 +1,15 @@
 package parquetenc
 
+import "slices"
+
 // blob holds bytes in blocks, which it takes from the writer and gives back.
 type blob struct {
 	blocks [][]byte
+	n      int64
 }
 
 func (b *blob) append(w *Writer, p []byte) {
+	b.n += int64(len(p))
 	for len(p) > 0 {
 		if n := len(b.blocks); n == 0 || len(b.blocks[n-1]) == cap(b.blocks[n-1]) {
 			b.blocks = append(b.blocks, w.block())
@@ -17,20 +21,25 @@ func (b *blob) append(w *Writer, p []byte) {
 	}
 }
 
-func (b *blob) size() int64 {
-	n := len(b.blocks)
-	if n == 0 {
-		return 0
+// keep is append for bytes that are the blob's from now on, and that it does not copy.
+func (b *blob) keep(p []byte) {
+	b.n += int64(len(p))
+	if n := len(b.blocks); n > 0 {
+		b.blocks[n-1] = slices.Clip(b.blocks[n-1])
 	}
-	return int64(n-1)*int64(cap(b.blocks[0])) + int64(len(b.blocks[n-1]))
+	b.blocks = append(b.blocks, slices.Clip(p))
 }
+
+func (b *blob) size() int64 { return b.n }
 
 func (b *blob) free(w *Writer) {
 	for i, block := range b.blocks {
-		w.free = append(w.free, block[:0])
+		if cap(block) == w.limits.block && int64(len(w.free))*int64(cap(block)) < w.opts.RowGroupBytes {
+			w.free = append(w.free, block[:0])
+		}
 		b.blocks[i] = nil
 	}
-	b.blocks = b.blocks[:0]
+	b.blocks, b.n = b.blocks[:0], 0
 }
 
 func (b *blob) reader() blobReader { return blobReader{blocks: b.blocks} }

@@ -70,7 +70,9 @@ func (b *bounds) booleans(falses, trues int) {
 	}
 }
 
+// text takes a byte string in. Of one that is too long to be told only the beginning is kept.
 func (b *bounds) text(p physical, v []byte) {
+	v = v[:min(len(v), longestBound+1)]
 	switch {
 	case !b.any:
 		b.any = true

@@ -37,6 +37,10 @@ type column struct {
 	bounds bounds
 }
 
+// largePage is the size from which on the buffers for a page are not kept for the next one: an unusually
+// long value was in it.
+const largePage = 8 << 20
+
 // page is a finished data page in the body of its chunk.
 type page struct {
 	entries     int
@@ -77,6 +81,9 @@ func (c *column) dictBytes() int {
 
 // append adds the values of an array in a scope; p are the marks of their positions.
 func (c *column) append(w *Writer, a arrow.Array, s *scope, p []byte) {
+	if c.byDict && c.physical == typeByteArray && s.npos > 0 && a.Data().Buffers()[1] != nil && hasLong(a, s, w.limits.dict) {
+		c.leaveDict(w) // before it holds a value so long
+	}
 	c.levels(s, p)
 	before := c.values
 	if s.npos > 0 && a.Data().Buffers()[1] != nil { // nil: all are null
@@ -209,6 +216,21 @@ func (c *column) addTexts(a arrow.Array, s *scope, p []byte) {
 	}
 }
 
+// hasLong reports whether there is a value that is longer than n bytes.
+func hasLong(a arrow.Array, s *scope, n int) bool {
+	from := a.Data().Offset() + s.base
+	offsets := arrow.Int32Traits.CastFromBytes(a.Data().Buffers()[1].Bytes())[from : from+s.npos+1]
+	if int(offsets[s.npos]-offsets[0]) <= n {
+		return false
+	}
+	for i := range s.npos {
+		if int(offsets[i+1]-offsets[i]) > n {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *column) addText(v []byte) {
 	c.values++
 	if c.byDict {
@@ -250,7 +272,9 @@ func (c *column) dictBounds() {
 // leaveDict goes on without the dictionary. If no page has been written by it, it was not there.
 func (c *column) leaveDict(w *Writer) {
 	if len(c.pages) > 0 {
-		c.flush(w)
+		if c.entries > 0 {
+			c.flush(w)
+		}
 		c.unstore(w)
 		c.byDict = false
 		return
@@ -284,6 +308,10 @@ func (c *column) flush(w *Writer) {
 		c.leaveDict(w)
 	}
 	b := w.page[:0]
+	isLarge := len(c.plain) > largePage
+	if isLarge {
+		b = make([]byte, 0, len(c.plain)+len(c.defs)+len(c.reps)+64)
+	}
 	if c.maxRep > 0 {
 		b = appendLevels(b, c.reps, bits.Len(uint(c.maxRep)))
 	}
@@ -301,9 +329,16 @@ func (c *column) flush(w *Writer) {
 	} else {
 		b = append(b, c.plain...)
 	}
-	w.page = b
+	if isLarge {
+		c.plain = nil
+	} else {
+		w.page = b
+	}
 	p := page{entries: c.entries, raw: len(b), dict: dict}
 	if !c.stored {
+		if isLarge {
+			w.packed = make([]byte, 0, len(b)+len(b)/128) // or it grows, and is there twice for a while
+		}
 		packed := w.compress(b)
 		if len(c.pages) == 0 && len(packed)*20 > len(b)*19 {
 			c.stored = true
@@ -312,11 +347,18 @@ func (c *column) flush(w *Writer) {
 		}
 	}
 	p.packed = len(b)
-	c.body.append(w, b)
+	if isLarge && len(b) > cap(b)/2 {
+		c.body.keep(b)
+	} else {
+		c.body.append(w, b)
+	}
 	c.pages = append(c.pages, p)
 	w.held += int64(p.packed)
 	c.entries, c.bits = 0, 0
 	c.defs, c.reps, c.indices, c.plain = c.defs[:0], c.reps[:0], c.indices[:0], c.plain[:0]
+	if isLarge {
+		w.packed = nil
+	}
 }
 
 // unstore compresses the pages that were stored as they are: another part of the chunk gains from
