@@ -111,7 +111,7 @@ func TestOpen(t *testing.T) {
 		{"a_name_that_never_existed", func(c *silt.Config) {
 			c.Options = map[string]string{"cloudFiles.startAfter": "2024"}
 		}, []string{"SILT-1104 options.cloudFiles.startAfter"}},
-		{"object_storage_is_not_there_yet", func(c *silt.Config) { c.Source = "s3://bucket/in" }, []string{"SILT-1105 source"}},
+		{"other_object_storage_is_not_there_yet", func(c *silt.Config) { c.Source = "gs://bucket/in" }, []string{"SILT-1105 source"}},
 		{"a_table_inside_the_source", func(c *silt.Config) { c.Target = silt.Path(dir + "/in/table") }, []string{"SILT-1103 target"}},
 		{"a_name_of_two_parts", func(c *silt.Config) { c.Target = silt.Table("demo.events") }, []string{"SILT-1102 target"}},
 		{"no_mistake", func(c *silt.Config) {

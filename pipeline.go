@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -50,18 +51,18 @@ type Pipeline struct {
 // folder is where files arrive.
 type folder struct {
 	store objstore.Store
-	path  string // absolute
+	path  string // its location
 	glob  string // below path; may be empty
 }
 
 // URI is the full name of a file. It is not encoded, so that it reads as the file is named, but for
 // bytes that are no text: they would make a table unreadable.
 func (f folder) URI(key string) string {
-	name := f.path + "/" + key
+	name := uriOf(f.path) + "/" + key
 	if utf8.ValidString(name) {
-		return "file://" + name
+		return name
 	}
-	uri := []byte("file://")
+	var uri []byte
 	for i, r := range name {
 		if size := utf8.RuneLen(r); r == utf8.RuneError && !strings.HasPrefix(name[i:], string(r)) {
 			uri = fmt.Appendf(uri, "%%%02X", name[i])
@@ -73,8 +74,7 @@ func (f folder) URI(key string) string {
 }
 
 func (f folder) String() string {
-	uri := "file://" + f.path + "/"
-	return uri + f.glob
+	return uriOf(f.path) + "/" + f.glob
 }
 
 // Open checks the whole Config and returns its pipeline. All mistakes are in one [*ConfigError].
@@ -93,6 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Pipeline, error) {
 func open(cfg Config) (*Pipeline, []Fault) {
 	set, faults := cfg.parse()
 	p := &Pipeline{cfg: cfg, set: set, stopped: make(chan struct{})}
+	at := &places{o: set.s3}
 	fault := func(key string, err error) {
 		f := Fault{Code: CodeValue, Key: strings.SplitN(key, ".", 2), Problem: err.Error()}
 		if unsupported := (*unsupportedError)(nil); errors.As(err, &unsupported) {
@@ -102,7 +103,7 @@ func open(cfg Config) (*Pipeline, []Fault) {
 	}
 	var err error
 	if cfg.Source != "" {
-		if p.source, err = openFolder(cfg.Source); err != nil {
+		if p.source, err = openFolder(at, cfg.Source); err != nil {
 			fault("source", err)
 		}
 		if err := source.CheckGlob(p.source.glob); err != nil {
@@ -120,27 +121,27 @@ func open(cfg Config) (*Pipeline, []Fault) {
 	if p.source.holds(p.place.Path, set.source.StrictGlobber) {
 		return nil, []Fault{{Code: CodeContradiction, Key: []string{"target"},
 			Problem: fmt.Sprintf("the table %s lies inside the source %s, which would load the table's own files", p.place.Path, p.source.path),
-			Hint:    "load from a folder beside the table, or with a glob such as " + filepath.Join(cfg.Source, "*.json")}}
+			Hint:    "load from a folder beside the table, or with a glob such as " + strings.TrimRight(cfg.Source, "/") + "/*.json"}}
 	}
 	p.name = cfg.pipelineName(p.source)
-	p.statePath = filepath.Join(p.place.State, p.name)
+	p.statePath = catalog.Join(p.place.State, p.name)
 	if set.checkpoint != "" {
 		if p.statePath, err = absolute(set.checkpoint); err != nil {
 			fault("checkpointLocation", err)
 		}
 	}
-	p.state = objstore.NewDir(p.statePath)
+	p.state = at.open(p.statePath)
 	schemas := p.state
 	if set.schemaLocation != "" {
 		path, err := absolute(set.schemaLocation)
 		if err != nil {
 			fault("options.cloudFiles.schemaLocation", err)
 		}
-		schemas = objstore.NewDir(path)
+		schemas = at.open(path)
 	}
 	p.schemas = evolve.NewLocation(schemas, schemasPrefix)
-	p.target = openTable(mainTable, p.place.Table, p.place.Path)
-	p.quarantine = openTable(quarantineTable, p.place.Table+catalog.QuarantineSuffix, p.place.Quarantine)
+	p.target = openTable(at, mainTable, p.place.Table, p.place.Path)
+	p.quarantine = openTable(at, quarantineTable, p.place.Table+catalog.QuarantineSuffix, p.place.Quarantine)
 	p.target.checkpoint, p.quarantine.checkpoint = p.statePath, p.statePath
 	return p, faults
 }
@@ -149,28 +150,35 @@ func open(cfg Config) (*Pipeline, []Fault) {
 // "Configure schema inference and evolution".
 const schemasPrefix = "_schemas/"
 
-func absolute(location string) (string, error) {
-	path, err := localPath(location)
-	if err != nil {
-		return "", err
-	}
-	return filepath.Abs(path)
-}
-
 // openFolder finds the folder and the glob of a source.
-func openFolder(location string) (folder, error) {
+func openFolder(at *places, location string) (folder, error) {
 	path, err := absolute(location)
 	if err != nil {
 		return folder{}, err
 	}
 	glob := ""
-	if fi, err := os.Stat(path); err == nil && !fi.IsDir() {
-		path, glob = filepath.Dir(path), quoteGlob(filepath.Base(path))
-	} else if i := strings.IndexAny(path, "*?[{"); err != nil && i >= 0 {
+	file, noFolder := isFile(location, path)
+	if i := strings.IndexAny(path, "*?[{"); file {
+		cut := strings.LastIndexByte(path, '/')
+		path, glob = path[:max(cut, 1)], quoteGlob(path[cut+1:])
+	} else if noFolder && i >= 0 {
 		cut := strings.LastIndexByte(path[:i], '/')
 		path, glob = path[:max(cut, 1)], path[cut+1:]
 	}
-	return folder{store: objstore.NewDir(path), path: path, glob: glob}, nil
+	return folder{store: at.open(path), path: path, glob: glob}, nil
+}
+
+// dataNames are the ends of names by which an object is told from a folder, without a look.
+var dataNames = []string{".json", ".jsonl", ".ndjson", ".gz", ".gzip", ".zst", ".bz2", ".lz4", ".snappy", ".txt", ".log"}
+
+// isFile reports whether a source is one file, and whether it is no folder, so that it may be a glob.
+func isFile(location, path string) (file, noFolder bool) {
+	if isRemote(path) {
+		named := func(end string) bool { return strings.HasSuffix(strings.ToLower(path), end) }
+		return !strings.HasSuffix(location, "/") && !strings.ContainsAny(path, "*?[{") && slices.ContainsFunc(dataNames, named), true
+	}
+	fi, err := os.Stat(path)
+	return err == nil && !fi.IsDir(), err != nil
 }
 
 // quoteGlob is the glob that only name matches.

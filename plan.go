@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -177,7 +176,7 @@ func (p *Pipeline) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 // there. The target of cfg does not matter. Nothing is written.
 func InferSchema(ctx context.Context, cfg Config, o PlanOptions) (*Plan, error) {
 	cfg.Target = Path("nowhere")
-	if from, err := openFolder(cfg.Source); err == nil {
+	if from, err := openFolder(cfg.places(), cfg.Source); err == nil {
 		cfg.Target = Path(from.path + ".nowhere") // beside the source, since it must not lie in it
 	}
 	p, err := Open(ctx, cfg)
@@ -281,11 +280,8 @@ func (l *looker) close() {
 // look reads all files by a schema, as many at once as there are workers.
 func (l *looker) look(ctx context.Context, opts decode.Options) (*convert.Look, error) {
 	if l.workers == nil {
-		long := new(sync.Mutex)
 		for range l.Pipeline.workers() {
-			w := convert.New(l.stores(), l.duckOptions(l.set))
-			w.Long = long
-			l.workers = append(l.workers, w)
+			l.workers = append(l.workers, convert.New(l.stores(), l.duckOptions(l.set)))
 		}
 	}
 	pieces, err := pieces(ctx, l.workers[0], l.files, opts)

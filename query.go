@@ -17,7 +17,7 @@ import (
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/catalog"
 	"github.com/siltlake/silt/internal/duck"
-	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/objstore/s3store"
 )
 
 // QueryOptions say where the tables of a query are.
@@ -100,9 +100,12 @@ func (o QueryOptions) table(ctx context.Context, n duck.TableName) (func() (arra
 		}
 		place = lakeOf(o.Catalogs, n.Catalog).Place(name)
 	case n.Schema == "" && isPath(n.Name):
-		path, err := localPath(n.Name)
-		if err != nil {
-			return nil, err
+		path := n.Name
+		if !isRemote(path) {
+			var err error
+			if path, err = localPath(path); err != nil {
+				return nil, err
+			}
 		}
 		if fi, err := os.Stat(path); err == nil && !fi.IsDir() {
 			return nil, nil // a file of data, which SQL reads by itself
@@ -111,7 +114,7 @@ func (o QueryOptions) table(ctx context.Context, n duck.TableName) (func() (arra
 	default:
 		return nil, fmt.Errorf("%s: %w%s", n, ErrNoTable, knownTables(o.Catalogs))
 	}
-	s, err := delta.Load(ctx, objstore.NewDir(place.Path), delta.LoadOptions{Version: o.Version, Timestamp: o.Time})
+	s, err := delta.Load(ctx, o.places().open(place.Path), delta.LoadOptions{Version: o.Version, Timestamp: o.Time})
 	if errors.Is(err, delta.ErrNoTable) {
 		return nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(o.Catalogs))
 	}
@@ -119,6 +122,16 @@ func (o QueryOptions) table(ctx context.Context, n duck.TableName) (func() (arra
 		return nil, fmt.Errorf("table %s: %w", place.Table, err)
 	}
 	return func() (array.RecordReader, error) { return s.Scan(delta.ScanOptions{}).Reader(ctx), nil }, nil
+}
+
+// places are those that the pipelines of the query reach, or else those that need no options.
+func (o QueryOptions) places() *places {
+	for _, c := range o.Configs {
+		if at := c.places(); at.o != (s3store.Options{}) {
+			return at
+		}
+	}
+	return new(places)
 }
 
 func isPath(name string) bool { return strings.ContainsAny(name, "/\\") || name == "." || name == ".." }
@@ -152,10 +165,10 @@ func Tables(catalogs map[string]Catalog) []string {
 	for name := range catalogs {
 		add(lakeOf(catalogs, name), name)
 	}
-	folders, _ := catalog.Local{Lake: DefaultLake}.Catalogs()
+	folders, _ := lakeOf(nil, "").Catalogs()
 	for _, name := range folders {
 		if _, known := catalogs[name]; !known {
-			add(catalog.Local{Lake: DefaultLake}, name)
+			add(lakeOf(nil, ""), name)
 		}
 	}
 	slices.Sort(names)

@@ -11,7 +11,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/siltlake/silt/internal/checkpoint"
-	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -133,7 +132,7 @@ func (e *UnfinishedError) Error() string {
 // the pipeline is held meanwhile. When the newest version is the same already, nothing is written.
 func RollbackSchema(ctx context.Context, s *State, version int64) (int64, error) {
 	host, _ := os.Hostname()
-	log, err := checkpoint.Open(ctx, objstore.NewDir(s.Location), "", checkpoint.Options{
+	log, err := checkpoint.Open(ctx, s.store, "", checkpoint.Options{
 		Pipeline: s.Pipeline, Owner: fmt.Sprintf("%s:%d", host, os.Getpid()),
 	})
 	if err != nil {

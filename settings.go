@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/siltlake/silt/internal/evolve"
 	"github.com/siltlake/silt/internal/jsonscan"
 	"github.com/siltlake/silt/internal/source"
+	"github.com/siltlake/silt/objstore/s3store"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -38,6 +38,7 @@ type settings struct {
 	transform     string
 
 	mergeSchema    bool
+	s3             s3store.Options
 	schemaLocation string
 	checkpoint     string
 	notes          []Warning
@@ -146,6 +147,7 @@ func (p *parser) options() {
 	p.reading()
 	p.envelopes()
 	p.files()
+	p.storage()
 }
 
 func (p *parser) at(name string) []string { return []string{"options", name} }
@@ -517,6 +519,27 @@ func (p *parser) files() {
 	}
 }
 
+// storage reads how S3 is reached. Keys are no options: they come from where the SDK looks for them.
+func (p *parser) storage() {
+	p.set.s3 = s3store.Options{
+		Region: p.value("cloudFiles.region"), Endpoint: p.value("s3.endpoint"), RoleARN: p.value("cloudFiles.roleArn"),
+		RoleExternalID: p.value("cloudFiles.roleExternalId"), RoleSessionName: p.value("cloudFiles.roleSessionName"),
+		STSEndpoint: p.value("cloudFiles.stsEndpoint"),
+	}
+	if p.isGiven("s3.pathStyle") {
+		style := p.boolean("s3.pathStyle")
+		p.set.s3.PathStyle = &style
+	}
+	for _, name := range []string{"s3.endpoint", "cloudFiles.stsEndpoint"} {
+		if text := p.value(name); text != "" && !strings.HasPrefix(text, "http://") && !strings.HasPrefix(text, "https://") {
+			p.bad(name, "write https://host, or http://host:port", "%q is no URL", text)
+		}
+	}
+	if p.set.s3.RoleARN == "" && p.isGiven("cloudFiles.roleExternalId") {
+		p.bad("cloudFiles.roleExternalId", "set cloudFiles.roleArn too", "there is no role to assume")
+	}
+}
+
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for k := range m {
@@ -524,52 +547,4 @@ func sortedKeys[V any](m map[string]V) []string {
 	}
 	slices.Sort(keys)
 	return keys
-}
-
-// place is where the target, its quarantine and the pipelines' state are.
-func (c Config) place() (catalog.Place, error) {
-	var p catalog.Place
-	if c.Target.Table == "" {
-		path, err := localPath(c.Target.Path)
-		if err != nil {
-			return p, err
-		}
-		p = catalog.AtPath(path)
-	} else {
-		name, err := catalog.ParseName(c.Target.Table)
-		if err != nil {
-			return p, err
-		}
-		p = lakeOf(c.Catalogs, name.Catalog).Place(name)
-	}
-	var err error
-	for _, path := range []*string{&p.Path, &p.Quarantine, &p.State} {
-		if *path, err = filepath.Abs(*path); err != nil {
-			return p, err
-		}
-	}
-	return p, nil
-}
-
-func lakeOf(catalogs map[string]Catalog, name string) catalog.Local {
-	return catalog.Local{Lake: cmp.Or(catalogs[name].Path, DefaultLake)}
-}
-
-// localPath is the path that a path or a file URI names.
-func localPath(location string) (string, error) {
-	scheme, rest, ok := strings.Cut(location, ":/")
-	switch {
-	case !ok || len(scheme) < 2 || strings.ContainsAny(scheme, "/\\"):
-		return location, nil
-	case strings.EqualFold(scheme, "file"):
-		return "/" + strings.TrimLeft(rest, "/"), nil
-	}
-	return "", fmt.Errorf("%s: %w; silt reads and writes folders", location, &unsupportedError{scheme})
-}
-
-// unsupportedError is a location that is valid and out of reach.
-type unsupportedError struct{ scheme string }
-
-func (e *unsupportedError) Error() string {
-	return "locations that start with " + e.scheme + ": are not supported yet"
 }

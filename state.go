@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"time"
 
 	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/catalog"
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/internal/evolve"
 	"github.com/siltlake/silt/objstore"
@@ -23,7 +23,8 @@ type State struct {
 	// Pipeline is its name, Location the folder of its checkpoint.
 	Pipeline, Location string
 
-	source  folder // empty when the configuration does not tell it
+	source  folder         // empty when the configuration does not tell it
+	store   objstore.Store // of the checkpoint
 	log     *checkpoint.Log
 	schemas *evolve.Location
 }
@@ -71,8 +72,9 @@ func States(ctx context.Context, cfg Config) ([]*State, error) {
 	}
 	set, _ := cfg.parse()
 	var from folder
+	at := &places{o: set.s3}
 	if cfg.Source != "" {
-		if from, err = openFolder(cfg.Source); err != nil {
+		if from, err = openFolder(at, cfg.Source); err != nil {
 			return nil, err
 		}
 	}
@@ -82,17 +84,17 @@ func States(ctx context.Context, cfg Config) ([]*State, error) {
 		if err != nil {
 			return nil, err
 		}
-		return oneState(ctx, path, from, set.schemaLocation)
+		return oneState(ctx, at, path, from, set.schemaLocation)
 	case cfg.Name != "" || cfg.Source != "":
-		return oneState(ctx, filepath.Join(place.State, cfg.pipelineName(from)), from, set.schemaLocation)
+		return oneState(ctx, at, catalog.Join(place.State, cfg.pipelineName(from)), from, set.schemaLocation)
 	}
-	entries, err := os.ReadDir(place.State)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	names, err := catalog.Folders(ctx, at.open(place.State), "")
+	if err != nil {
 		return nil, err
 	}
 	var all []*State
-	for _, e := range entries {
-		states, err := oneState(ctx, filepath.Join(place.State, e.Name()), from, set.schemaLocation)
+	for _, name := range names {
+		states, err := oneState(ctx, at, catalog.Join(place.State, name), from, set.schemaLocation)
 		if err != nil {
 			return nil, err
 		}
@@ -102,8 +104,8 @@ func States(ctx context.Context, cfg Config) ([]*State, error) {
 }
 
 // oneState is the state below a folder, or nothing when there is none.
-func oneState(ctx context.Context, path string, from folder, schemaLocation string) ([]*State, error) {
-	store := objstore.NewDir(path)
+func oneState(ctx context.Context, at *places, location string, from folder, schemaLocation string) ([]*State, error) {
+	store := at.open(location)
 	log, err := checkpoint.OpenReadOnly(ctx, store, "")
 	if errors.Is(err, objstore.ErrNotExist) {
 		return nil, nil
@@ -113,13 +115,13 @@ func oneState(ctx context.Context, path string, from folder, schemaLocation stri
 	}
 	schemas := store
 	if schemaLocation != "" {
-		at, err := absolute(schemaLocation)
+		there, err := absolute(schemaLocation)
 		if err != nil {
 			return nil, err
 		}
-		schemas = objstore.NewDir(at)
+		schemas = at.open(there)
 	}
-	return []*State{{Pipeline: filepath.Base(path), Location: path, source: from, log: log,
+	return []*State{{Pipeline: path.Base(location), Location: location, source: from, store: store, log: log,
 		schemas: evolve.NewLocation(schemas, schemasPrefix)}}, nil
 }
 
@@ -229,7 +231,7 @@ func Quarantine(ctx context.Context, cfg Config) iter.Seq2[QuarantinedRecord, er
 			yield(QuarantinedRecord{}, err)
 			return
 		}
-		t := openTable(quarantineTable, place.Table, place.Quarantine)
+		t := openTable(cfg.places(), quarantineTable, place.Table, place.Quarantine)
 		s, err := t.load(ctx)
 		if err != nil {
 			yield(QuarantinedRecord{}, err)
@@ -293,7 +295,7 @@ func loadTarget(ctx context.Context, cfg Config, version *int64) (*table, *delta
 	if err != nil {
 		return nil, nil, err
 	}
-	t := openTable(mainTable, place.Table, place.Path)
+	t := openTable(cfg.places(), mainTable, place.Table, place.Path)
 	s, err := delta.Load(ctx, t.store, delta.LoadOptions{Version: version})
 	if errors.Is(err, delta.ErrNoTable) {
 		return nil, nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(cfg.Catalogs))

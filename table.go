@@ -26,11 +26,11 @@ type table struct {
 	store            objstore.Store // rooted at the table
 }
 
-func openTable(role, name, path string) table {
-	return table{role: role, name: name, path: path, store: objstore.NewDir(path)}
+func openTable(at *places, role, name, path string) table {
+	return table{role: role, name: name, path: path, store: at.open(path)}
 }
 
-func (t *table) uri() string { return "file://" + t.path }
+func (t *table) uri() string { return uriOf(t.path) }
 
 // load returns the newest version, or nil when there is no table yet.
 func (t *table) load(ctx context.Context) (*delta.Snapshot, error) {

@@ -1,15 +1,18 @@
 // Package catalog says where tables with names are. A [Name] has three parts, as in Unity Catalog. A
-// [Local] catalog keeps tables in folders and needs no server.
+// [Local] catalog keeps tables in folders, of this machine or of a bucket, and needs no server.
 package catalog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -60,35 +63,53 @@ type Place struct {
 }
 
 // Local is a catalog whose tables are folders: a.b.c is the folder a/b/c in the lake.
-type Local struct{ Lake string }
+type Local struct {
+	Lake string // path or URI
+	// Open returns the store of a lake that is no folder of this machine.
+	Open func(location string) objstore.Store
+}
+
+// Join is the location of a folder inside another, which is a path or a URI.
+func Join(location string, names ...string) string {
+	if !isURI(location) {
+		return filepath.Join(append([]string{location}, names...)...)
+	}
+	return strings.TrimRight(location, "/") + "/" + strings.Join(names, "/")
+}
+
+func isURI(location string) bool { return strings.Contains(location, "://") }
 
 // Place returns where a table is, or would be.
 func (l Local) Place(n Name) Place {
-	at := func(n Name) string { return filepath.Join(l.Lake, n.Catalog, n.Schema, n.Table) }
+	at := func(n Name) string { return Join(l.Lake, n.Catalog, n.Schema, n.Table) }
 	return Place{Table: n.String(), Path: at(n), Quarantine: at(n.Quarantine()),
-		State: filepath.Join(l.Lake, stateFolder, n.Catalog+"."+n.Schema+"."+n.Table)}
+		State: Join(l.Lake, stateFolder, n.Catalog+"."+n.Schema+"."+n.Table)}
 }
 
 // AtPath returns the places of a table that has no name.
-func AtPath(path string) Place {
-	path = filepath.Clean(path)
-	return Place{Table: path, Path: path, Quarantine: path + QuarantineSuffix, State: filepath.Join(path, stateFolder)}
+func AtPath(location string) Place {
+	if isURI(location) {
+		location = strings.TrimRight(location, "/")
+	} else {
+		location = filepath.Clean(location)
+	}
+	return Place{Table: location, Path: location, Quarantine: location + QuarantineSuffix, State: Join(location, stateFolder)}
 }
 
 // Tables returns the names of the tables of one catalog, sorted.
 func (l Local) Tables(catalog string) ([]Name, error) {
 	var names []Name
-	schemas, err := folders(filepath.Join(l.Lake, catalog))
+	schemas, err := l.folders(catalog)
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range schemas {
-		tables, err := folders(filepath.Join(l.Lake, catalog, s))
+		tables, err := l.folders(catalog, s)
 		if err != nil {
 			return nil, err
 		}
 		for _, t := range tables {
-			if _, err := os.Stat(filepath.Join(l.Lake, catalog, s, t, "_delta_log")); err == nil {
+			if l.isTable(catalog, s, t) {
 				names = append(names, Name{catalog, s, t})
 			}
 		}
@@ -98,10 +119,54 @@ func (l Local) Tables(catalog string) ([]Name, error) {
 }
 
 // Catalogs returns the names of the catalogs in the lake.
-func (l Local) Catalogs() ([]string, error) { return folders(l.Lake) }
+func (l Local) Catalogs() ([]string, error) { return l.folders() }
 
-// folders lists the folders in a folder, which may be absent.
-func folders(path string) ([]string, error) {
+// lookFor bounds a look at a lake that is not on this machine: it is for lists that people are shown.
+const lookFor = 15 * time.Second
+
+func (l Local) isTable(names ...string) bool {
+	if !isURI(l.Lake) {
+		_, err := os.Stat(Join(l.Lake, append(names, "_delta_log")...))
+		return err == nil
+	}
+	inner, err := l.folders(names...)
+	return err == nil && slices.Contains(inner, "_delta_log")
+}
+
+// Folders returns the names of the folders of a store below a prefix, which is empty or ends in a slash.
+func Folders(ctx context.Context, store objstore.Store, prefix string) ([]string, error) {
+	var names []string
+	for after := ""; ; {
+		found := false
+		for o, err := range store.List(ctx, prefix, after) {
+			if err != nil {
+				return nil, err
+			}
+			name, _, folder := strings.Cut(strings.TrimPrefix(o.Key, prefix), "/")
+			if after = o.Key; folder {
+				names = append(names, name)
+				after, found = prefix+name+"/\U0010FFFF", true // beyond all that is in it
+				break
+			}
+		}
+		if !found {
+			return names, nil
+		}
+	}
+}
+
+// folders lists the folders in a folder of the lake, which may be absent.
+func (l Local) folders(names ...string) ([]string, error) {
+	if isURI(l.Lake) {
+		ctx, cancel := context.WithTimeout(context.Background(), lookFor)
+		defer cancel()
+		all, err := Folders(ctx, l.Open(Join(l.Lake, names...)), "")
+		return slices.DeleteFunc(all, func(name string) bool { return name == stateFolder }), err
+	}
+	return localFolders(Join(l.Lake, names...))
+}
+
+func localFolders(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

@@ -1,0 +1,144 @@
+package silt
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/siltlake/silt/internal/catalog"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/objstore/s3store"
+)
+
+// A location is the name of a folder as silt keeps it: an absolute path of this machine, or
+// s3://bucket/prefix without a slash at its end.
+
+// absolute is the location that a path or a URI names.
+func absolute(location string) (string, error) {
+	if bucket, key, ok := s3store.ParseURI(location); ok {
+		return "s3://" + strings.TrimRight(bucket+"/"+key, "/"), nil
+	}
+	path, err := localPath(location)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+// isRemote reports whether a location is no folder of this machine.
+func isRemote(location string) bool {
+	_, _, ok := s3store.ParseURI(location)
+	return ok
+}
+
+// localPath is the path that a path or a file URI names.
+func localPath(location string) (string, error) {
+	scheme, rest, ok := strings.Cut(location, ":/")
+	switch {
+	case !ok || len(scheme) < 2 || strings.ContainsAny(scheme, "/\\"):
+		return location, nil
+	case strings.EqualFold(scheme, "file"):
+		return "/" + strings.TrimLeft(rest, "/"), nil
+	case isRemote(location):
+		return "", fmt.Errorf("%s is no folder of this machine", location)
+	}
+	return "", fmt.Errorf("%s: %w; silt reads and writes folders and S3", location, &unsupportedError{scheme})
+}
+
+// unsupportedError is a location that is valid and out of reach.
+type unsupportedError struct{ scheme string }
+
+func (e *unsupportedError) Error() string {
+	return "locations that start with " + e.scheme + ": are not supported yet"
+}
+
+// uriOf is the URI of a location.
+func uriOf(location string) string {
+	if isRemote(location) {
+		return location
+	}
+	return "file://" + location
+}
+
+// place is where the target, its quarantine and the pipelines' state are.
+func (c Config) place() (catalog.Place, error) {
+	var p catalog.Place
+	if c.Target.Table == "" {
+		location := c.Target.Path
+		if !isRemote(location) {
+			path, err := localPath(location)
+			if err != nil {
+				return p, err
+			}
+			location = path
+		}
+		p = catalog.AtPath(location)
+	} else {
+		name, err := catalog.ParseName(c.Target.Table)
+		if err != nil {
+			return p, err
+		}
+		p = lakeOf(c.Catalogs, name.Catalog).Place(name)
+	}
+	var err error
+	for _, at := range []*string{&p.Path, &p.Quarantine, &p.State} {
+		if *at, err = absolute(*at); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func lakeOf(catalogs map[string]Catalog, name string) catalog.Local {
+	return catalog.Local{Lake: cmp.Or(catalogs[name].Path, DefaultLake), Open: new(places).open}
+}
+
+// places opens locations, all of those in S3 through one client.
+type places struct {
+	o s3store.Options
+
+	once   sync.Once
+	client *s3store.Client
+	err    error
+}
+
+// places are those that a Config can reach.
+func (c Config) places() *places {
+	set, _ := c.parse() // what is wrong is told elsewhere
+	return &places{o: set.s3}
+}
+
+// open returns the store of a location. It makes no request: what is wrong is told by the store.
+func (p *places) open(location string) objstore.Store {
+	bucket, prefix, ok := s3store.ParseURI(location)
+	if !ok {
+		return objstore.NewDir(location)
+	}
+	p.once.Do(func() { p.client, p.err = s3store.New(context.Background(), p.o) })
+	if p.err != nil {
+		return outOfReach{p.err}
+	}
+	return p.client.Store(bucket, prefix)
+}
+
+// outOfReach is a store that cannot be asked.
+type outOfReach struct{ err error }
+
+func (s outOfReach) Open(context.Context, string, objstore.Range) (io.ReadCloser, objstore.Object, error) {
+	return nil, objstore.Object{}, s.err
+}
+
+func (s outOfReach) Put(context.Context, string, io.ReadSeeker, objstore.Cond) (objstore.Object, error) {
+	return objstore.Object{}, s.err
+}
+
+func (s outOfReach) List(context.Context, string, string) iter.Seq2[objstore.Object, error] {
+	return func(yield func(objstore.Object, error) bool) { yield(objstore.Object{}, s.err) }
+}
+
+func (s outOfReach) Delete(context.Context, string, objstore.Cond) error { return s.err }

@@ -1,0 +1,158 @@
+package silt_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/objstore/s3store/s3test"
+)
+
+// s3Config is a pipeline from a bucket into a table of another, on a server that is made for it.
+func s3Config(t *testing.T) (*s3test.Server, silt.Config) {
+	t.Helper()
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	server := s3test.New("landing", "lake")
+	t.Cleanup(server.Close)
+	return server, silt.Config{
+		Source: "s3://landing/orders/", Target: silt.Table("main.demo.orders"),
+		Catalogs: map[string]silt.Catalog{"main": {Path: "s3://lake/tables"}},
+		Options:  map[string]string{"s3.endpoint": server.URL, "cloudFiles.region": "us-east-1"},
+	}
+}
+
+func runOnce(t *testing.T, cfg silt.Config) (*silt.Summary, error) {
+	t.Helper()
+	p, err := silt.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	return p.RunOnce(t.Context())
+}
+
+func TestS3(t *testing.T) {
+	server, cfg := s3Config(t)
+	for i := range 5 {
+		server.Put("landing", fmt.Sprintf("orders/day %d/a+b.json", i), fmt.Sprintf("{\"id\":%d}\n{\"id\":%d}\nno record\n", i, i+100))
+	}
+	server.Put("landing", "elsewhere/x.json", `{"id":1}`)
+	s, err := runOnce(t, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Files.Loaded != 5 || s.Rows != 10 || s.Records.Quarantined != 5 {
+		t.Errorf("got %+v", s)
+	}
+	t.Run("a_second_run_has_nothing_to_do", func(t *testing.T) {
+		if s, err := runOnce(t, cfg); err != nil || s.Files.Found != 0 {
+			t.Errorf("got %+v, %v", s, err)
+		}
+	})
+	t.Run("a_new_file_is_found_and_evolves_the_table", func(t *testing.T) {
+		server.Put("landing", "orders/a.json", `{"id":7,"new":{"deep":true}}`)
+		if s, err := runOnce(t, cfg); err != nil || s.Rows != 1 || len(s.Schema.Added) != 1 {
+			t.Errorf("got %+v, %v", s, err)
+		}
+	})
+	t.Run("the_table_and_its_state_are_where_names_say", func(t *testing.T) {
+		for _, key := range []string{"tables/main/demo/orders/_delta_log/00000000000000000001.json",
+			"tables/main/demo/orders_quarantine/_delta_log/00000000000000000000.json"} {
+			if _, ok := server.Get("lake", key); !ok {
+				t.Errorf("there is no %s", key)
+			}
+		}
+		info, err := silt.DescribeTable(t.Context(), cfg, nil)
+		if err != nil || info.Rows != 11 || info.Location != "s3://lake/tables/main/demo/orders" {
+			t.Errorf("got %+v, %v", info, err)
+		}
+		states, err := silt.States(t.Context(), silt.Config{Target: cfg.Target, Catalogs: cfg.Catalogs, Options: cfg.Options})
+		if err != nil || len(states) != 1 {
+			t.Fatalf("got %v, %v", states, err)
+		}
+		n := 0
+		for f, err := range states[0].Files(t.Context()) {
+			if err != nil || !strings.HasPrefix(f.Path, "s3://landing/orders/") {
+				t.Errorf("got %s, %v", f.Path, err)
+			}
+			n++
+		}
+		if n != 6 {
+			t.Errorf("%d files, want 6", n)
+		}
+	})
+	t.Run("a_glob_and_a_file_are_sources_too", func(t *testing.T) {
+		for source, want := range map[string]int{"s3://landing/orders/day*/*.json": 5, "s3://landing/orders/a.json": 1} {
+			c := cfg
+			c.Source, c.Target = source, silt.Path("s3://lake/"+fmt.Sprint(want))
+			if s, err := runOnce(t, c); err != nil || s.Files.Loaded != want {
+				t.Errorf("%s: got %+v, %v", source, s, err)
+			}
+		}
+	})
+}
+
+// TestS3Faults makes each kind of fault happen again and again, runs until a run ends well, and wants
+// every row once.
+func TestS3Faults(t *testing.T) {
+	for _, f := range s3test.Faults() {
+		if f == s3test.HangFor100ms {
+			continue
+		}
+		t.Run(f.String(), func(t *testing.T) {
+			server, cfg := s3Config(t)
+			cfg.Options["maxFilesPerTrigger"] = "2"
+			for i := range 6 {
+				server.Put("landing", fmt.Sprintf("orders/%d.json", i), fmt.Sprintf("{\"id\":%d}\nno record\n", i))
+			}
+			for every := 5; ; every += 30 {
+				n := 0
+				server.Inject(func(c s3test.Call) s3test.Fault {
+					if n++; n%every == 0 {
+						return f
+					}
+					return s3test.None
+				})
+				s, err := runOnce2(t, cfg)
+				server.Settle()
+				if err == nil && s.Files.Found == 0 {
+					break
+				}
+				if every > 3000 {
+					t.Fatalf("it does not come to an end: %v", err)
+				}
+			}
+			server.Inject(nil)
+			if s, err := runOnce(t, cfg); err != nil || s.Files.Found != 0 {
+				t.Errorf("without faults: %+v, %v", s, err)
+			}
+			info, err := silt.DescribeTable(t.Context(), cfg, nil)
+			if err != nil || info.Rows != 6 {
+				t.Errorf("got %+v, %v, want 6 rows", info, err)
+			}
+			bad := 0
+			for _, err := range silt.Quarantine(t.Context(), cfg) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				bad++
+			}
+			if bad != 6 {
+				t.Errorf("%d records in quarantine, want 6", bad)
+			}
+		})
+	}
+}
+
+// runOnce2 is runOnce for runs that may fail to open their checkpoint.
+func runOnce2(t *testing.T, cfg silt.Config) (*silt.Summary, error) {
+	t.Helper()
+	s, err := runOnce(t, cfg)
+	if s == nil {
+		s = new(silt.Summary)
+	}
+	return s, err
+}
