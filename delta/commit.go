@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -127,6 +128,9 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 		t.already = true
 		return base, nil
 	}
+	if err := t.vectors.flush(ctx, t.store); err != nil {
+		return nil, err
+	}
 	var next *draft
 	for try := 1; ; try++ {
 		if next == nil {
@@ -156,7 +160,7 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 				return nil, fmt.Errorf("%w: version %d: %w", ErrOutcomeUnknown, next.entry.Version, errors.Join(err, ctx.Err()))
 			}
 		default:
-			s, found, err := t.meet(base, met, unknown > 0 || outcome == Unknown)
+			s, found, err := t.meet(ctx, base, met, unknown > 0 || outcome == Unknown)
 			if err != nil || found {
 				s.settle(ctx)
 				return s, err
@@ -230,7 +234,7 @@ func (t *Transaction) applied(s *Snapshot) bool {
 
 // meet compares the transaction with entries that were committed since base. It returns the snapshot
 // they make, and whether the change is found in it. Wrote says that this call may have written it.
-func (t *Transaction) meet(base *Snapshot, entries [][]action, wrote bool) (s *Snapshot, found bool, err error) {
+func (t *Transaction) meet(ctx context.Context, base *Snapshot, entries [][]action, wrote bool) (s *Snapshot, found bool, err error) {
 	if base == nil {
 		base = noTable(t.store)
 	}
@@ -239,7 +243,7 @@ func (t *Transaction) meet(base *Snapshot, entries [][]action, wrote bool) (s *S
 			t.already = !wrote
 			found = true
 		} else if !found {
-			err = errors.Join(err, t.conflict(base.version+1+int64(i), e))
+			err = errors.Join(err, t.conflict(ctx, base.version+1+int64(i), e))
 		}
 	}
 	s, afterErr := base.after(entries...)
@@ -279,12 +283,22 @@ func (t *Transaction) isOwn(entry []action) bool {
 // conflict checks an entry of another writer. Source: Delta, "Concurrency control". An append that
 // reads no file conflicts with nothing here; whether its files still fit is checked when it is planned
 // again.
-func (t *Transaction) conflict(version int64, entry []action) error {
+func (t *Transaction) conflict(ctx context.Context, version int64, entry []action) error {
 	if t.special != nil && t.special.alone {
 		return &ConflictError{ConcurrentWrite, version, "the operation builds on version " + strconv.FormatInt(t.read.version, 10) + " alone"}
 	}
-	if len(t.removes) == 0 && t.reads == nil {
+	if len(t.removes) == 0 && !t.dependent() {
 		return nil
+	}
+	blind := slices.ContainsFunc(entry, func(a action) bool { return a.CommitInfo != nil && deref(a.CommitInfo.IsBlindAppend) })
+	own, removed := map[string]bool{}, map[string]*Remove{}
+	for _, r := range t.removes {
+		own[canonicalPath(r.Path)] = true
+	}
+	for _, a := range entry {
+		if a.Remove != nil {
+			removed[canonicalPath(a.Remove.Path)] = a.Remove
+		}
 	}
 	for _, a := range entry {
 		switch {
@@ -292,13 +306,63 @@ func (t *Transaction) conflict(version int64, entry []action) error {
 			return &ConflictError{MetadataChanged, version, "the table's metadata changed"}
 		case a.Protocol != nil:
 			return &ConflictError{ProtocolChanged, version, "the table's protocol changed"}
-		case a.Remove != nil && slices.ContainsFunc(t.removes, func(r *Remove) bool { return canonicalPath(r.Path) == canonicalPath(a.Remove.Path) }):
+		case a.Remove != nil && own[canonicalPath(a.Remove.Path)]:
 			return &ConflictError{ConcurrentDeleteDelete, version, "both remove " + a.Remove.Path}
-		case a.Add != nil && a.Add.DataChange && t.reads != nil && t.reads(a.Add):
+		case a.Add != nil && a.Add.DataChange && bringsRows(a.Add, removed[canonicalPath(a.Add.Path)]) && t.mayMiss(a.Add, blind):
 			return &ConflictError{ConcurrentAppend, version, "rows came in " + a.Add.Path}
 		}
 	}
+	return t.conflictOfReads(ctx, version, removed)
+}
+
+// bringsRows reports whether the file, which was removed with the same commit or not (nil), has rows that
+// it did not have before: when only its deletion vector has grown, it has fewer.
+func bringsRows(a *Add, before *Remove) bool {
+	return before == nil || a.DeletionVector == nil || before.DeletionVector != nil && before.DeletionVector.Cardinality > a.DeletionVector.Cardinality
+}
+
+// mayMiss reports whether the file, which somebody has added, may hold rows that the transaction should
+// have read. Blind says that whoever added it has read nothing.
+func (t *Transaction) mayMiss(a *Add, blind bool) bool {
+	if t.reads != nil && t.reads(a) {
+		return true
+	}
+	after := blind && !t.plan.metadataChanged && t.isolation() != serializable
+	return len(t.readRows) > 0 && !after && t.read.mayHold(t.readRows, a)
+}
+
+// conflictOfReads finds removed files that the transaction has read.
+func (t *Transaction) conflictOfReads(ctx context.Context, version int64, removed map[string]*Remove) error {
+	if len(t.readRows) == 0 || len(removed) == 0 {
+		return nil
+	}
+	for a, err := range t.read.Files(ctx) {
+		switch {
+		case err != nil:
+			return err
+		case removed[canonicalPath(a.Path)] != nil && t.read.mayHold(t.readRows, a):
+			return &ConflictError{ConcurrentDeleteRead, version, "a file that was read is gone: " + a.Path}
+		}
+	}
 	return nil
+}
+
+// The property that says how far transactions are kept apart, and its other value. Source: Delta Lake,
+// "Isolation levels".
+const (
+	propIsolation     = "delta.isolationLevel"
+	writeSerializable = "WriteSerializable"
+)
+
+// isolation is the level at which the transaction is kept apart from others.
+func (t *Transaction) isolation() string {
+	switch {
+	case t.special != nil:
+		return t.special.isolation
+	case !t.dependent() || strings.EqualFold(t.plan.metadata.Configuration[propIsolation], serializable):
+		return serializable
+	}
+	return writeSerializable
 }
 
 // draft is an entry that may be committed, and the version it makes.
@@ -434,10 +498,10 @@ func versionOrZero(s *Snapshot) int64 {
 }
 
 func (t *Transaction) commitInfo(base *Snapshot, p plan) *CommitInfo {
-	blind := len(t.removes) == 0 && t.reads == nil
+	blind := len(t.removes) == 0 && !t.dependent()
 	ci := &CommitInfo{
 		Timestamp: millis(time.Now()), Operation: t.name(base), OperationParameters: t.parameters(p),
-		IsolationLevel: "Serializable", IsBlindAppend: &blind, OperationMetrics: t.metrics(),
+		IsolationLevel: t.isolation(), IsBlindAppend: &blind, OperationMetrics: t.metrics(),
 		UserMetadata: t.details.UserMetadata, EngineInfo: "silt/" + version(), TxnID: t.nonce,
 	}
 	if base.version >= 0 {
@@ -466,7 +530,7 @@ func (t *Transaction) name(base *Snapshot) string {
 func (t *Transaction) parameters(p plan) map[string]json.RawMessage {
 	columns, _ := json.Marshal(append([]string{}, p.metadata.PartitionColumns...))
 	texts := map[string]string{"partitionBy": string(columns)}
-	if t.reads != nil {
+	if t.dependent() {
 		texts = map[string]string{}
 	}
 	if t.operation == "WRITE" {
@@ -478,7 +542,7 @@ func (t *Transaction) parameters(p plan) map[string]json.RawMessage {
 
 // metrics are those of the operation under Spark's names.
 func (t *Transaction) metrics() map[string]json.RawMessage {
-	if t.reads != nil {
+	if t.dependent() {
 		return rawTexts(t.details.Metrics)
 	}
 	var size, rows int64

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
-	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/google/uuid"
 
 	"github.com/siltlake/silt/objstore"
@@ -163,28 +161,4 @@ func decodeZ85(text string) ([]byte, error) {
 		out = binary.BigEndian.AppendUint32(out, uint32(v))
 	}
 	return out, nil
-}
-
-// keepRows returns the rows of rec that are not deleted; from is the position in the file of the first.
-func keepRows(ctx context.Context, mem memory.Allocator, rec arrow.RecordBatch, from int64, deleted *roaring64.Bitmap) (arrow.RecordBatch, error) {
-	n := rec.NumRows()
-	it := deleted.Iterator()
-	it.AdvanceIfNeeded(uint64(from))
-	var keep []int64
-	next := int64(0)
-	for it.HasNext() && int64(it.PeekNext()) < from+n {
-		gone := int64(it.Next()) - from
-		for ; next < gone; next++ {
-			keep = append(keep, next)
-		}
-		next = gone + 1
-	}
-	if next == 0 {
-		rec.Retain()
-		return rec, nil
-	}
-	for ; next < n; next++ {
-		keep = append(keep, next)
-	}
-	return takeRows(ctx, mem, rec, keep)
 }

@@ -225,3 +225,15 @@ func TestTable(t *testing.T) {
 		}
 	})
 }
+
+// idsOf returns the values of the column id.
+func idsOf(rec arrow.RecordBatch) (out []int) {
+	for i, f := range rec.Schema().Fields() {
+		if f.Name == "id" {
+			for _, id := range rec.Column(i).(*array.Int64).Int64Values() {
+				out = append(out, int(id))
+			}
+		}
+	}
+	return out
+}

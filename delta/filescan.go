@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"iter"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -15,101 +13,6 @@ import (
 
 	"github.com/siltlake/silt/schema"
 )
-
-// FileRows are rows of one data file. Rows that its deletion vector deletes are left out.
-type FileRows struct {
-	arrow.RecordBatch
-	first  int64
-	places []int64 // nil: the rows follow each other from first
-}
-
-// Place is the position in the file of a row of the batch, counted from 0 over all rows of the file.
-func (r FileRows) Place(i int) int64 {
-	if r.places == nil {
-		return r.first + int64(i)
-	}
-	return r.places[i]
-}
-
-// File yields the rows of one data file of the snapshot, in the columns of the scan. The caller releases
-// each batch.
-func (sc *Scan) File(ctx context.Context, add *Add) iter.Seq2[FileRows, error] {
-	return func(yield func(FileRows, error) bool) {
-		for rows, err := range sc.file(ctx, add) {
-			if err != nil {
-				yield(FileRows{}, fmt.Errorf("data file %s: %w", add.Path, err))
-				return
-			}
-			rows.Retain()
-			if !yield(rows, nil) {
-				return
-			}
-		}
-	}
-}
-
-func (sc *Scan) file(ctx context.Context, add *Add) iter.Seq2[FileRows, error] {
-	return func(yield func(FileRows, error) bool) {
-		cols, err := sc.columns()
-		if err != nil {
-			yield(FileRows{}, err)
-			return
-		}
-		var deleted *roaring64.Bitmap
-		if add.DeletionVector != nil {
-			if deleted, err = sc.s.readDeletionVector(ctx, add.DeletionVector); err != nil {
-				yield(FileRows{}, err)
-				return
-			}
-		}
-		whole := *add
-		whole.DeletionVector = nil
-		first := int64(0)
-		for rec, err := range sc.s.readFile(ctx, memory.DefaultAllocator, &whole, cols) {
-			if err != nil {
-				yield(FileRows{}, err)
-				return
-			}
-			rows := FileRows{RecordBatch: rec, first: first}
-			first += rec.NumRows()
-			if deleted == nil {
-				rec.Retain()
-			} else if rows, err = takeKept(ctx, rows, keptPlaces(rows.first, rec.NumRows(), deleted)); err != nil {
-				yield(FileRows{}, err)
-				return
-			}
-			more := rows.NumRows() == 0 || yield(rows, nil)
-			rows.Release()
-			if !more {
-				return
-			}
-		}
-	}
-}
-
-// keptPlaces are the positions, from first on, of n rows without those that are deleted.
-func keptPlaces(first, n int64, deleted *roaring64.Bitmap) []int64 {
-	kept := make([]int64, 0, n)
-	it := deleted.Iterator()
-	it.AdvanceIfNeeded(uint64(first))
-	for at := first; at < first+n; at++ {
-		if it.HasNext() && int64(it.PeekNext()) == at {
-			it.Next()
-			continue
-		}
-		kept = append(kept, at)
-	}
-	return kept
-}
-
-func takeKept(ctx context.Context, rows FileRows, places []int64) (FileRows, error) {
-	within := make([]int64, len(places))
-	for i, at := range places {
-		within[i] = at - rows.first
-	}
-	rec, err := takeRows(ctx, memory.DefaultAllocator, rows.RecordBatch, within)
-	return FileRows{rec, rows.first, places}, err
-}
 
 // Bounds returns, for each of the named columns, an array of two values, below and above which no value
 // of the column in the data file lies, or nil when that is not known. Bounds may be wider than the

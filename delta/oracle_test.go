@@ -201,6 +201,25 @@ func TestOtherReaders(t *testing.T) {
 		}
 		readersSee(t, dir, rows(t, s)...)
 	})
+	t.Run("see_that_rows_are_deleted", func(t *testing.T) {
+		dir := t.TempDir()
+		store := objstore.NewDir(dir)
+		s := numbered(t, store, withVectors, 3, 3000)
+		for round := range 2 {
+			tx := s.Begin("DELETE")
+			for f, a := range filesOf(t, s) {
+				gone := bitmap(uint64(round))
+				for i := range uint64(f * 1000) {
+					gone.Add((i*i*7 + uint64(round)) % 3000)
+				}
+				if _, err := tx.Delete(t.Context(), a, gone); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s = commit(t, tx)
+			readersSee(t, dir, rows(t, s)...)
+		}
+	})
 	t.Run("see_partitions", func(t *testing.T) {
 		dir := t.TempDir()
 		store := objstore.NewDir(dir)

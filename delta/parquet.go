@@ -142,6 +142,30 @@ func (f *parquetFile) skipNulls(leaves []string) (err error) {
 	return nil
 }
 
+// skipGroups leaves out the row groups for no row of which c can be true, as far as their statistics tell.
+func (f *parquetFile) skipGroups(c condition) (err error) {
+	defer recovered(&err)
+	meta := f.reader.MetaData()
+	f.groups = slices.DeleteFunc(f.groups, func(g int) bool {
+		return !c.mayHold(groupSpans{meta.Schema, meta.RowGroup(g)})
+	})
+	return nil
+}
+
+// runs are the rows of the row groups to read, by their positions in the file.
+func (f *parquetFile) runs() []rowRun {
+	var runs []rowRun
+	at := int64(0)
+	for g := range f.reader.NumRowGroups() {
+		n := f.reader.MetaData().RowGroup(g).NumRows()
+		if slices.Contains(f.groups, g) {
+			runs = append(runs, rowRun{at, n})
+		}
+		at += n
+	}
+	return runs
+}
+
 func (f *parquetFile) rows() (n int64) {
 	for _, g := range f.groups {
 		n += f.reader.MetaData().RowGroup(g).NumRows()

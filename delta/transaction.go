@@ -31,6 +31,8 @@ type Transaction struct {
 	numbers   bool     // WidenNumbers
 	special   *special // of maintenance; nil for a change of rows
 	reads     func(*Add) bool
+	readRows  anyOf // what Read was given
+	vectors   vectorWriter
 
 	plan plan
 	// files is the context that was given out, under which the data files are written.
@@ -154,6 +156,28 @@ func (t *Transaction) Remove(files ...*Remove) { t.removes = append(t.removes, f
 // somebody added rows in a file for which concerns is true. The history shows of such a transaction the
 // parameters and metrics that it is given, and no others.
 func (t *Transaction) SetReads(concerns func(*Add) bool) { t.reads = concerns }
+
+// Read makes the transaction one that depends on the rows for which p is true; nil is all rows. The
+// commit fails with a [ConflictError] when meanwhile the table's metadata changed, when somebody removed
+// files that may hold such rows, or added some. Under the isolation level WriteSerializable, which is the
+// default and can be set to Serializable by the property delta.isolationLevel, files that were added by
+// one who had read nothing do not count: they are taken to have come after this transaction.
+func (t *Transaction) Read(p Predicate) error {
+	if t.read == nil {
+		return errors.New("a table that does not exist yet has no rows")
+	}
+	if p == nil {
+		p = And{}
+	}
+	c, err := t.read.binder().predicate(p)
+	if err == nil {
+		t.readRows = append(t.readRows, c)
+	}
+	return err
+}
+
+// dependent reports whether the transaction depends on what it has read.
+func (t *Transaction) dependent() bool { return t.reads != nil || len(t.readRows) > 0 }
 
 // SetTxn notes that the application has written its version. Versions of one application grow: a
 // table that has this version, or a later one, has the change.
