@@ -299,33 +299,34 @@ func TestOtherWriters(t *testing.T) {
 	}
 }
 
+// TestWritersTogether lets silt, through a store that loses, refuses and delays puts, and deltalake, as
+// processes of its own, write to one table.
 func TestWritersTogether(t *testing.T) {
 	py := python(t)
 	dir := t.TempDir()
-	store := objstore.NewDir(dir)
-	newTable(t, store, delta.TableOptions{Schema: ddl(t, "id BIGINT")})
-	const each = 25
+	plain := objstore.NewDir(dir)
+	newTable(t, plain, delta.TableOptions{Schema: ddl(t, "id BIGINT")})
+	store := newStormy(t, plain)
+	const ours, theirs, each = 2, 2, 40
 	var g errgroup.Group
-	for w := range 4 {
-		first := w * each
-		if w < 2 {
-			g.Go(func() error {
-				out, err := exec.Command(py, filepath.Join("testdata", "append.py"), dir, strconv.Itoa(first), strconv.Itoa(first+each)).CombinedOutput()
-				if err != nil {
-					return fmt.Errorf("%w\n%.2000s", err, out)
-				}
-				return nil
-			})
-			continue
-		}
+	for n := range theirs {
 		g.Go(func() error {
-			for id := first; id < first+each; id++ {
-				if s, err := begin(t, store, id).Commit(t.Context(), nil); err != nil {
+			out, err := exec.Command(py, filepath.Join("testdata", "append.py"), dir, strconv.Itoa(n*each), strconv.Itoa((n+1)*each)).CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("%w\n%.2000s", err, out)
+			}
+			return nil
+		})
+	}
+	for n := range ours {
+		w := &writer{t: t, store: store, app: fmt.Sprint("writer", n)}
+		g.Go(func() error {
+			for i := range each {
+				if err := w.append(t.Context(), (theirs+n)*each+i, ""); err != nil {
 					return err
-				} else if s.Version()%10 == 0 {
-					if err := s.WriteCheckpoint(t.Context()); err != nil {
-						return err
-					}
+				}
+				if w.last.Version()%10 == 0 {
+					_ = w.last.WriteCheckpoint(t.Context()) // a help that may fail
 				}
 			}
 			return nil
@@ -334,13 +335,16 @@ func TestWritersTogether(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	s := load(t, store)
+	store.stop()
+	t.Logf("faults: %v", store.happened)
+	s := load(t, plain)
 	var want []int
-	for id := range 4 * each {
+	for id := range (ours + theirs) * each {
 		want = append(want, id)
 	}
-	if got := rowIDs(t, s); s.Version() != 4*each || !slices.Equal(got, want) {
-		t.Errorf("got version %d with %d rows, want %d of each", s.Version(), len(got), 4*each)
+	if got := rowIDs(t, s); s.Version() != int64(len(want)) || !slices.Equal(got, want) {
+		t.Errorf("got version %d with %d rows, want %d of each", s.Version(), len(got), len(want))
 	}
+	wantOneEntryEach(t, plain, s.Version(), ours, each)
 	readersSee(t, dir, rows(t, s)...)
 }
