@@ -88,8 +88,8 @@ var optionTable = []OptionInfo{
 
 	// JSON.
 	{Name: "multiLine", Type: "boolean", Doc: "true: a file is one value or values that span lines; false: a record is a line. Unset, silt looks at each file; under compat it is false."},
-	{Name: "mode", Type: "enum", Values: []string{"PERMISSIVE", "DROPMALFORMED", "FAILFAST"}, Default: "PERMISSIVE", Doc: "What text that is no record does: it is kept, dropped and counted, or it stops the run."},
-	{Name: "columnNameOfCorruptRecord", Type: "string", Default: "_corrupt_record", Doc: "Column that takes the text of corrupt records when the schema or a hint has it."},
+	{Name: "mode", Type: "enum", Values: []string{"PERMISSIVE", "DROPMALFORMED", "FAILFAST"}, Default: "PERMISSIVE", Doc: "What text that is no record does: it is kept, dropped and counted, or it stops the run. Without a rescued data column this is also for records with a value that does not fit."},
+	{Name: "columnNameOfCorruptRecord", Type: "string", Default: "_corrupt_record", Doc: "Column that takes the text of corrupt records when the schema or a hint has it; without a rescued data column also that of records with a value that does not fit."},
 	{Name: "timeZone", Type: "zone", Default: "UTC", Doc: "Zone of timestamps without one, and of SQL."},
 	{Name: "maxNestingDepth", Type: "integer", Default: "1000", Doc: "Deepest nesting of a record."},
 	{Name: "badRecordsPath", Type: "string", Class: OptionRefused, Reason: "not supported yet; bad records go to the quarantine table"},

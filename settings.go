@@ -408,11 +408,14 @@ func (p *parser) reading() {
 		s.decode.Framing = "lines"
 	}
 	p.encoding()
+	// Without rescued data, a value that does not fit makes its record malformed. Source: Spark's
+	// FailureSafeParser; Auto Loader, "What is the rescued data column?".
+	s.decode.Strict = s.rescue == "" && !s.decode.Variant
 	switch mode := strings.ToUpper(p.value("mode")); {
 	case mode == "DROPMALFORMED":
-		s.onCorrupt = convert.DropCorrupt
+		s.onCorrupt, s.decode.Aside = convert.DropCorrupt, true
 	case mode == "FAILFAST":
-		s.onCorrupt = convert.FailOnCorrupt
+		s.onCorrupt, s.decode.Aside = convert.FailOnCorrupt, true
 	}
 	if p.isGiven("mode") && p.config.OnCorrupt != "" && !strings.EqualFold(p.value("mode"), "PERMISSIVE") {
 		p.fault(CodeContradiction, []string{"onCorrupt"}, "keep one of them", "option mode says what happens to corrupt records")

@@ -15,6 +15,7 @@ import (
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/internal/jsonscan"
 	"github.com/siltlake/silt/internal/source"
 )
 
@@ -181,6 +182,10 @@ var rules = []rule{
 		return problem{Code: codeUnknown, Title: err.Error(), Hint: "run the same command again: it finds out, and loads nothing twice"}
 	}),
 	typed(exitStopped, "corrupt_record", func(e *convert.CorruptError) problem {
+		if e.Reason == jsonscan.Misfit.String() {
+			return problem{Code: codeCorrupt, Title: e.Reason + ", there is no rescued data, and mode is FAILFAST", File: e.File, Line: int(e.Line),
+				Detail: cut(string(e.Text), 120), Hint: "to keep such values and go on, set rescuedDataColumn: _rescued_data"}
+		}
 		return problem{Code: codeCorrupt, Title: "text that is no record, and onCorrupt is fail: " + e.Reason, File: e.File, Line: int(e.Line),
 			Detail: cut(string(e.Text), 120), Hint: "to keep it aside and go on, set onCorrupt: quarantine"}
 	}),

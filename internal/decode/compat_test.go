@@ -41,6 +41,36 @@ func TestCorruptRecords(t *testing.T) {
 	}
 }
 
+// TestAValueThatDoesNotFit is what it does to its record where there is no rescued data. Source: Spark's
+// FailureSafeParser.
+func TestAValueThatDoesNotFit(t *testing.T) {
+	s := ddl(t, "a BIGINT, s STRUCT<x: BIGINT, y: STRING>, l ARRAY<BIGINT>, o ARRAY<STRUCT<x: BIGINT>>, m MAP<STRING, BIGINT>, c STRING")
+	text := `{"a":"x","s":{"x":1,"y":"k"}}` + "\n" + `{"a":1,"s":{"x":"bad","y":"k"}, "z":9}` + "\n" + `{"a":2,"l":[1,"x"]}` + "\n" +
+		`{"a":3,"o":[{"x":1},{"x":false}]}` + "\n" + `{"a":4,"m":{"k":"v"}}` + "\n" + `{"a":5,"z":{"new":"x"},"s":null}` + "\n" + "{bad\n" + `{"a":6}` + "\n"
+	bad := []string{
+		`f:1@0 {"a":"x","s":{"x":1,"y":"k"}} (a value does not fit its column)`, `f:2@30 {"a":1,"s":{"x":"bad","y":"k"}, "z":9} (a value does not fit its column)`,
+		`f:3@69 {"a":2,"l":[1,"x"]} (a value does not fit its column)`, `f:4@89 {"a":3,"o":[{"x":1},{"x":false}]} (a value does not fit its column)`,
+		`f:5@123 {"a":4,"m":{"k":"v"}} (a value does not fit its column)`,
+		`f:7@178 {bad (a name in double quotes is expected here)`,
+	}
+	for _, test := range []decodeTest{
+		{name: "leaves_its_row_and_the_text_in_the_corrupt_column", opts: Options{Schema: s, Framing: "lines", Corrupt: "c", Strict: true}, text: text, rows: []string{
+			`{"c":"{\"a\":\"x\",\"s\":{\"x\":1,\"y\":\"k\"}}","s":{"x":1,"y":"k"}}`, `{"a":1,"c":"{\"a\":1,\"s\":{\"x\":\"bad\",\"y\":\"k\"}, \"z\":9}","s":{"y":"k"}}`,
+			`{"a":2,"c":"{\"a\":2,\"l\":[1,\"x\"]}"}`, `{"a":3,"c":"{\"a\":3,\"o\":[{\"x\":1},{\"x\":false}]}","o":[{"x":1},{}]}`, `{"a":4,"c":"{\"a\":4,\"m\":{\"k\":\"v\"}}"}`,
+			`{"a":5}`, `{"c":"{bad"}`, `{"a":6}`}},
+		{name: "makes_the_record_bad_where_bad_ones_are_set_aside", opts: Options{Schema: s, Framing: "lines", Corrupt: "c", Strict: true, Aside: true}, text: text,
+			rows: []string{`{"a":5}`, `{"a":6}`}, bad: bad},
+		{name: "also_without_the_column", opts: Options{Schema: s, Framing: "lines", Strict: true, Aside: true}, text: text, rows: []string{`{"a":5}`, `{"a":6}`}, bad: bad},
+		{name: "does_nothing_else_where_there_is_no_column_for_it", opts: Options{Schema: s, Framing: "lines", Strict: true}, text: "{\"a\":\"x\"}\n", rows: []string{`{}`}},
+		{name: "in_an_array_of_records_takes_its_own_record", opts: Options{Schema: s, Framing: "lines", Strict: true, Aside: true}, text: `[{"a":1},{"a":"x"},{"a":3}]` + "\n" + `[{"a":"x"},4]` + "\n",
+			rows: []string{`{"a":1}`, `{"a":3}`}, bad: []string{`f:1@0 {"a":"x"} (a value does not fit its column)`, `f:2@28 [{"a":"x"},4] (a record must be an object)`}},
+		{name: "in_values_that_span_lines", opts: Options{Schema: s, Framing: "values", Strict: true, Aside: true}, text: "{\"a\":\n1}\n{\"a\":\n\"x\"}\n{\"a\":3}",
+			rows: []string{`{"a":1}`, `{"a":3}`}, bad: []string{"f:3@9 {\"a\":\n\"x\"} (a value does not fit its column)"}},
+	} {
+		t.Run(test.name, test.run)
+	}
+}
+
 func TestLeniency(t *testing.T) {
 	s := ddl(t, "a BIGINT, b STRING, d DOUBLE")
 	lines := func(l jsonscan.Leniency) Options {

@@ -49,6 +49,7 @@ func (p *parser) instead(row, end int) int {
 	good := p.strict(0, row)
 	if good >= 0 {
 		p.settle()
+		p.misfitAt = 0 // it stands elsewhere in the original
 	}
 	why := p.Why
 	p.Scanner = original

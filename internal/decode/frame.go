@@ -123,6 +123,7 @@ func (r *Reader) lineValue(i int) int {
 		}
 		r.runs = append(r.runs[:0], runs...)
 		r.unplace(before.places)
+		r.bad = r.bad[:before.bad]
 		*r.file, r.batchText = file, text
 	}
 	return end

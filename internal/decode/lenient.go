@@ -25,6 +25,7 @@ func (p *parser) lenient(i, row int) int {
 	}
 	if end >= 0 {
 		p.settle()
+		p.misfitAt = p.rewritten.Origin(p.misfitAt)
 	}
 	failed, reason := p.At, p.Why
 	p.Scanner = original

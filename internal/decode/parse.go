@@ -35,6 +35,10 @@ type parser struct {
 	rescued  []byte   // the rescued text of the record, so far
 	unknown  []unknown
 	misfits  []misfitting
+	// misfitted says, under Options.Strict, that the last record has a value that does not fit, the first
+	// of them at misfitAt.
+	misfitted bool
+	misfitAt  int
 	// repeated is set when a key of the record came twice. The record is then read again with spans,
 	// so that a value can be taken back.
 	repeated bool

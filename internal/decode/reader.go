@@ -44,6 +44,11 @@ type Options struct {
 	// NullRows makes a row of NULLs of each corrupt record for which there is no such column: Spark's
 	// behaviour, which loses its text.
 	NullRows bool `json:"nullRows,omitempty"`
+	// Strict makes a record bad in which a value does not fit its column. With Corrupt its row stays, and
+	// has its text too.
+	Strict bool `json:"strict,omitempty"`
+	// Aside makes bad records come out as BadRecords although there is Corrupt.
+	Aside bool `json:"aside,omitempty"`
 	// Observe asks for the types of unknown fields; otherwise they are only counted.
 	Observe bool `json:"observe,omitempty"`
 	// Unwrap is "dynamodb" for records of which the values name their types; empty is plain JSON.
@@ -566,6 +571,12 @@ func (r *Reader) row(start, end int) {
 		p.settled = false
 		r.spent = true
 	}
+	if p.misfitted {
+		p.misfitted = false
+		if r.misfit(start, end); r.opts.Aside {
+			return
+		}
+	}
 	if len(p.rescued) > 0 {
 		r.rescueRow()
 		r.file.Rescued++
@@ -575,6 +586,19 @@ func (r *Reader) row(start, end int) {
 	r.batchText += int64(end - start)
 	r.place(r.in.buf[start:end])
 	r.count()
+}
+
+// misfit treats the last row, whose record stands in the buffer from start to end, as one of a bad record:
+// it gets the text beside its values, or it is taken back.
+func (r *Reader) misfit(start, end int) {
+	row := r.p.root.n - 1
+	if !r.opts.Aside {
+		r.keepCorrupt(row, r.in.buf[start:end])
+		return
+	}
+	r.p.rollback(row)
+	r.p.Why, r.p.At = jsonscan.Misfit, r.p.misfitAt
+	r.setAside(start, end)
 }
 
 // place notes where the record of a new row stands.
@@ -629,13 +653,24 @@ func (r *Reader) at(i int) {
 
 // spoil makes the text from start to end of the buffer a bad record, for the reason the scanner gave.
 func (r *Reader) spoil(start, end int) {
-	r.file.Records++
-	text := bytes.TrimRight(r.in.buf[start:end], " \t\r\n")
-	r.batchText += int64(len(text))
-	if r.opts.Corrupt != "" || r.opts.NullRows {
+	if r.corruptRows() {
+		text := bytes.TrimRight(r.in.buf[start:end], " \t\r\n")
+		r.file.Records++
+		r.batchText += int64(len(text))
 		r.corruptRow(text)
 		return
 	}
+	r.setAside(start, end)
+}
+
+// corruptRows reports whether a bad record is a row.
+func (r *Reader) corruptRows() bool { return r.opts.Corrupt != "" && !r.opts.Aside || r.opts.NullRows }
+
+// setAside makes a BadRecord of the text from start to end of the buffer.
+func (r *Reader) setAside(start, end int) {
+	text := bytes.TrimRight(r.in.buf[start:end], " \t\r\n")
+	r.batchText += int64(len(text))
+	r.file.Records++
 	r.file.Bad++
 	r.bad = append(r.bad, BadRecord{
 		Position: r.p.position, Length: int64(len(text)), Text: bytes.Clone(text),
@@ -648,6 +683,14 @@ func (r *Reader) spoil(start, end int) {
 func (r *Reader) corruptRow(text []byte) {
 	row := r.p.root.n
 	r.p.root.appended()
+	r.keepCorrupt(row, text)
+	r.file.Rows++
+	r.place(text)
+	r.count()
+}
+
+// keepCorrupt puts the text of a record into the column for corrupt records, if there is one.
+func (r *Reader) keepCorrupt(row int, text []byte) {
 	for _, kid := range r.p.root.kids {
 		if kid.name == r.opts.Corrupt && r.opts.Corrupt != "" {
 			kid.fill(row)
@@ -656,9 +699,6 @@ func (r *Reader) corruptRow(text []byte) {
 			kid.appended()
 		}
 	}
-	r.file.Rows++
-	r.place(text)
-	r.count()
 }
 
 // appendValid appends text with U+FFFD for each part that is not UTF-8: one for a character that is cut
@@ -698,7 +738,7 @@ func (r *Reader) tooLong(find func([]byte) int, overlap int) error {
 	n, err := in.skipTo(find, overlap)
 	b.Length = n
 	r.file.Records++
-	if r.opts.Corrupt != "" || r.opts.NullRows {
+	if r.corruptRows() {
 		r.corruptRow(b.Text)
 		return err
 	}

@@ -154,6 +154,9 @@ func (p *parser) rescueUnknown(c *column, mark, named int, u unknown, end int) {
 // settle counts and observes the unknown members of a record that turned out to be good.
 func (p *parser) settle() {
 	p.settled = p.settled || len(p.unknown)+len(p.misfits) > 0
+	if p.opts.Strict && len(p.misfits) > 0 {
+		p.misfitted, p.misfitAt = true, p.misfits[0].value
+	}
 	for _, m := range p.misfits {
 		m.c.misfit.add(p.position)
 		if p.opts.Widen {

@@ -54,6 +54,7 @@ const (
 	NotOnPath
 	AfterRecords
 	RepeatedKey
+	Misfit
 )
 
 var reasons = [...]string{
@@ -75,6 +76,7 @@ var reasons = [...]string{
 	NumberTooLong:    "a number has more digits than the limit",
 	StringTooLong:    "a string is longer than the limit",
 	RepeatedKey:      "an object has a key twice",
+	Misfit:           "a value does not fit its column",
 	NotOnPath:        "the record path leads into a container of another kind",
 	AfterRecords:     "a member that is to be kept comes behind the records of an envelope too large to be read twice",
 }
