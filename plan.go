@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -280,8 +281,11 @@ func (l *looker) close() {
 // look reads all files by a schema, as many at once as there are workers.
 func (l *looker) look(ctx context.Context, opts decode.Options) (*convert.Look, error) {
 	if l.workers == nil {
+		long := new(sync.Mutex)
 		for range l.Pipeline.workers() {
-			l.workers = append(l.workers, convert.New(l.stores(), l.duckOptions(l.set)))
+			w := convert.New(l.stores(), l.duckOptions(l.set))
+			w.Long = long
+			l.workers = append(l.workers, w)
 		}
 	}
 	pieces, err := pieces(ctx, l.workers[0], l.files, opts)

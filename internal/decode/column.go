@@ -72,6 +72,9 @@ type column struct {
 	offsets []int32
 	data    []byte // the bytes of strings
 
+	// cells is the number of values that a row has in the leaves below the column, lists counted as one.
+	cells int
+
 	kids  []*column      // fields of a struct, element of a list, key and value of a map
 	keys  []key          // of the kids
 	index map[string]int // names of the kids of a struct
@@ -119,6 +122,12 @@ func newColumn(name string, t schema.Type) *column {
 			break
 		}
 		c.kind = kindOf(t)
+	}
+	c.cells = 1
+	if c.isGroup() {
+		for _, kid := range c.kids {
+			c.cells += kid.cells
+		}
 	}
 	c.reset()
 	return c

@@ -47,6 +47,11 @@ type parser struct {
 	// there twice.
 	named []namedMember
 
+	// cells is the number of values in the lists and maps of the record, NULLs of their structs included,
+	// and maxCells the most that a record may have: {} takes a byte or two of the text, and in a list of
+	// structs the memory of all their fields.
+	cells, maxCells int
+
 	plain       []byte // what is read in place of the last record
 	envelope    []byte // the member that is added to a record
 	nameBuffer  []byte
@@ -60,6 +65,8 @@ type parser struct {
 	rewritten jsonscan.Rewritten // the last record that was read leniently
 	// settled is set when something was observed of the last record.
 	settled bool
+	// respelled is set when a number was written as one would write a value of another type.
+	respelled bool
 
 	variants variants
 }
@@ -136,6 +143,7 @@ func (p *parser) strict(i, row int) int {
 
 func (p *parser) tryRecord(i, row int) int {
 	p.forget(traces{})
+	p.cells = 0
 	if p.opts.Variant {
 		p.root.appended()
 		end := p.variant(i, p.root.kids[0], 0)
@@ -461,6 +469,7 @@ func (p *parser) integer(i int) (v int64, end int, ok bool) {
 	}
 	if v, ok = n.Int64(); !ok && !p.opts.Compat {
 		v, ok = n.Whole()
+		p.respelled = p.respelled || ok
 	}
 	if !ok {
 		return 0, misfit, false
@@ -517,6 +526,7 @@ func (p *parser) nonNumber(i int) (f float64, end int) {
 	if !p.NonNumeric {
 		return 0, misfit
 	}
+	p.respelled = true
 	switch string(p.Text[i+1 : end-1]) {
 	case "NaN":
 		return math.NaN(), end
@@ -573,9 +583,10 @@ func (p *parser) list(i int, c *column, depth int) int {
 		i = p.Blank(i)
 	}
 	ended := b[i] == ']'
+	room := p.maxCells - p.cells
 	if !ended && (element.kind == kindDouble || element.kind == kindLong) {
 		element.fill(first)
-		n, i, ended = p.numbers(i, element)
+		n, i, ended = p.numbers(i, element, room)
 	}
 	if !ended {
 		for {
@@ -591,7 +602,9 @@ func (p *parser) list(i int, c *column, depth int) int {
 				p.padRescued(before, n, rescued)
 				rescued = n + 1
 			}
-			n++
+			if n++; n*element.cells > room {
+				return p.Fail(i, jsonscan.TooMany)
+			}
 			if b[i] <= ' ' {
 				i = p.Blank(i)
 			}
@@ -612,6 +625,7 @@ func (p *parser) list(i int, c *column, depth int) int {
 		p.insertRescued(mark.rescued, "[")
 		p.rescued = append(p.rescued, ']')
 	}
+	p.cells += n * element.cells
 	element.fill(first + n)
 	c.offsets = append(c.offsets, int32(first+n))
 	c.appended()
@@ -619,11 +633,11 @@ func (p *parser) list(i int, c *column, depth int) int {
 }
 
 // numbers reads elements of an array, from the one at i on, while they are of the usual form and nothing
-// but commas is between them. It returns how many they are, and the offset of the next element, or of
+// but commas is between them, and they are no more than most. It returns how many they are, and the offset of the next element, or of
 // the bracket if the array ends.
-func (p *parser) numbers(i int, c *column) (n, next int, ended bool) {
+func (p *parser) numbers(i int, c *column, most int) (n, next int, ended bool) {
 	text, fixed := p.Text, c.fixed
-	for !ended {
+	for !ended && n < most {
 		var bits uint64
 		var end int
 		if c.kind == kindDouble {
@@ -661,7 +675,7 @@ func (p *parser) mapping(i int, c *column, depth int) int {
 	if depth > p.MaxDepth {
 		return p.Fail(i, jsonscan.TooDeep)
 	}
-	entries, end := p.entries(i, depth)
+	entries, end := p.entries(i, depth, entryCells+c.kids[1].cells)
 	if end < 0 {
 		return corrupt
 	}
@@ -700,6 +714,9 @@ func (p *parser) mapping(i int, c *column, depth int) int {
 	return end
 }
 
+// entryCells is what an entry takes while keys are compared, in values of a column.
+const entryCells = 16
+
 // entry is a member of an object that is read as a map.
 type entry struct {
 	start, end int // of the key with its quotes
@@ -707,18 +724,21 @@ type entry struct {
 	value      int
 }
 
-func (p *parser) entries(i, depth int) (entries []entry, end int) {
+func (p *parser) entries(i, depth, cells int) (entries []entry, end int) {
 	end = p.Value(i, depth-1)
 	if end < 0 {
 		return nil, corrupt
 	}
 	for i = p.Blank(i + 1); p.Text[i] != '}'; {
 		nameEnd, info, value := p.Name(i)
-		entries = append(entries, entry{i, nameEnd, info, value})
+		if entries = append(entries, entry{i, nameEnd, info, value}); len(entries)*cells > p.maxCells-p.cells {
+			return nil, p.Fail(i, jsonscan.TooMany)
+		}
 		if i = p.Blank(p.Value(value, depth)); p.Text[i] == ',' {
 			i = p.Blank(i + 1)
 		}
 	}
+	p.cells += len(entries) * cells
 	return entries, end
 }
 

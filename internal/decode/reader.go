@@ -121,6 +121,9 @@ const (
 	defaultMaxDepth   = 1000
 	defaultBatchRows  = 65_536
 	defaultBatchBytes = 4 << 20
+	// batchCells bounds a batch by the values that its rows have in all columns, NULLs included, so that
+	// many columns that are empty take no more memory than a few that are not.
+	batchCells = 4 << 20
 	// shownOfTooLong is how much is kept of a record that is too long.
 	shownOfTooLong = 4 << 10
 )
@@ -243,6 +246,7 @@ type Reader struct {
 	texts      []byte
 	ends       []int
 	batchText  int64 // bytes read into the batch
+	batchCells int   // values in lists and maps of the batch
 	since      mark  // where the current file began
 	// spent is set when the current file cannot be taken back: a batch with rows of it was returned,
 	// or something in it was observed.
@@ -284,6 +288,8 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	if opts.IgnoreCase {
 		r.p.root.walk(nil, func(_ []string, c *column) { c.foldKeys() })
 	}
+	r.opts.BatchRows = min(opts.BatchRows, max(1, batchCells/r.p.root.cells))
+	r.p.maxCells = max(opts.MaxRecord/4, batchCells)
 	r.p.MaxDepth, r.p.MaxNumber, r.p.MaxString = opts.MaxDepth, opts.MaxNumber, opts.MaxString
 	r.p.quickNumber, r.p.quickString = cmp.Or(opts.MaxNumber, math.MaxInt), cmp.Or(opts.MaxString, math.MaxInt)
 	if opts.Unwrap != "" {
@@ -325,6 +331,10 @@ func (r *Reader) Misfits() map[string]Rescued {
 	})
 	return out
 }
+
+// Respelled reports whether a number was met that was written in such a way that inference would have
+// made another type of it: 80.0 for a column of whole numbers, "NaN" for one of any.
+func (r *Reader) Respelled() bool { return r.p.respelled }
 
 func (c *column) walk(path []string, visit func([]string, *column)) {
 	visit(path, c)
@@ -438,6 +448,7 @@ func (r *Reader) reset() {
 		r.turn.give()
 	}
 	r.runs, r.places, r.bad, r.batchText, r.since = r.runs[:0], r.places[:0], nil, 0, mark{}
+	r.batchCells = 0
 	r.texts, r.ends = slim(r.texts), r.ends[:0]
 }
 
@@ -546,7 +557,8 @@ func (r *Reader) batch() *Batch {
 
 // full reports whether the batch is as large as it should be.
 func (r *Reader) full() bool {
-	return r.p.root.n >= r.opts.BatchRows || r.batchText >= int64(r.opts.BatchBytes) || len(r.bad) >= r.opts.BatchRows
+	return r.p.root.n >= r.opts.BatchRows || r.batchText >= int64(r.opts.BatchBytes) || len(r.bad) >= r.opts.BatchRows ||
+		r.batchCells >= batchCells
 }
 
 // read reads records until the batch is full or the file ends.
@@ -584,6 +596,7 @@ func (r *Reader) row(start, end int) {
 	r.file.Records++
 	r.file.Rows++
 	r.batchText += int64(end - start)
+	r.batchCells += p.cells
 	r.place(r.in.buf[start:end])
 	r.count()
 }

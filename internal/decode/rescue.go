@@ -136,7 +136,7 @@ func (p *parser) replaceRescued(old *namedMember, named, start, end int) {
 // who ask what is there.
 func (p *parser) rescueUnknown(c *column, mark, named int, u unknown, end int) {
 	if p.Text[u.value] == 'n' {
-		if p.opts.Observe {
+		if p.opts.Observe && len(p.unknown) < maxUnknown {
 			p.unknown = append(p.unknown, u)
 		}
 		return
@@ -148,8 +148,14 @@ func (p *parser) rescueUnknown(c *column, mark, named int, u unknown, end int) {
 		return
 	}
 	p.rescue(mark, named, u.name, u.end, u.value, end)
-	p.unknown = append(p.unknown, u)
+	if len(p.unknown) < maxUnknown {
+		p.unknown = append(p.unknown, u)
+	}
 }
+
+// maxUnknown is the number of members of one record for which there is no column that are observed one
+// by one. All of them are rescued.
+const maxUnknown = 1 << 17
 
 // settle counts and observes the unknown members of a record that turned out to be good.
 func (p *parser) settle() {

@@ -54,6 +54,7 @@ const (
 	NotOnPath
 	AfterRecords
 	RepeatedKey
+	TooMany
 	Misfit
 )
 
@@ -76,6 +77,7 @@ var reasons = [...]string{
 	NumberTooLong:    "a number has more digits than the limit",
 	StringTooLong:    "a string is longer than the limit",
 	RepeatedKey:      "an object has a key twice",
+	TooMany:          "the record has more values than the limit on its length allows",
 	Misfit:           "a value does not fit its column",
 	NotOnPath:        "the record path leads into a container of another kind",
 	AfterRecords:     "a member that is to be kept comes behind the records of an envelope too large to be read twice",

@@ -41,6 +41,9 @@ type column struct {
 // long value was in it.
 const largePage = 8 << 20
 
+// manyValues is the number of values, all in one list, of which no dictionary is made.
+const manyValues = 1 << 20
+
 // page is a finished data page in the body of its chunk.
 type page struct {
 	entries     int
@@ -81,8 +84,9 @@ func (c *column) dictBytes() int {
 
 // append adds the values of an array in a scope; p are the marks of their positions.
 func (c *column) append(w *Writer, a arrow.Array, s *scope, p []byte) {
-	if c.byDict && c.physical == typeByteArray && s.npos > 0 && a.Data().Buffers()[1] != nil && hasLong(a, s, w.limits.dict) {
-		c.leaveDict(w) // before it holds a value so long
+	if c.byDict && s.npos > 0 && a.Data().Buffers()[1] != nil &&
+		(s.npos > manyValues || c.physical == typeByteArray && hasLong(a, s, w.limits.dict)) {
+		c.leaveDict(w) // before it holds values so long or so many
 	}
 	c.levels(s, p)
 	before := c.values
@@ -114,8 +118,11 @@ func (w *Writer) numbersOf(a arrow.Array, s *scope, p []byte) []uint64 {
 	from := a.Data().Offset() + s.base
 	to := from + s.npos
 	raw := a.Data().Buffers()[1].Bytes()
+	if id := a.DataType().ID(); p == nil && (id == arrow.INT64 || id == arrow.FLOAT64 || id == arrow.TIMESTAMP) {
+		return arrow.Uint64Traits.CastFromBytes(raw)[from:to]
+	}
 	if cap(w.numbers) < s.npos {
-		w.numbers = make([]uint64, 2*s.npos)
+		w.numbers = make([]uint64, s.npos+min(s.npos, pieceBytes))
 	}
 	out := w.numbers[:s.npos]
 	switch a.DataType().ID() {
@@ -131,11 +138,7 @@ func (w *Writer) numbersOf(a arrow.Array, s *scope, p []byte) []uint64 {
 		}
 		return compact(out, arrow.Decimal128Traits.CastFromBytes(raw)[from:to], p, func(v decimal128.Num) uint64 { return v.LowBits() })
 	}
-	src := arrow.Uint64Traits.CastFromBytes(raw)[from:to]
-	if p == nil {
-		return src
-	}
-	return compact(out, src, p, func(v uint64) uint64 { return v })
+	return compact(out, arrow.Uint64Traits.CastFromBytes(raw)[from:to], p, func(v uint64) uint64 { return v })
 }
 
 // compact writes the values whose marks are alive to out, which has room for all.
@@ -357,7 +360,8 @@ func (c *column) flush(w *Writer) {
 	c.entries, c.bits = 0, 0
 	c.defs, c.reps, c.indices, c.plain = c.defs[:0], c.reps[:0], c.indices[:0], c.plain[:0]
 	if isLarge {
-		w.packed = nil
+		c.defs, c.reps, c.indices = nil, nil, nil
+		w.packed, w.numbers = nil, nil
 	}
 }
 

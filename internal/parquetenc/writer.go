@@ -204,6 +204,9 @@ func (w *Writer) encode(rec arrow.RecordBatch, from, to int) error {
 			return err
 		}
 	}
+	if len(w.scratch) > largePage {
+		w.scratch = nil
+	}
 	w.rows += int64(to - from)
 	w.groupRows += int64(to - from)
 	if w.held >= w.opts.RowGroupBytes || w.groupRows >= rowGroupRows {
