@@ -163,7 +163,7 @@ func (c *conversion) infer(ctx context.Context) error {
 	}
 	o := c.wanted(c.set)
 	o.MaxFiles, o.MaxBytes = inferFiles, inferBytes
-	found, err := source.Discover(ctx, c.source.store, o, notAgain{c.run})
+	found, err := source.Discover(ctx, c.source.store, o, c.seen)
 	if err != nil {
 		return err
 	}

@@ -26,15 +26,17 @@ type run struct {
 	begun    bool
 	started  time.Time
 	summary  *Summary
-	// tried are the files that this run could not load; it does not try them again.
-	tried map[string]string // ETag by key
+	// tried are the files that this run could not load, by key.
+	tried map[string]tried
+	// ahead are new files of the last listing that no batch has taken yet.
+	ahead []objstore.Object
 
 	progress progress
 }
 
 func newRun(p *Pipeline, log *checkpoint.Log) *run {
 	now := time.Now()
-	r := &run{Pipeline: p, log: log, started: now, tried: map[string]string{}}
+	r := &run{Pipeline: p, log: log, started: now, tried: map[string]tried{}}
 	r.summary = &Summary{
 		Pipeline: p.name, Run: ulid.Make().String(), Source: p.source.String(), Target: p.place.Table,
 		Started: now, Schema: SchemaChange{From: -2, To: -1}, Warnings: slices.Clone(p.set.notes),
@@ -46,7 +48,7 @@ func newRun(p *Pipeline, log *checkpoint.Log) *run {
 // next is the run that follows r in a watch.
 func (r *run) next() *run {
 	n := newRun(r.Pipeline, r.log)
-	n.watching, n.seen, n.tried = r.watching, r.seen, r.tried
+	n.watching, n.seen, n.tried, n.ahead = r.watching, r.seen, r.tried, r.ahead
 	return n
 }
 
@@ -100,11 +102,11 @@ func (r *run) batch(ctx context.Context) (idle bool, err error) {
 	if out.Recovered {
 		r.emit(Recovered{Batch: out.Plan.Batch})
 	}
-	return false, r.add(out, time.Since(started))
+	return false, r.add(out, started)
 }
 
 // add adds a closed batch to the summary.
-func (r *run) add(out checkpoint.Outcome, took time.Duration) error {
+func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 	s := r.summary
 	var b batchSummary
 	if err := json.Unmarshal(out.Staged.Summary, &b); err != nil {
@@ -134,12 +136,12 @@ func (r *run) add(out checkpoint.Outcome, took time.Duration) error {
 			s.Files.Failed++
 		}
 		if f.State.Again() {
-			r.tried[f.Key] = f.ETag
+			r.tried[f.Key] = r.again(f, started)
 		}
 		r.emit(FileFailed{File: r.source.URI(f.Key), Tries: f.Tries, GivenUp: f.State == checkpoint.Quarantined, Err: fileError(f.Error)})
 	}
 	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.target.name, Version: -1, Files: loaded, Rows: b.Rows,
-		RescuedRows: b.Rescued.Rows, Quarantined: b.Records.Quarantined, Took: took}
+		RescuedRows: b.Rescued.Rows, Quarantined: b.Records.Quarantined, Took: time.Since(started)}
 	for _, c := range out.Commits.Targets {
 		t := TableVersion{Table: r.target.name, Version: c.Version, Batch: out.Plan.Batch, Rows: b.Rows}
 		if c.Name == quarantineTable {
@@ -214,10 +216,16 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if r.seen, err = r.log.Seen(ctx); err != nil {
 		return nil, err
 	}
-	found, err := source.Discover(ctx, r.source.store, r.wanted(r.set), notAgain{r})
+	if files := r.nextAhead(); len(files) > 0 {
+		return files, nil
+	}
+	o := r.wanted(r.set)
+	o.Ahead = listAhead
+	found, err := source.Discover(ctx, r.source.store, o, r.seen)
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", r.source, err)
 	}
+	r.ahead = found.Ahead
 	files, bytes := len(found.Files)+found.Waiting, found.WaitingBytes
 	for _, f := range found.Files {
 		bytes += f.Size
@@ -236,6 +244,63 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	return found.Files, nil
 }
 
+// listAhead is how many new files are kept of one listing, so that it serves many batches.
+const listAhead = 100_000
+
+// nextAhead takes the next batch from the last listing. What another loader has planned since is left
+// out. A file that has changed since is found out when it is read, as with any batch.
+func (r *run) nextAhead() (files []objstore.Object) {
+	for len(files) == 0 && len(r.ahead) > 0 {
+		files, r.ahead = r.set.source.Cut(r.ahead)
+		files = slices.DeleteFunc(files, func(o objstore.Object) bool {
+			before, known := r.seen.Lookup(o.Key)
+			return r.leave(o) || known && (before.ETag == o.ETag || !r.set.source.AllowOverwrites && !r.seen.GivenUp(o.Key))
+		})
+	}
+	return files
+}
+
+// tried is a file that a run could not load.
+type tried struct {
+	etag  string
+	times int       // in this run
+	until time.Time // when this version may be tried again; zero is never by this run
+}
+
+const (
+	// retryFirst and retryLast are how long a watching run waits before it reads a file again that it
+	// could not read; the wait doubles with each try.
+	retryFirst, retryLast = time.Minute, time.Hour
+	// retryChanging is how often a run takes a file that changes whenever it is read.
+	retryChanging = 3
+)
+
+// again says when a file is taken again that this run could not load. A watching run waits, another one
+// leaves it to the next.
+func (r *run) again(f *checkpoint.FileOutcome, now time.Time) tried {
+	t := tried{etag: f.ETag, times: r.tried[f.Key].times + 1}
+	if r.watching {
+		wait := retryLast
+		if n := max(0, f.Tries-1); n < 6 {
+			wait = retryFirst << n
+		}
+		t.until = now.Add(wait)
+	}
+	return t
+}
+
+// leave reports whether this run takes a version of a file not, or not yet.
+func (r *run) leave(o objstore.Object) bool {
+	t, ok := r.tried[o.Key]
+	switch {
+	case !ok:
+		return false
+	case t.etag == o.ETag:
+		return t.until.IsZero() || time.Now().Before(t.until)
+	}
+	return t.times >= retryChanging && !r.watching
+}
+
 func (r *run) warnOfListing(found *source.Found) {
 	if n := len(found.Changed); n > 0 && !r.set.source.AllowOverwrites {
 		r.warn(Warning{Code: "SILT-3005", Hint: "load them again with the option cloudFiles.allowOverwrites=true",
@@ -250,7 +315,7 @@ func (r *run) warnOfListing(found *source.Found) {
 // wanted are the files of the next batch.
 func (r *run) wanted(set *settings) source.Options {
 	o := set.source
-	o.Glob = r.source.glob
+	o.Glob, o.Leave = r.source.glob, r.leave
 	if r.watching {
 		o.MinAge = minAge
 	}
@@ -259,18 +324,6 @@ func (r *run) wanted(set *settings) source.Options {
 
 // minAge is how old a file must be before a watching run takes it: it may still be written.
 const minAge = 2 * time.Second
-
-// notAgain is what the log has seen, and what this run could not load.
-type notAgain struct{ *run }
-
-func (n notAgain) Lookup(key string) (objstore.Object, bool) {
-	if etag, ok := n.tried[key]; ok {
-		return objstore.Object{Key: key, ETag: etag}, true
-	}
-	return n.seen.Lookup(key)
-}
-
-func (n notAgain) GivenUp(key string) bool { return n.tried[key] == "" && n.seen.GivenUp(key) }
 
 // pinned is what the rows of a batch depend on beside the files. It is kept in the plan for those who
 // look back. A batch that is done again before it was staged takes the configuration of then: it may

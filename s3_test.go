@@ -95,6 +95,29 @@ func TestS3(t *testing.T) {
 	})
 }
 
+func TestOneListingServesARun(t *testing.T) {
+	server, cfg := s3Config(t)
+	cfg.Options["maxFilesPerTrigger"] = "1"
+	for i := range 20 {
+		server.Put("landing", fmt.Sprintf("orders/%02d.json", i), `{"id":1}`)
+	}
+	listings := 0
+	server.Inject(func(c s3test.Call) s3test.Fault {
+		if c.Op == "ListObjectsV2" && c.Bucket == "landing" {
+			listings++
+		}
+		return s3test.None
+	})
+	s, err := runOnce(t, cfg)
+	if err != nil || s.Batches != 20 || s.Rows != 20 {
+		t.Fatalf("got %+v, %v", s, err)
+	}
+	// One for the run, one for the first schema, and one to see that nothing is left.
+	if listings > 3 {
+		t.Errorf("%d listings", listings)
+	}
+}
+
 // TestS3Faults makes each kind of fault happen again and again, runs until a run ends well, and wants
 // every row once.
 func TestS3Faults(t *testing.T) {

@@ -8,11 +8,12 @@ import (
 	"github.com/siltlake/silt/objstore"
 )
 
-// queue keeps the first files, by time and key, that fill a batch, whatever the order they come in.
-// The last of them is on top, and leaves when the batch is full without it.
+// queue keeps the first files, by time and key, that fill a batch, and those ahead, whatever the order
+// they come in. The last of them is on top, and leaves when there are enough without it.
 type queue struct {
 	maxFiles int   // 0 is no limit
 	maxBytes int64 // 0 is no limit
+	ahead    int
 
 	files        byAge
 	bytes        int64
@@ -31,7 +32,7 @@ func (q *queue) push(o objstore.Object) {
 	q.keys[o.Key] = struct{}{}
 	heap.Push(&q.files, o)
 	q.bytes += o.Size
-	for len(q.files) > 1 && q.fullWithout(q.files[0]) {
+	for len(q.files) > max(1, q.ahead) && q.fullWithout(q.files[0]) {
 		last := heap.Pop(&q.files).(objstore.Object)
 		delete(q.keys, last.Key)
 		q.bytes -= last.Size

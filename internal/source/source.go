@@ -44,6 +44,11 @@ type Options struct {
 	// MaxFiles and MaxBytes end the batch; zero is no limit. The file that passes MaxBytes is in it.
 	MaxFiles int
 	MaxBytes int64
+	// Ahead is how many files are kept for this batch and those after it.
+	Ahead int
+
+	// Leave reports which versions are to be left alone for now; nil leaves none.
+	Leave func(objstore.Object) bool
 
 	// AllowOverwrites makes a changed file a new one.
 	AllowOverwrites bool
@@ -60,7 +65,9 @@ type Seen interface {
 type Found struct {
 	// Files of the next batch, in the order of modification time, then of key.
 	Files []objstore.Object
-	// Waiting files are new and beyond the limits.
+	// Ahead are the files after them, in that order, as many as were to be kept.
+	Ahead []objstore.Object
+	// Waiting files are new and beyond the limits of the batch; Ahead are among them.
 	Waiting      int
 	WaitingBytes int64
 	// Young files are new and not MinAge old; worth another look soon.
@@ -78,14 +85,14 @@ type Skipped struct {
 }
 
 // Discover lists the store once and returns what is new. It keeps no more than the files of the next
-// batch in memory. A file or folder that cannot be seen does not end it; that the folder to look in is
+// batch and those ahead in memory. A file or folder that cannot be seen does not end it; that the folder to look in is
 // not there does, with ErrNoFolder.
 func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (*Found, error) {
 	w, err := o.wanted()
 	if err != nil {
 		return nil, err
 	}
-	next := queue{maxFiles: o.MaxFiles, maxBytes: o.MaxBytes}
+	next := queue{maxFiles: o.MaxFiles, maxBytes: o.MaxBytes, ahead: o.Ahead}
 	found := &Found{}
 	for obj, err := range store.List(ctx, w.prefix, "") {
 		var oe *objstore.ObjectError
@@ -104,7 +111,7 @@ func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (
 			continue
 		}
 		before, known := seen.Lookup(obj.Key)
-		if known && before.ETag == obj.ETag {
+		if known && before.ETag == obj.ETag || o.Leave != nil && o.Leave(obj) {
 			continue
 		}
 		if known && !seen.GivenUp(obj.Key) {
@@ -128,9 +135,24 @@ func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (
 			return nil, err
 		}
 	}
-	found.Files = next.sorted()
-	found.Waiting, found.WaitingBytes = next.waiting, next.waitingBytes
+	found.Files, found.Ahead = o.Cut(next.sorted())
+	found.Waiting, found.WaitingBytes = next.waiting+len(found.Ahead), next.waitingBytes
+	for _, f := range found.Ahead {
+		found.WaitingBytes += f.Size
+	}
 	return found, nil
+}
+
+// Cut splits files into those of a batch and those after it.
+func (o Options) Cut(files []objstore.Object) (batch, ahead []objstore.Object) {
+	bytes := int64(0)
+	for i, f := range files {
+		if i > 0 && (o.MaxFiles > 0 && i >= o.MaxFiles || o.MaxBytes > 0 && bytes >= o.MaxBytes) {
+			return files[:i:i], files[i:]
+		}
+		bytes += f.Size
+	}
+	return files, nil
 }
 
 // folders is what a store can do in which a folder exists by itself.

@@ -252,6 +252,48 @@ func TestABatchIsTheSameInAnyOrderOfListing(t *testing.T) {
 	})
 }
 
+func TestOneListingServesManyBatches(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var list []objstore.Object
+		for i := range rapid.IntRange(1, 60).Draw(rt, "files") {
+			list = append(list, objstore.Object{Key: fmt.Sprintf("%03d", i), ETag: "1", Size: rapid.Int64Range(0, 9).Draw(rt, "size"),
+				ModTime: time.Unix(rapid.Int64Range(0, 9).Draw(rt, "time"), 0)})
+		}
+		o := source.Options{MaxFiles: rapid.IntRange(0, 9).Draw(rt, "maxFiles"), MaxBytes: rapid.Int64Range(0, 30).Draw(rt, "maxBytes")}
+		with := o
+		with.Ahead = rapid.IntRange(0, 70).Draw(rt, "ahead")
+		known := seen{}
+		var ahead []objstore.Object
+		for listings := 0; len(known) < len(list); {
+			alone, err := source.Discover(context.Background(), listing{files: list}, o, known)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			var batch []objstore.Object
+			if batch, ahead = with.Cut(ahead); len(batch) == 0 {
+				f, err := source.Discover(context.Background(), listing{files: list}, with, known)
+				if err != nil {
+					rt.Fatal(err)
+				}
+				batch, ahead = f.Files, f.Ahead
+				if listings++; f.Waiting != alone.Waiting || f.WaitingBytes != alone.WaitingBytes {
+					rt.Errorf("%d files of %d bytes wait, want %d of %d", f.Waiting, f.WaitingBytes, alone.Waiting, alone.WaitingBytes)
+				}
+			}
+			// The last one of those kept may be short of files that were not.
+			if got, want := keys(batch), keys(alone.Files); got != want && (len(ahead) > 0 || !strings.HasPrefix(want, got)) {
+				rt.Fatalf("got %s, want %s", got, want)
+			}
+			for _, f := range batch {
+				known[f.Key] = f
+			}
+			if with.Ahead >= len(list) && listings > 1 {
+				rt.Fatal("it listed twice")
+			}
+		}
+	})
+}
+
 func TestWhatCannotBeSeen(t *testing.T) {
 	denied := func(key string) error { return &objstore.ObjectError{Key: key, Err: objstore.ErrPermission} }
 	t.Run("is_collected", func(t *testing.T) {
