@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/siltlake/silt/delta"
@@ -20,6 +21,7 @@ import (
 	"github.com/siltlake/silt/internal/crash"
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
+	"github.com/siltlake/silt/internal/merge"
 	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
@@ -61,8 +63,9 @@ type conversion struct {
 	rowwise bool // SQL, if any, may run on any part of the batch
 	results []*convert.Result
 	tasks   []convert.Task
-	change  *change // of the target
-	aside   *change // of the quarantine
+	change  *change  // of the target
+	staging *staging // of the rows to merge; nil when they are appended
+	aside   *change  // of the quarantine
 }
 
 // Convert implements [checkpoint.Effects].
@@ -97,9 +100,14 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	stores := c.stores()
+	if c.set.merge != nil {
+		c.staging = newStaging(c.state, c.plan.Batch, ulid.Make().String())
+		stores.Target = c.staging.store
+	}
 	long := new(sync.Mutex)
 	for range c.Pipeline.workers() {
-		w := convert.New(c.stores(), c.duckOptions(c.set))
+		w := convert.New(stores, c.duckOptions(c.set))
 		w.Long = long
 		w.Progress = func(bytes, rows, rescued int64) { c.progress.add(0, bytes, rows, rescued) }
 		c.workers = append(c.workers, w)
@@ -565,6 +573,9 @@ func (c *conversion) task(read *schema.Struct) convert.Task {
 	t := c.set.task(read)
 	t.Decode.Partitions = c.version.PartitionNames()
 	t.Batch, t.Time = c.plan.Batch, c.plan.Time
+	if m := c.set.merge; m != nil && m.Duplicates == merge.LastWins {
+		t.Keys = m.Keys
+	}
 	t.Tags = map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)}
 	return t
 }
@@ -586,6 +597,9 @@ func (c *conversion) shape(ctx context.Context) error {
 	}
 	t := c.cfg.Target
 	c.change = &change{Schema: rows, PartitionBy: t.PartitionBy, Properties: t.Properties, Evolves: c.set.mergeSchema}
+	if c.set.merge != nil {
+		c.change.Source, c.change.Schema = rows, merge.Columns(*c.set.merge, rows)
+	}
 	if c.rules.Mode == evolve.AddNewColumnsWithTypeWidening && !c.rules.TypesFixed {
 		c.change.Widens = true
 		c.change.Properties = maps.Clone(t.Properties)
@@ -605,20 +619,34 @@ func (c *conversion) shape(ctx context.Context) error {
 
 // contexts are what the writers of the two tables need, as of the schema of now.
 func (c *conversion) contexts(ctx context.Context) (target, quarantine delta.WriteContext, err error) {
-	tx, err := c.target.begin(c.table, c.change)
+	if c.staging != nil {
+		target, err = c.mergeContext(ctx)
+	} else {
+		target, err = c.appendContext()
+	}
 	if err != nil {
 		return target, quarantine, err
 	}
-	target = tx.WriteContext()
-	c.change.Schema = target.Schema
 	aside, err := c.quarantine.load(ctx)
 	if err != nil {
 		return target, quarantine, err
 	}
-	if tx, err = c.quarantine.begin(aside, c.aside); err != nil {
+	tx, err := c.quarantine.begin(aside, c.aside)
+	if err != nil {
 		return target, quarantine, err
 	}
 	return target, tx.WriteContext(), nil
+}
+
+// appendContext is what writers of rows to append need.
+func (c *conversion) appendContext() (delta.WriteContext, error) {
+	tx, err := c.target.begin(c.table, c.change)
+	if err != nil {
+		return delta.WriteContext{}, err
+	}
+	wc := tx.WriteContext()
+	c.change.Schema = wc.Schema
+	return wc, nil
 }
 
 // split divides the files into tasks: small files share one, and a large file of lines has several.

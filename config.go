@@ -61,6 +61,10 @@ type Target struct {
 	PartitionBy []string
 	// Properties are the table properties of a new table.
 	Properties map[string]string
+	// Write is "append", the default, or "merge".
+	Write string
+	// Merge says how rows are merged.
+	Merge Merge
 }
 
 // Path is the Target of the table at a folder or URI.

@@ -126,6 +126,15 @@ var optionTable = []OptionInfo{
 	{Name: "spark.databricks.delta.schema.autoMerge.enabled", Type: "string", Class: OptionNoEffect, Reason: "mergeSchema says it"},
 
 	// silt's own.
+	{Name: "write.mode", Type: "enum", Values: []string{"append", "merge"}, Default: "append", Doc: "How rows reach the table: they are appended, or they replace those with the same keys."},
+	{Name: "write.keys", Type: "string", Doc: "Columns by which rows are merged, with commas between. A row without a value in one is quarantined."},
+	{Name: "write.sequenceBy", Type: "string", Doc: "Column that orders the changes of a key; an older row never replaces a newer one."},
+	{Name: "write.deleteWhen", Type: "string", Doc: "SQL over source and target: rows for which it is true are deleted from the table."},
+	{Name: "write.updateWhen", Type: "string", Doc: "SQL over source and target: rows for which it is not true are not updated."},
+	{Name: "write.insertOnly", Type: "boolean", Default: "false", Doc: "Leave rows that are in the table as they are."},
+	{Name: "write.notMatchedBySource", Type: "enum", Values: []string{"delete"}, Doc: "Delete the rows of the table that are not in the batch."},
+	{Name: "write.ignoreNullUpdates", Type: "boolean", Default: "false", Doc: "Keep what the table has where a row has NULL."},
+	{Name: "write.exceptColumns", Type: "string", Doc: "Columns that are not written to the table, with commas between."},
 	{Name: "keepMetadata", Type: "boolean", Default: "false", Doc: "Write the column _metadata, which describes the file of a row."},
 	{Name: "recordPath", Type: "string", Doc: "Where the records are inside the values of a file: $.Records[*]. The values around them are read as a stream, of any size."},
 	{Name: "recordKeep", Type: "string", Doc: "Members around the records, as names with dots and commas between, that each record gets in the column _envelope: account,detail.region."},

@@ -87,6 +87,13 @@ func Open(ctx context.Context, cfg Config) (*Pipeline, error) {
 	if err := p.checkTransform(ctx); err != nil {
 		return nil, err
 	}
+	if m := p.set.merge; m != nil && (m.DeleteWhen != "" || m.UpdateWhen != "") {
+		engine, err := duck.Open(ctx, p.duckOptions(p.set))
+		if err != nil {
+			return nil, err
+		}
+		engine.Close()
+	}
 	return p, nil
 }
 

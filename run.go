@@ -148,6 +148,7 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 			t.Table, t.Rows = r.quarantine.name, b.QuarantineRows
 		} else {
 			event.Version = c.Version
+			s.addMerge(c)
 		}
 		s.Commits = append(s.Commits, t)
 	}
@@ -431,7 +432,12 @@ func (r *run) samePlace(plan checkpoint.Plan) error {
 }
 
 // Archive implements [checkpoint.Effects].
-func (r *run) Archive(context.Context, checkpoint.Plan, checkpoint.Staged) error { return nil }
+func (r *run) Archive(ctx context.Context, _ checkpoint.Plan, s checkpoint.Staged) error {
+	if r.set.merge == nil {
+		return nil
+	}
+	return r.forget(ctx, s.Batch)
+}
 
 // progress adds up what the workers tell.
 type progress struct {

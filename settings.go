@@ -15,6 +15,7 @@ import (
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
 	"github.com/siltlake/silt/internal/jsonscan"
+	"github.com/siltlake/silt/internal/merge"
 	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore/s3store"
 	"github.com/siltlake/silt/schema"
@@ -37,6 +38,7 @@ type settings struct {
 	stopsOnChange bool // of the source schema
 	transform     string
 
+	merge          *merge.Spec // nil: rows are appended
 	mergeSchema    bool
 	s3             s3store.Options
 	schemaLocation string
@@ -148,6 +150,7 @@ func (p *parser) options() {
 	p.envelopes()
 	p.files()
 	p.storage()
+	p.merging()
 }
 
 func (p *parser) at(name string) []string { return []string{"options", name} }

@@ -65,11 +65,16 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 			c.emit(SchemaEvolved{Batch: c.plan.Batch, From: b.Schema.From, To: b.Schema.To, Added: b.Schema.Added, Widened: b.Schema.Widened})
 		}
 	}
+	if c.staging != nil && len(c.change.Adds) > 0 {
+		if err := c.change.merged(ctx, c.staging, c.set.merge); err != nil {
+			return s, err
+		}
+	}
 	for _, part := range []struct {
 		t *table
 		c *change
 	}{{&c.quarantine, c.aside}, {&c.target, c.change}} {
-		if len(part.c.Adds) == 0 {
+		if len(part.c.Adds) == 0 && part.c.Merge == nil {
 			continue
 		}
 		target := checkpoint.StagedTarget{Name: part.t.role, URI: part.t.uri(), Rows: part.c.Rows}
@@ -260,7 +265,7 @@ func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoin
 	if staged.Targets[target].Name == quarantineTable {
 		t = &r.quarantine
 	}
-	done, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target])
+	done, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], r.merge)
 	if err != nil || done.Already {
 		return done, err
 	}

@@ -19,6 +19,8 @@ type Summary struct {
 	// Rows is the number of rows inserted into the target. It differs from Records.Loaded when a
 	// transform filters or multiplies rows.
 	Rows int64 `json:"rows"`
+	// Merge says what became of the Rows when they are merged and not appended.
+	Merge *MergeCounts `json:"merge,omitempty"`
 
 	Schema   SchemaChange   `json:"schema"`
 	Rescued  RescuedCounts  `json:"rescued"`

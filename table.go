@@ -9,6 +9,7 @@ import (
 
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/merge"
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
@@ -57,6 +58,12 @@ type change struct {
 	Evolves bool `json:"evolves"`
 	// Widens means that the table's types grow with those of Schema.
 	Widens bool `json:"widens,omitempty"`
+	// Merge, when set, says how the rows in Changes, a folder of the checkpoint that is a table of the
+	// columns Source, meet those of the table. There are no Adds then: they are computed anew for each
+	// version that the commit tries to build on.
+	Merge   *merge.Spec    `json:"merge,omitempty"`
+	Changes string         `json:"changes,omitempty"`
+	Source  *schema.Struct `json:"-"`
 }
 
 // begin starts the transaction of a change, on the table or for a new one.
@@ -64,7 +71,11 @@ func (t *table) begin(s *delta.Snapshot, c *change) (*delta.Transaction, error) 
 	if s == nil {
 		return delta.NewTable(t.store, delta.TableOptions{Schema: c.Schema, PartitionBy: c.PartitionBy, Properties: c.Properties})
 	}
-	tx := s.Begin("STREAMING UPDATE") // Spark's name for a batch of a stream
+	operation := "STREAMING UPDATE" // Spark's name for a batch of a stream
+	if c.Merge != nil {
+		operation = "MERGE"
+	}
+	tx := s.Begin(operation)
 	if c.Widens {
 		tx.WidenNumbers()
 	}
@@ -119,7 +130,7 @@ func (t *table) evolves(s *delta.Snapshot, c *change) error {
 const commitTries = 5
 
 // commit puts a staged change into the table, unless the table has it.
-func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, staged checkpoint.Staged, target checkpoint.StagedTarget) (checkpoint.Committed, error) {
+func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, staged checkpoint.Staged, target checkpoint.StagedTarget, merge merger) (checkpoint.Committed, error) {
 	done := checkpoint.Committed{Name: t.role, URI: t.uri(), TxnID: staged.Nonce + "-" + t.role}
 	var c change
 	if err := json.Unmarshal(target.Delta, &c); err != nil {
@@ -137,6 +148,9 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 			done.TableID, done.Version = s.Metadata().ID, s.Version()
 			if v, ok := s.TxnVersion(query); ok && v >= plan.Batch {
 				done.Already = true
+				if c.Merge != nil {
+					done.Counts, _ = t.earlierCounts(ctx, done.TxnID)
+				}
 				return done, nil
 			}
 		}
@@ -144,15 +158,29 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 		if err != nil {
 			return done, err
 		}
-		tx.Add(c.Adds...)
 		tx.SetTxn(query, plan.Batch)
 		tx.SetNonce(done.TxnID)
-		tx.SetCommitInfo(delta.CommitDetails{Parameters: map[string]string{
-			"outputMode": "Append", "queryId": query, "epochId": strconv.FormatInt(plan.Batch, 10),
-		}})
+		tries := commitTries
+		var merged *mergeResult
+		if c.Merge != nil {
+			if merged, err = merge(ctx, tx, s, t.store, &c); err != nil {
+				return done, fmt.Errorf("table %s: merge: %w", t.name, err)
+			}
+			tries = mergeTries
+		} else {
+			tx.Add(c.Adds...)
+			tx.SetCommitInfo(delta.CommitDetails{Parameters: map[string]string{
+				"outputMode": "Append", "queryId": query, "epochId": strconv.FormatInt(plan.Batch, 10),
+			}})
+		}
 		after, err := tx.Commit(ctx, nil)
+		if merged != nil {
+			if done.Counts, err = merged.settle(ctx, tx, err); err == nil && tx.AlreadyCommitted() {
+				done.Counts, _ = t.earlierCounts(ctx, done.TxnID)
+			}
+		}
 		var conflict *delta.ConflictError
-		if errors.As(err, &conflict) && try < commitTries {
+		if errors.As(err, &conflict) && try < tries {
 			continue
 		}
 		if err != nil {

@@ -109,6 +109,8 @@ type Committed struct {
 	TxnID   string `json:"txnId,omitempty"` // of the commit, from its commitInfo
 	// Already means that the table had the batch before this commit was tried.
 	Already bool `json:"already,omitempty"`
+	// Counts are what the caller wants to know of the commit later; opaque here.
+	Counts json.RawMessage `json:"counts,omitempty"`
 }
 
 // File is a planned file and what became of it. Outcome is nil until the batch is staged.

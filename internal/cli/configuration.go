@@ -398,12 +398,15 @@ func (r *resolver) fault(code, hint, problem string, path ...string) {
 }
 
 func (r *resolver) target(t targetDoc, c *silt.Config) {
-	switch t.Write {
-	case "", "append":
-	case "merge", "overwrite":
-		r.fault(codeUnsupported, "write append", "write: "+t.Write+" is not supported yet", "target", "write")
+	switch c.Target.Write = t.Write; t.Write {
+	case "", "append", "merge":
+	case "overwrite":
+		r.fault(codeUnsupported, "write append or merge", "write: overwrite is not supported yet", "target", "write")
 	default:
-		r.fault(codeValue, "write append", fmt.Sprintf("write is %q; it takes append", t.Write), "target", "write")
+		r.fault(codeValue, "write append or merge", fmt.Sprintf("write is %q; it takes append and merge", t.Write), "target", "write")
+	}
+	if t.Merge != nil {
+		c.Target.Merge = silt.Merge(*t.Merge)
 	}
 	if t.MergeSchema == nil {
 		return

@@ -50,7 +50,6 @@ type conformanceCase struct {
 // passes must not be here.
 var notYet = map[string]string{
 	"G07": "casts of a reader's columns to the table's",
-	"G19": "MERGE",
 	"G24": "txnAppId and txnVersion",
 	"G25": "CHECK constraints",
 	"G27": "column defaults",
@@ -121,7 +120,13 @@ func (c *conformanceCase) run(t *testing.T, onSchemaChange string) (problems []s
 		}
 	}
 	if c.Kind == "delta" {
-		cfg.Options["mergeSchema"] = fmt.Sprint(cmp.Or(c.Options["write.mergeSchema"], "false"))
+		cfg.Options["mergeSchema"] = fmt.Sprint(cmp.Or(c.Options["write.mergeSchema"], c.Options["write.schemaEvolution"], "false"))
+		if c.Options["write.mode"] == "merge" {
+			cfg.Target.Write = "merge"
+			for _, k := range c.Options["write.keys"].([]any) {
+				cfg.Target.Merge.Keys = append(cfg.Target.Merge.Keys, k.(string))
+			}
+		}
 		if err := c.target(t, table); err != nil {
 			return []string{"target: " + err.Error()}
 		}

@@ -54,13 +54,25 @@ func (pipelineDoc) later() []string {
 type targetDoc struct {
 	Table       string            `json:"table,omitempty" jsonschema:"A name of three parts: catalog.schema.table."`
 	Path        string            `json:"path,omitempty" jsonschema:"A folder, relative to this file, or a URI."`
-	Write       string            `json:"write,omitempty" jsonschema:"How rows reach the table. Default: append."`
+	Write       string            `json:"write,omitempty" jsonschema:"How rows reach the table: they are appended, or merged by key. Default: append."`
+	Merge       *mergeDoc         `json:"merge,omitempty" jsonschema:"How rows are merged: only with write: merge."`
 	MergeSchema *bool             `json:"mergeSchema,omitempty" jsonschema:"Whether new columns become part of the table. Default: true."`
 	PartitionBy []string          `json:"partitionBy,omitempty" jsonschema:"The columns by which a new table is partitioned."`
 	Properties  map[string]string `json:"properties,omitempty" jsonschema:"Table properties of a new table."`
 }
 
-func (targetDoc) later() []string { return []string{"merge", "clusterBy"} }
+func (targetDoc) later() []string { return []string{"clusterBy"} }
+
+type mergeDoc struct {
+	Keys               []string `json:"keys,omitempty" jsonschema:"The columns that say which row of the table a row is about. A row without a value in one of them is quarantined."`
+	SequenceBy         string   `json:"sequenceBy,omitempty" jsonschema:"The column that orders the changes of a key: an older row never replaces a newer one."`
+	DeleteWhen         string   `json:"deleteWhen,omitempty" jsonschema:"SQL over source and target: rows for which it is true are deleted from the table."`
+	UpdateWhen         string   `json:"updateWhen,omitempty" jsonschema:"SQL over source and target: rows for which it is not true are not updated."`
+	InsertOnly         bool     `json:"insertOnly,omitempty" jsonschema:"Leave rows that are in the table as they are."`
+	NotMatchedBySource string   `json:"notMatchedBySource,omitempty" jsonschema:"delete: delete the rows of the table that are not in the batch."`
+	IgnoreNullUpdates  bool     `json:"ignoreNullUpdates,omitempty" jsonschema:"Keep what the table has where a row has NULL."`
+	ExceptColumns      []string `json:"exceptColumns,omitempty" jsonschema:"Columns that are not written to the table."`
+}
 
 type triggerDoc struct {
 	AvailableNow   bool   `json:"availableNow,omitempty" jsonschema:"Load everything that is there and stop: the default."`
@@ -131,7 +143,8 @@ func fileSchema() (*jsonschema.Schema, error) {
 		word(p.Properties["uncarried"], "rescue", "allow", "fail")
 		word(p.Properties["onCorrupt"], "quarantine", "drop", "fail")
 		word(p.Properties["onSchemaChange"], "evolve", "fail")
-		word(p.Properties["target"].Properties["write"], "append")
+		word(p.Properties["target"].Properties["write"], "append", "merge")
+		word(p.Properties["target"].Properties["merge"].Properties["notMatchedBySource"], "delete")
 	}
 	return s, nil
 }

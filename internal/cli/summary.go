@@ -110,6 +110,9 @@ func wrong(right bool) string {
 
 func rowsText(s *silt.Summary) string {
 	text := thousands(s.Rows) + " inserted into " + s.Target
+	if s.Merge != nil {
+		text = mergeSum(*s.Merge) + " into " + s.Target
+	}
 	var versions []int64
 	for _, c := range s.Commits {
 		if sameTable(c.Table, s.Target) {
@@ -126,6 +129,23 @@ func rowsText(s *silt.Summary) string {
 		text += fmt.Sprintf("   (the SQL made them of %s)", count(s.Records.Loaded, "record"))
 	}
 	return text
+}
+
+// mergeSum is the sum of rows that were merged.
+func mergeSum(m silt.MergeCounts) string {
+	parts := []string{thousands(m.Inserted) + " inserted", thousands(m.Updated) + " updated"}
+	sum := m.Inserted + m.Updated
+	for _, p := range []struct {
+		n    int64
+		what string
+	}{
+		{m.Deleted, "deleted"}, {m.Unchanged, "unchanged"}, {m.Duplicates, "duplicates"}, {m.Late, "late"}, {m.Skipped, "skipped"},
+	} {
+		if sum += p.n; p.n > 0 {
+			parts = append(parts, thousands(p.n)+" "+p.what)
+		}
+	}
+	return thousands(m.Rows) + " made = " + strings.Join(parts, " + ") + wrong(sum == m.Rows)
 }
 
 // sameTable compares the names of tables, which may be paths of different lengths.

@@ -54,6 +54,9 @@ type Task struct {
 	Types *schema.Struct `json:"types,omitempty"`
 	// OnCorrupt says what happens to text that is no record.
 	OnCorrupt OnCorrupt `json:"onCorrupt,omitempty"`
+	// Keys are columns of the target without a value in which a row is set aside, like text that is no
+	// record.
+	Keys []string `json:"keys,omitempty"`
 
 	Target     delta.WriteContext `json:"target"`
 	Quarantine delta.WriteContext `json:"quarantine"`
@@ -303,7 +306,7 @@ func (r *run) do(ctx context.Context) error {
 		files[k] = r.open(Piece{o, t.Part}, young)
 	}
 	opts := Piece{Part: t.Part}.framed(t.Decode)
-	opts.KeepText = t.SQL != ""
+	opts.KeepText = t.SQL != "" || len(t.Keys) > 0
 	var err error
 	if r.reader, err = decode.NewReader(files, opts); err != nil {
 		return err
@@ -391,8 +394,7 @@ func (r *run) tell() {
 func (r *run) batch(ctx context.Context, b *decode.Batch) error {
 	defer b.Record.Release()
 	if r.transform == nil {
-		r.count(b, b.Record.NumRows(), func(row int64) int { return int(row) })
-		return r.write(ctx, b.Record)
+		return r.rows(ctx, b, b.Record, func(row int64) int { return int(row) })
 	}
 	rows, failed, err := r.transform.ApplyRows(ctx, b.Record)
 	if err != nil {
@@ -400,14 +402,24 @@ func (r *run) batch(ctx context.Context, b *decode.Batch) error {
 	}
 	r.result.Dropped += r.dropped(b, rows, failed)
 	for _, out := range rows {
-		r.count(b, out.Batch.NumRows(), func(row int64) int { return int(out.From[row]) })
-		err := r.write(ctx, out.Batch)
+		err := r.rows(ctx, b, out.Batch, func(row int64) int { return int(out.From[row]) })
 		out.Batch.Release()
 		if err != nil {
 			return err
 		}
 	}
 	return r.failed(ctx, b, failed)
+}
+
+// rows takes rows into the target; from gives the row of b that each comes from.
+func (r *run) rows(ctx context.Context, b *decode.Batch, rec arrow.RecordBatch, from func(int64) int) error {
+	rec, from, err := r.keyed(ctx, b, rec, from)
+	if err != nil {
+		return err
+	}
+	defer rec.Release()
+	r.count(b, rec.NumRows(), from)
+	return r.write(ctx, rec)
 }
 
 // dropped counts the rows of b that have rescued data and of which the SQL made no row.

@@ -26,7 +26,7 @@ var QuarantineColumns = schema.NewStruct(
 	schema.Nullable("line", schema.Long),          // from 1
 	schema.Nullable("offset", schema.Long),        // bytes into the decompressed file
 	schema.Nullable("length", schema.Long),        // bytes of the record in the file
-	schema.Nullable("reason", schema.String),      // ReasonNotJSON, ReasonTransform or ReasonFile
+	schema.Nullable("reason", schema.String),      // ReasonNotJSON, ReasonTransform, ReasonKey or ReasonFile
 	schema.Nullable("detail", schema.String),
 	schema.Nullable("error_at", schema.Long),       // bytes into the record
 	schema.Nullable("cut", schema.Boolean),         // the record is longer than what is kept
@@ -38,6 +38,7 @@ var QuarantineColumns = schema.NewStruct(
 const (
 	ReasonNotJSON   = "not JSON"
 	ReasonTransform = "transform"
+	ReasonKey       = "key"     // a row without a value in a key column
 	ReasonFile      = "file"    // the file could not be read after many tries; there is no record
 	ReasonRescued   = "rescued" // a copy: the record is loaded, and SQL over the whole batch has no place for its rescued data
 )

@@ -59,7 +59,13 @@ func (r *run) whole(ctx context.Context) error {
 	}
 	defer out.Release()
 	for out.Next() {
-		if err := r.write(ctx, out.RecordBatch()); err != nil {
+		rec, err := r.keyedWhole(ctx, out.RecordBatch())
+		if err != nil {
+			return err
+		}
+		err = r.write(ctx, rec)
+		rec.Release()
+		if err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package merge
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/duck"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -352,4 +354,22 @@ func concat(s *arrow.Schema, recs []arrow.RecordBatch) (arrow.RecordBatch, error
 		}
 	}
 	return array.NewRecordBatch(s, cols, rows), nil
+}
+
+// Check fails when rows of a schema cannot be merged as the spec says into a table of a schema. The
+// table has the columns of the rows already.
+func Check(ctx context.Context, spec Spec, rows, table *schema.Struct, sql func(context.Context) (*duck.Engine, error)) error {
+	none := Changes{Schema: rows, Rows: func(context.Context) iter.Seq2[arrow.RecordBatch, error] {
+		return func(yield func(arrow.RecordBatch, error) bool) {
+			rec, err := concat(rows.Arrow(), nil)
+			yield(rec, err)
+		}
+	}}
+	s, err := readSource(ctx, spec, none, table)
+	if err != nil {
+		return err
+	}
+	defer s.release()
+	_, err = newConditions(ctx, spec, Options{SQL: sql}, s, rows, table)
+	return err
 }

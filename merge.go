@@ -1,0 +1,414 @@
+package silt
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/internal/merge"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+// Merge says how the rows of a batch meet those of the table by key, instead of being appended.
+// Columns are named without case.
+type Merge struct {
+	// Keys are the columns that say which row of the table a row is about. A row without a value in one
+	// of them goes to the quarantine.
+	Keys []string
+	// SequenceBy is the column that orders the changes of a key. A row that is older than the one in the
+	// table changes nothing.
+	SequenceBy string
+	// DeleteWhen is SQL over source and target: rows for which it is true are deleted.
+	DeleteWhen string
+	// UpdateWhen is SQL over source and target: rows for which it is not true are not updated.
+	UpdateWhen string
+	// InsertOnly leaves rows that are in the table as they are.
+	InsertOnly bool
+	// NotMatchedBySource is "delete" to delete the rows of the table that are not in the batch.
+	NotMatchedBySource string
+	// IgnoreNullUpdates keeps what the table has where a row has NULL.
+	IgnoreNullUpdates bool
+	// ExceptColumns are not written to the table, such as the one that says what a change is.
+	ExceptColumns []string
+}
+
+// MergeCounts say what became of the rows that were made: all but Rows, which is their sum.
+type MergeCounts struct {
+	Rows       int64 `json:"rows"`
+	Inserted   int64 `json:"inserted"`
+	Updated    int64 `json:"updated"`
+	Deleted    int64 `json:"deleted"`
+	Unchanged  int64 `json:"unchanged"`  // as the table has it
+	Late       int64 `json:"late"`       // older than the row in the table
+	Duplicates int64 `json:"duplicates"` // another row of the key counts
+	Skipped    int64 `json:"skipped"`    // nothing to delete, or not to be updated
+}
+
+func (c *MergeCounts) add(more MergeCounts) {
+	c.Rows += more.Rows
+	c.Inserted += more.Inserted
+	c.Updated += more.Updated
+	c.Deleted += more.Deleted
+	c.Unchanged += more.Unchanged
+	c.Late += more.Late
+	c.Duplicates += more.Duplicates
+	c.Skipped += more.Skipped
+}
+
+// mergeOptions are the options that a [Merge] can be given by, with the place that each has in it.
+func (m *Merge) texts() map[string]*string {
+	return map[string]*string{"write.sequenceBy": &m.SequenceBy, "write.deleteWhen": &m.DeleteWhen,
+		"write.updateWhen": &m.UpdateWhen, "write.notMatchedBySource": &m.NotMatchedBySource}
+}
+
+func (m *Merge) switches() map[string]*bool {
+	return map[string]*bool{"write.insertOnly": &m.InsertOnly, "write.ignoreNullUpdates": &m.IgnoreNullUpdates}
+}
+
+func (m *Merge) lists() map[string]*[]string {
+	return map[string]*[]string{"write.keys": &m.Keys, "write.exceptColumns": &m.ExceptColumns}
+}
+
+// merging reads how rows reach the table.
+func (p *parser) merging() {
+	t := p.config.Target
+	p.oneOf("target.write", t.Write, "", "append", "merge")
+	mode := p.value("write.mode")
+	if t.Write != "" && p.isGiven("write.mode") && !strings.EqualFold(mode, t.Write) {
+		p.fault(CodeContradiction, p.at(p.keys["write.mode"]), "keep one of them", "differs from the target's write")
+	}
+	if t.Write != "" {
+		mode = t.Write
+	}
+	m := t.Merge
+	given := ""
+	for name, text := range m.texts() {
+		if p.isGiven(name) {
+			*text, given = p.value(name), name
+		}
+	}
+	for name, is := range m.switches() {
+		if p.isGiven(name) {
+			*is, given = p.boolean(name), name
+		}
+	}
+	for name, list := range m.lists() {
+		if p.isGiven(name) {
+			*list, given = names(p.value(name)), name
+		}
+	}
+	if !strings.EqualFold(mode, "merge") {
+		if given != "" {
+			p.fault(CodeContradiction, p.at(p.keys[optionKey(given)]), "set write.mode to merge", "is for a merge, and rows are appended")
+		} else if len(m.Keys) > 0 {
+			p.fault(CodeContradiction, []string{"target", "merge"}, "write: merge", "is for a merge, and rows are appended")
+		}
+		return
+	}
+	if len(m.Keys) == 0 {
+		p.fault(CodeMissing, []string{"target", "merge", "keys"}, "name the columns that say which row of the table a row is about: keys: [id]", "a merge has no keys")
+	}
+	if m.NotMatchedBySource != "" && !strings.EqualFold(m.NotMatchedBySource, "delete") {
+		p.fault(CodeValue, []string{"target", "merge", "notMatchedBySource"}, "", "%q is not delete", m.NotMatchedBySource)
+	}
+	p.set.merge = m.spec()
+	p.set.merge.Passive = p.set.lineage
+	if p.set.compat { // as Delta does
+		p.set.merge.Duplicates = merge.FailOnDuplicates
+	}
+}
+
+func (m Merge) spec() *merge.Spec {
+	return &merge.Spec{Keys: m.Keys, SequenceBy: m.SequenceBy, DeleteWhen: m.DeleteWhen, UpdateWhen: m.UpdateWhen,
+		InsertOnly: m.InsertOnly, DeleteMissing: m.NotMatchedBySource != "", IgnoreNullUpdates: m.IgnoreNullUpdates,
+		Except: m.ExceptColumns, Duplicates: merge.LastWins}
+}
+
+// names reads a list of columns with commas between; a name may stand in back-ticks.
+func names(text string) []string {
+	var out []string
+	for name := range strings.SplitSeq(text, ",") {
+		if name = strings.Trim(strings.TrimSpace(name), "`"); name != "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// staging is where the change rows of a batch wait for their merge: a Delta table of one version, in a
+// folder of the checkpoint that staged/N names. What a try left that was not staged is removed with it.
+type staging struct {
+	folder string
+	store  objstore.Store
+	schema *schema.Struct // as the data files have it, so far
+	tx     *delta.Transaction
+}
+
+// changesFolder is the folder of a checkpoint that holds change rows.
+const changesFolder = "changes/"
+
+func batchChanges(batch int64) string { return changesFolder + strconv.FormatInt(batch, 10) + "/" }
+
+func newStaging(state objstore.Store, batch int64, id string) *staging {
+	s := &staging{folder: batchChanges(batch) + id}
+	s.store = below{state, s.folder + "/"}
+	return s
+}
+
+// context is what writers of change rows of the schema need. Files that were written under an earlier
+// one stay valid: their columns keep their names.
+func (s *staging) context(rows *schema.Struct) (delta.WriteContext, error) {
+	if s.schema != nil {
+		merged, err := schema.Merge(s.schema, rows)
+		if err != nil {
+			return delta.WriteContext{}, err
+		}
+		rows = retyped(merged, rows).(*schema.Struct)
+	}
+	var err error
+	s.tx, err = delta.NewTable(s.store, delta.TableOptions{Schema: rows, Properties: map[string]string{"delta.columnMapping.mode": "name"}})
+	if err != nil {
+		return delta.WriteContext{}, err
+	}
+	wc := s.tx.WriteContext()
+	s.schema = wc.Schema
+	return wc, nil
+}
+
+// retyped is a type with the scalar types of another, which may be wider.
+func retyped(t, from schema.Type) schema.Type {
+	switch t := t.(type) {
+	case *schema.Struct:
+		other, ok := from.(*schema.Struct)
+		if !ok {
+			return t
+		}
+		out := &schema.Struct{Fields: slices.Clone(t.Fields)}
+		for i, f := range out.Fields {
+			if j := other.IndexFold(f.Name); j >= 0 {
+				out.Fields[i].Type = retyped(f.Type, other.Fields[j].Type)
+			}
+		}
+		return out
+	case *schema.Array:
+		if other, ok := from.(*schema.Array); ok {
+			return &schema.Array{Element: retyped(t.Element, other.Element), ContainsNull: t.ContainsNull}
+		}
+	case *schema.Map:
+		if other, ok := from.(*schema.Map); ok {
+			return &schema.Map{Key: retyped(t.Key, other.Key), Value: retyped(t.Value, other.Value), ValueContainsNull: t.ValueContainsNull}
+		}
+	default:
+		if schema.IsScalar(from) {
+			return from
+		}
+	}
+	return t
+}
+
+// put makes the table of the change rows.
+func (s *staging) put(ctx context.Context, adds []*delta.Add) error {
+	s.tx.Add(adds...)
+	if _, err := s.tx.Commit(ctx, nil); err != nil {
+		return fmt.Errorf("%s: %w", s.folder, err)
+	}
+	return nil
+}
+
+// checkMerge fails when the rows cannot be merged as the pipeline says: once they are staged, that is
+// too late.
+func (c *conversion) checkMerge(ctx context.Context, table *schema.Struct) error {
+	var sql func(context.Context) (*duck.Engine, error)
+	if len(c.workers) > 0 {
+		sql = c.workers[0].Engine
+	}
+	return merge.Check(ctx, *c.set.merge, c.change.Source, table, sql)
+}
+
+// mergeContext is the context of the change rows, after a check that the table can take them.
+func (c *conversion) mergeContext(ctx context.Context) (delta.WriteContext, error) {
+	tx, err := c.target.begin(c.table, c.change)
+	if err != nil {
+		return delta.WriteContext{}, err
+	}
+	if wc := tx.WriteContext(); wc.Refused != "" {
+		return wc, nil
+	}
+	if err := c.checkMerge(ctx, tx.Schema()); err != nil {
+		return delta.WriteContext{}, fmt.Errorf("merge: %w", err)
+	}
+	return c.staging.context(c.change.Source)
+}
+
+// merged makes a change one that is merged: its files hold the change rows.
+func (c *change) merged(ctx context.Context, s *staging, spec *merge.Spec) error {
+	if err := s.put(ctx, c.Adds); err != nil {
+		return err
+	}
+	c.Adds, c.Merge, c.Changes = nil, spec, s.folder
+	return nil
+}
+
+// mergeResult is a merge that is about to be committed.
+type mergeResult struct{ *merge.Result }
+
+// settle takes the merge's files back when the commit did not use them, and returns its counts else.
+func (m *mergeResult) settle(ctx context.Context, tx *delta.Transaction, err error) (json.RawMessage, error) {
+	if err != nil && !errors.Is(err, delta.ErrOutcomeUnknown) || err == nil && tx.AlreadyCommitted() {
+		m.Discard(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(m.Counts)
+}
+
+// merger computes the merge of a change into a version of a table, for the transaction on it.
+type merger func(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, c *change) (*mergeResult, error)
+
+func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, c *change) (*mergeResult, error) {
+	rows, err := delta.Load(ctx, below{p.state, c.Changes + "/"}, delta.LoadOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.Changes, err)
+	}
+	var engine *duck.Engine
+	defer func() {
+		if engine != nil {
+			engine.Close()
+		}
+	}()
+	o := merge.Options{Workers: p.workers(), SQL: func(ctx context.Context) (*duck.Engine, error) {
+		var err error
+		engine, err = duck.Open(ctx, p.duckOptions(p.set))
+		return engine, err
+	}}
+	r, err := merge.Into(ctx, tx, s, store, *c.Merge, merge.Changes{Schema: rows.Schema(), Rows: func(ctx context.Context) iter.Seq2[arrow.RecordBatch, error] {
+		return rows.Scan(delta.ScanOptions{}).Batches(ctx)
+	}}, o)
+	if err != nil {
+		return nil, err
+	}
+	return &mergeResult{r}, nil
+}
+
+// mergeTries bounds how often a merge is computed anew because others have changed the table meanwhile.
+const mergeTries = 20
+
+// earlierCounts finds the counts of a merge that is in the table from an earlier try, nil when its
+// version is not in the history any more.
+func (t *table) earlierCounts(ctx context.Context, txnID string) (json.RawMessage, int64) {
+	entries, err := delta.History(ctx, t.store, 100)
+	if err != nil {
+		return nil, -1 // they are told to people only
+	}
+	for _, e := range entries {
+		if e.TxnID == txnID {
+			if text := e.Metrics()["siltMerge"]; text != nil {
+				return json.RawMessage(*text), e.Version
+			}
+		}
+	}
+	return nil, -1
+}
+
+// mergedCounts are those of a commit; nil when it is no merge.
+func mergedCounts(c checkpoint.Committed) (*MergeCounts, int64) {
+	var counts merge.Counts
+	if len(c.Counts) == 0 || json.Unmarshal(c.Counts, &counts) != nil {
+		return nil, 0
+	}
+	return &MergeCounts{Rows: counts.Rows, Inserted: counts.Inserted, Updated: counts.Updated, Deleted: counts.Deleted,
+		Unchanged: counts.Unchanged, Late: counts.Late, Duplicates: counts.Duplicates, Skipped: counts.Skipped}, counts.Conflicting
+}
+
+// addMerge adds what became of a batch's rows.
+func (s *Summary) addMerge(c checkpoint.Committed) {
+	counts, conflicting := mergedCounts(c)
+	if counts == nil {
+		return
+	}
+	if s.Merge == nil {
+		s.Merge = &MergeCounts{}
+	}
+	s.Merge.add(*counts)
+	if conflicting == 0 {
+		return
+	}
+	w := Warning{Code: "SILT-7005", Text: "rows of one key differ, and which is the last was decided by the order of the files and of the records in them",
+		Hint: "name the column that orders the changes of a key: target.merge.sequenceBy"}
+	if !slices.Contains(s.Warnings, w) {
+		s.Warnings = append(s.Warnings, w)
+	}
+}
+
+// forget removes the change rows of a closed batch, and of tries of it that came to nothing.
+func (p *Pipeline) forget(ctx context.Context, batch int64) error {
+	var keys []string
+	for o, err := range p.state.List(ctx, batchChanges(batch), "") {
+		if err != nil {
+			return err
+		}
+		keys = append(keys, o.Key)
+	}
+	for _, k := range keys {
+		if err := p.state.Delete(ctx, k, objstore.Cond{}); err != nil && !errors.Is(err, objstore.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// below is the part of a store whose keys start with a prefix.
+type below struct {
+	all    objstore.Store
+	prefix string
+}
+
+func (b below) Open(ctx context.Context, key string, r objstore.Range) (io.ReadCloser, objstore.Object, error) {
+	body, o, err := b.all.Open(ctx, b.prefix+key, r)
+	return body, b.named(o), err
+}
+
+func (b below) Put(ctx context.Context, key string, body io.ReadSeeker, cond objstore.Cond) (objstore.Object, error) {
+	o, err := b.all.Put(ctx, b.prefix+key, body, cond)
+	return b.named(o), err
+}
+
+func (b below) List(ctx context.Context, prefix, startAfter string) iter.Seq2[objstore.Object, error] {
+	if startAfter != "" {
+		startAfter = b.prefix + startAfter
+	}
+	return func(yield func(objstore.Object, error) bool) {
+		for o, err := range b.all.List(ctx, b.prefix+prefix, startAfter) {
+			if !yield(b.named(o), err) {
+				return
+			}
+		}
+	}
+}
+
+func (b below) Delete(ctx context.Context, key string, cond objstore.Cond) error {
+	return b.all.Delete(ctx, b.prefix+key, cond)
+}
+
+// Create implements [objstore.Creator].
+func (b below) Create(ctx context.Context, key string) (objstore.Writer, error) {
+	return objstore.Create(ctx, b.all, b.prefix+key)
+}
+
+func (b below) named(o objstore.Object) objstore.Object {
+	o.Key = strings.TrimPrefix(o.Key, b.prefix)
+	return o
+}
