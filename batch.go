@@ -60,7 +60,8 @@ type conversion struct {
 	rules   evolve.Options
 
 	workers []*convert.Converter
-	rowwise bool // SQL, if any, may run on any part of the batch
+	rowwise bool   // SQL, if any, may run on any part of the batch
+	guessed *guess // nil when the schema is known
 	results []*convert.Result
 	tasks   []convert.Task
 	change  *change  // of the target
@@ -184,7 +185,15 @@ func (c *conversion) infer(ctx context.Context) error {
 	c.progress.phase("infer")
 	opts := c.set.decode
 	opts.BatchBytes = 1 << 20
-	pieces, err := pieces(ctx, c.workers[0], sample, opts)
+	if ok, err := c.guess(ctx, sample, opts); ok || err != nil {
+		return err
+	}
+	return c.look(ctx, sample, opts)
+}
+
+// look makes the first schema of what it sees in files.
+func (c *conversion) look(ctx context.Context, files []objstore.Object, opts decode.Options) error {
+	pieces, err := pieces(ctx, c.workers[0], files, opts)
 	if err != nil {
 		return err
 	}
@@ -206,7 +215,7 @@ func (c *conversion) infer(ctx context.Context) error {
 	d := evolve.Infer(total, c.rules)
 	c.version.Schema, c.pending = d.Schema, d.Pending
 	c.added = d.Added
-	c.partition(sample)
+	c.partition(files)
 	c.progress.restart()
 	return c.accept(ctx)
 }
@@ -313,6 +322,11 @@ func (s *settings) digest() string {
 
 // load runs the tasks until no new field is left.
 func (c *conversion) load(ctx context.Context) error {
+	if c.guessed != nil {
+		if done, err := c.loadGuessed(ctx); done || err != nil {
+			return err
+		}
+	}
 	c.progress.phase("load")
 	if err := c.shape(ctx); err != nil {
 		return err

@@ -106,6 +106,8 @@ type Result struct {
 	Misfits  map[string]decode.Rescued
 	// Demands is what was seen of numbers for which their columns would have to be wider.
 	Demands map[string]*decode.Observed
+	// Respelled is that of [decode.Reader].
+	Respelled bool
 }
 
 // State is what became of a file.
@@ -497,6 +499,7 @@ func (r *run) close(ctx context.Context) error {
 	}
 	r.result.Quarantined = r.quarantine.rows
 	r.result.Observed, r.result.Misfits, r.result.Demands = r.reader.Observed(), r.reader.Misfits(), r.reader.Demands()
+	r.result.Respelled = r.reader.Respelled()
 	return nil
 }
 

@@ -18,6 +18,8 @@ type Look struct {
 	Unreadable []Unreadable
 	Observed   map[string]*decode.Observed
 	Misfits    map[string]decode.Rescued
+	// Respelled is that of [decode.Reader].
+	Respelled bool
 }
 
 // Unreadable is a file and why no row of it would be loaded.
@@ -70,6 +72,7 @@ func (c *Converter) Look(ctx context.Context, files []Piece, opts decode.Options
 		out.Rescued += report.Rescued
 		out.FirstBad = append(out.FirstBad, bad[:min(len(bad), maxShown-len(out.FirstBad))]...)
 		out.merge(r.Observed(), r.Misfits())
+		out.Respelled = out.Respelled || r.Respelled()
 	}
 	return out, nil
 }
@@ -84,6 +87,7 @@ func (l *Look) Merge(m *Look) {
 	l.FirstBad = append(l.FirstBad, m.FirstBad[:min(len(m.FirstBad), maxShown-len(l.FirstBad))]...)
 	l.Unreadable = append(l.Unreadable, m.Unreadable...)
 	l.merge(m.Observed, m.Misfits)
+	l.Respelled = l.Respelled || m.Respelled
 }
 
 func (l *Look) merge(observed map[string]*decode.Observed, misfits map[string]decode.Rescued) {

@@ -39,6 +39,25 @@ func (p Piece) framed(opts decode.Options) decode.Options {
 	return opts
 }
 
+// Head returns the part of a file of lines that is its lines within the first size bytes. It is not ok
+// when the file cannot be divided, or is no longer.
+func (c *Converter) Head(ctx context.Context, o objstore.Object, opts decode.Options, size int64) (p Part, ok bool) {
+	if o.Size <= size {
+		return Part{}, false
+	}
+	body, _, err := c.stores.Source.Open(ctx, o.Key, objstore.Range{IfMatch: o.ETag, Len: size})
+	if err != nil {
+		return Part{}, false // whoever reads it will say so
+	}
+	defer body.Close()
+	text, err := io.ReadAll(body)
+	if err != nil || !decode.CanSplit(text, opts) {
+		return Part{}, false
+	}
+	end := bytes.LastIndexByte(text, '\n') + 1
+	return Part{End: int64(end)}, end > 0
+}
+
 // splitChunk is how much of a file Split reads at once.
 const splitChunk = 1 << 20
 
