@@ -162,3 +162,18 @@ func TestDirListsNoTemporaryFiles(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestProbe(t *testing.T) {
+	for name, s := range map[string]objstore.Store{"memory": new(objstore.Mem), "a_folder": objstore.NewDir(t.TempDir())} {
+		t.Run(name+"_is_safe_and_nothing_stays", func(t *testing.T) {
+			for _, c := range objstore.Probe(t.Context(), s, "") {
+				if c.Err != nil {
+					t.Errorf("%s: %v", c.Name, c.Err)
+				}
+			}
+			if got := listing(t, s); got != "" {
+				t.Errorf("it left %s", got)
+			}
+		})
+	}
+}

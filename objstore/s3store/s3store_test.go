@@ -438,3 +438,39 @@ func TestParseURI(t *testing.T) {
 		}
 	}
 }
+
+func TestProbe(t *testing.T) {
+	for name, c := range map[string]struct {
+		lax    s3test.Lax
+		fails  string
+		unsafe bool
+	}{
+		"a_store_that_keeps_its_promises":       {},
+		"one_that_ignores_conditions":           {s3test.Lax{PutConditions: true}, "put if absent, put if unchanged", true},
+		"one_that_lists_in_another_order":       {s3test.Lax{Unordered: true}, "list after write", true},
+		"one_without_ranges":                    {s3test.Lax{Ranges: true}, "ranges", true},
+		"one_that_deletes_what_it_should_not":   {s3test.Lax{DeleteConditions: true}, "delete if unchanged", false},
+		"one_whose_reads_ignore_conditions_too": {s3test.Lax{ReadConditions: true}, "", false}, // the client looks itself
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := serve(t)
+			server.Relax(c.lax)
+			checks := objstore.Probe(t.Context(), open(t, options(server.URL), ""), "some/")
+			var failed []string
+			for _, check := range checks {
+				if check.Err != nil {
+					failed = append(failed, check.Name)
+				}
+			}
+			if got := strings.Join(failed, ", "); got != c.fails {
+				t.Errorf("%q fails, want %q", got, c.fails)
+			}
+			if err := objstore.Unsafe(checks); (err != nil) != c.unsafe {
+				t.Errorf("got %v", err)
+			}
+			if keys := server.Keys("b", ""); len(keys) > 0 {
+				t.Errorf("it left %v", keys)
+			}
+		})
+	}
+}
