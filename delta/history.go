@@ -121,6 +121,16 @@ func (s *Snapshot) inCommitTimestamps() (enabled bool, since int64) {
 	return true, since
 }
 
+// switchedOn returns the in-commit timestamp of the version if it is the one at which an existing table
+// gets them, or 0. Source: protocol, "Writer Requirements for In-commit timestamps".
+func (m *Metadata) switchedOn(version int64) int64 {
+	if m.Configuration[propICTVersion] != strconv.FormatInt(version, 10) {
+		return 0
+	}
+	at, _ := strconv.ParseInt(m.Configuration[propICTTime], 10, 64)
+	return at
+}
+
 // inCommitTime returns the in-commit timestamp of the snapshot's version in milliseconds, or 0 when it
 // has none.
 func (s *Snapshot) inCommitTime(ctx context.Context) (int64, error) {

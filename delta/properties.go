@@ -20,6 +20,7 @@ const (
 	propStatsAsJSON        = "delta.checkpoint.writeStatsAsJson"
 	propICT                = "delta.enableInCommitTimestamps"
 	propICTVersion         = "delta.inCommitTimestampEnablementVersion"
+	propICTTime            = "delta.inCommitTimestampEnablementTimestamp"
 	propRetention          = "delta.deletedFileRetentionDuration"
 )
 

@@ -122,7 +122,7 @@ func countTexts(counts map[string]int64) map[string]string {
 
 // The properties that a restore does not take back: those of in-commit timestamps, without which the
 // times of versions would no longer grow.
-var keptProperties = []string{propICT, propICTVersion, "delta.inCommitTimestampEnablementTimestamp"}
+var keptProperties = []string{propICT, propICTVersion, propICTTime}
 
 // restoredPlan returns the old metadata on the protocol of both versions.
 func (s *Snapshot) restoredPlan(old *Snapshot) (plan, error) {
