@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"golang.org/x/sync/errgroup"
@@ -39,7 +40,7 @@ func (r *Result) Discard(ctx context.Context) {
 // have, and gets the files to add and to remove, its commit info, and what it depends on.
 func Into(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, spec Spec, changes Changes, o Options) (*Result, error) {
 	began := time.Now()
-	m := &merger{spec: spec, o: o, s: s, store: store, wc: tx.WriteContext(), began: began}
+	m := &merger{spec: spec, o: o, tx: tx, s: s, store: store, wc: tx.WriteContext(), began: began}
 	if m.wc.Refused != "" {
 		return nil, errors.New(m.wc.Refused)
 	}
@@ -50,7 +51,11 @@ func Into(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store o
 		return nil, err
 	}
 	defer m.src.release()
-	if err := m.run(ctx); err != nil {
+	err := m.run(ctx)
+	if m.news != nil {
+		m.news.Abort(ctx)
+	}
+	if err != nil {
 		(&Result{store: store, adds: m.adds}).Discard(ctx)
 		return nil, err
 	}
@@ -65,6 +70,7 @@ func Into(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store o
 type merger struct {
 	spec  Spec
 	o     Options
+	tx    *delta.Transaction
 	s     *delta.Snapshot // nil: a new table
 	store objstore.Store
 	wc    delta.WriteContext
@@ -77,7 +83,9 @@ type merger struct {
 	combine combiner
 
 	mu       sync.Mutex
-	outcomes []outcome // by change row
+	put      func(arrow.RecordBatch) error // writes rows that have no place in a file, under the lock
+	news     *delta.DataWriter             // that put writes with; nil until there are some
+	outcomes []outcome                     // by change row
 	adds     []*delta.Add
 	removes  []*delta.Remove
 	counts   Counts
@@ -135,6 +143,7 @@ func (m *merger) begin(ctx context.Context, changes Changes) error {
 }
 
 func (m *merger) run(ctx context.Context) error {
+	m.put = func(rec arrow.RecordBatch) error { return m.write(ctx, rec) } // the file outlives the group
 	if m.s != nil {
 		if err := m.files(ctx); err != nil {
 			return err
@@ -142,6 +151,13 @@ func (m *merger) run(ctx context.Context) error {
 	}
 	if err := m.insert(ctx); err != nil {
 		return err
+	}
+	if m.news != nil {
+		adds, err := m.news.Close(ctx)
+		if err != nil {
+			return err
+		}
+		m.added(adds)
 	}
 	m.count()
 	return nil
@@ -173,6 +189,9 @@ func (m *merger) file(ctx context.Context, add *delta.Add) error {
 	touched, err := m.look(ctx, add)
 	if err != nil || !touched {
 		return err
+	}
+	if m.s.WritesDeletionVectors() {
+		return m.mark(ctx, add)
 	}
 	return m.rewrite(ctx, add)
 }
@@ -326,6 +345,9 @@ func (m *merger) rewrite(ctx context.Context, add *delta.Add) error {
 			return err
 		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	var adds []*delta.Add
 	if sum.updated+sum.deleted > 0 && w != nil {
 		if adds, err = w.Close(ctx); err != nil {
@@ -334,18 +356,23 @@ func (m *merger) rewrite(ctx context.Context, add *delta.Add) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.note(sum.met)
+	m.sum(&sum)
 	if sum.updated+sum.deleted == 0 {
 		return nil // as it was
 	}
-	m.counts.TargetUpdated += sum.updated
-	m.counts.TargetDeleted += sum.deleted
 	m.counts.TargetCopied += sum.copied
 	m.counts.FilesRemoved++
 	m.counts.BytesRemoved += add.Size
 	m.removes = append(m.removes, add.Remove(time.Now(), true))
 	m.added(adds)
 	return nil
+}
+
+// sum notes what became of the rows of a file. The caller holds the lock.
+func (m *merger) sum(s *fileSum) {
+	m.note(s.met)
+	m.counts.TargetUpdated += s.updated
+	m.counts.TargetDeleted += s.deleted
 }
 
 // added takes new files. The caller holds the lock.
@@ -375,11 +402,16 @@ func (m *merger) batch(ctx context.Context, old arrow.RecordBatch, names []strin
 		old.Retain()
 		return old, nil
 	}
-	changed, err := m.changed(ctx, old, d)
+	changed, err := m.changed(ctx, old, d, sum)
 	if err != nil {
 		return nil, err
 	}
 	defer changed.Release()
+	if len(d.update) == 0 && d.deleted == 0 {
+		sum.copied += int64(n)
+		old.Retain()
+		return old, nil
+	}
 	places := make([]int32, 0, n) // in old, then in changed
 	next := 0
 	for i := range n {
@@ -387,23 +419,101 @@ func (m *merger) batch(ctx context.Context, old arrow.RecordBatch, names []strin
 		case d.gone[i]:
 			continue
 		case next < len(d.update) && d.update[next] == int32(i):
-			if next++; m.differ(old, i, changed, next-1) {
-				places = append(places, int32(n+next-1))
-				sum.met[d.by[next-1]] = max(sum.met[d.by[next-1]], updated)
-				sum.updated++
-				continue
-			}
+			places = append(places, int32(n+next))
+			next++
+			continue
 		}
 		sum.copied++
 		places = append(places, int32(i))
 	}
-	sum.deleted += int64(d.deleted)
 	both, err := concat(old.Schema(), []arrow.RecordBatch{old, changed})
 	if err != nil {
 		return nil, err
 	}
 	defer both.Release()
 	return take(ctx, both, places)
+}
+
+// mark deletes the rows of a file that change by a deletion vector, and writes what they become elsewhere.
+func (m *merger) mark(ctx context.Context, add *delta.Add) error {
+	shaper, err := delta.NewShaper(m.table)
+	if err != nil {
+		return err
+	}
+	names, _ := m.keyColumns()
+	sum := fileSum{met: map[int32]outcome{}}
+	gone, rows := roaring64.New(), int64(0)
+	for part, err := range m.s.Scan(delta.ScanOptions{}).File(ctx, add) {
+		if err != nil {
+			return err
+		}
+		rows += part.NumRows()
+		err = m.markBatch(ctx, shaper, part, names, gone, &sum)
+		part.Release()
+		if err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sum(&sum)
+	if gone.IsEmpty() || m.o.DryRun {
+		return nil
+	}
+	if _, err := m.tx.Delete(ctx, add, gone); err != nil {
+		return err
+	}
+	switch {
+	case int64(gone.GetCardinality()) == rows:
+		m.counts.FilesRemoved++
+		m.counts.BytesRemoved += add.Size
+	case add.DeletionVector != nil:
+		m.counts.VectorsUpdated++
+	default:
+		m.counts.VectorsAdded++
+	}
+	return nil
+}
+
+func (m *merger) markBatch(ctx context.Context, shaper *delta.Shaper, part delta.FileRows, names []string, gone *roaring64.Bitmap, sum *fileSum) error {
+	old, err := shaper.Shape(ctx, part.RecordBatch)
+	if err != nil {
+		return err
+	}
+	defer old.Release()
+	d, err := m.decide(ctx, old, names, sum)
+	if err != nil || len(d.update) == 0 && d.deleted == 0 {
+		return err
+	}
+	changed, err := m.changed(ctx, old, d, sum)
+	if err != nil {
+		return err
+	}
+	defer changed.Release()
+	for i, is := range d.gone {
+		if is {
+			gone.Add(uint64(part.Place(i)))
+		}
+	}
+	for _, i := range d.update {
+		gone.Add(uint64(part.Place(int(i))))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.put(changed)
+}
+
+// write writes rows that have no place in a file. The caller holds the lock.
+func (m *merger) write(ctx context.Context, rec arrow.RecordBatch) (err error) {
+	if m.o.DryRun || rec.NumRows() == 0 {
+		return nil
+	}
+	if m.news == nil {
+		if m.news, err = delta.NewDataWriter(ctx, m.store, m.wc, m.o.Writer); err != nil {
+			return err
+		}
+	}
+	return m.news.Write(ctx, rec)
 }
 
 // decision is what is to become of the rows of a batch.
@@ -457,8 +567,8 @@ func (m *merger) decide(ctx context.Context, old arrow.RecordBatch, names []stri
 	return d, nil
 }
 
-// changed returns the new rows of a decision.
-func (m *merger) changed(ctx context.Context, old arrow.RecordBatch, d *decision) (arrow.RecordBatch, error) {
+// changed returns the new rows of a decision, and leaves out of it those that are as they were.
+func (m *merger) changed(ctx context.Context, old arrow.RecordBatch, d *decision, sum *fileSum) (arrow.RecordBatch, error) {
 	was, err := take(ctx, old, d.update)
 	if err != nil {
 		return nil, err
@@ -469,7 +579,22 @@ func (m *merger) changed(ctx context.Context, old arrow.RecordBatch, d *decision
 		return nil, err
 	}
 	defer change.Release()
-	return m.combine.update(ctx, was, change)
+	all, err := m.combine.update(ctx, was, change)
+	if err != nil {
+		return nil, err
+	}
+	defer all.Release()
+	var at, by, other []int32
+	for k, i := range d.update {
+		if m.differ(was, k, all, k) {
+			at, by, other = append(at, i), append(by, d.by[k]), append(other, int32(k))
+			sum.met[d.by[k]] = max(sum.met[d.by[k]], updated)
+		}
+	}
+	d.update, d.by = at, by
+	sum.updated += int64(len(at))
+	sum.deleted += int64(d.deleted)
+	return take(ctx, all, other)
 }
 
 // differ reports whether row i of a is another than row j of b, but for passive columns.
@@ -495,28 +620,18 @@ func (m *merger) insert(ctx context.Context) error {
 			rows = append(rows, r)
 		}
 	}
-	if len(rows) == 0 || m.o.DryRun {
-		return nil
-	}
-	w, err := delta.NewDataWriter(ctx, m.store, m.wc, m.o.Writer)
-	if err != nil {
-		return err
-	}
-	defer w.Abort(ctx)
 	for part := range slices.Chunk(rows, insertRows) {
 		rec, err := m.insertion(ctx, part)
 		if err != nil {
 			return err
 		}
-		err = w.Write(ctx, rec)
+		err = m.put(rec)
 		rec.Release()
 		if err != nil {
 			return err
 		}
 	}
-	adds, err := w.Close(ctx)
-	m.added(adds)
-	return err
+	return nil
 }
 
 // insertRows is how many rows are gathered at a time.
@@ -605,8 +720,8 @@ func (m *merger) metrics() map[string]string {
 		"numOutputRows":       c.Inserted + c.TargetUpdated + c.TargetCopied,
 		"numTargetFilesAdded": c.FilesAdded, "numTargetFilesRemoved": c.FilesRemoved,
 		"numTargetBytesAdded": c.BytesAdded, "numTargetBytesRemoved": c.BytesRemoved,
-		"numTargetChangeFilesAdded": 0, "numTargetDeletionVectorsAdded": 0, "numTargetDeletionVectorsUpdated": 0,
-		"numTargetDeletionVectorsRemoved": 0, "executionTimeMs": took,
+		"numTargetChangeFilesAdded": 0, "numTargetDeletionVectorsAdded": c.VectorsAdded,
+		"numTargetDeletionVectorsUpdated": c.VectorsUpdated, "numTargetDeletionVectorsRemoved": 0, "executionTimeMs": took,
 	} {
 		out[name] = strconv.FormatInt(n, 10)
 	}

@@ -12,7 +12,8 @@
 // The change rows are held in memory; of rows with one key the last in sequence wins. Files whose
 // partition values and statistics leave no room for a key are not opened. Of the others only the key and
 // sequence columns are read, to find those with rows to change. These are read once more, a batch at a
-// time, and written again with the changed rows in place. New rows follow in files of their own.
+// time, and written again with the changed rows in place; where the table allows deletion vectors, the
+// rows are marked and what they become is written elsewhere. New rows follow in files of their own.
 package merge
 
 import (
@@ -107,8 +108,11 @@ type Counts struct {
 	FilesScanned int64 `json:"filesScanned"`
 	FilesRemoved int64 `json:"filesRemoved"`
 	FilesAdded   int64 `json:"filesAdded"`
-	BytesRemoved int64 `json:"bytesRemoved"`
-	BytesAdded   int64 `json:"bytesAdded"`
+	// VectorsAdded and VectorsUpdated are files that got a deletion vector, or another one.
+	VectorsAdded   int64 `json:"vectorsAdded,omitempty"`
+	VectorsUpdated int64 `json:"vectorsUpdated,omitempty"`
+	BytesRemoved   int64 `json:"bytesRemoved"`
+	BytesAdded     int64 `json:"bytesAdded"`
 }
 
 // A DuplicateError says that two change rows meet one row of the table.

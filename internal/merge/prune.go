@@ -9,7 +9,7 @@ import (
 	"github.com/siltlake/silt/delta"
 )
 
-// pruner says which data files may hold rows with one of some keys.
+// pruner says which data files may hold rows with one of some keys. It lives on in the transaction.
 type pruner struct {
 	s     *delta.Snapshot
 	names []string
@@ -21,6 +21,7 @@ type pruner struct {
 func newPruner(s *delta.Snapshot, names []string, keys []arrow.Array, rows []int32) *pruner {
 	p := &pruner{s: s, names: names, keys: keys}
 	for _, a := range keys {
+		a.Retain() // for good
 		sorted := slices.DeleteFunc(slices.Clone(rows), func(r int32) bool { return a.IsNull(int(r)) })
 		slices.SortFunc(sorted, func(i, j int32) int { return compare(a, int(i), a, int(j)) })
 		p.sorted = append(p.sorted, sorted)

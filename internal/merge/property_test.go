@@ -1,0 +1,436 @@
+package merge_test
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/merge"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+var histories = flag.Int("histories", 1000, "number of random histories that are compared with the model")
+
+// row is a row of the model: what is not there is null.
+type row map[string]any
+
+// model is what merges do to rows, by the rules as they are written.
+type model struct{ rows []row }
+
+func (m *model) append(rows []row) { m.rows = append(m.rows, rows...) }
+
+// merge merges change rows of a schema, and returns what it counts.
+func (m *model) merge(spec merge.Spec, s *schema.Struct, changes []row) merge.Counts {
+	c := merge.Counts{Rows: int64(len(changes))}
+	key := func(r row) string {
+		var parts []string
+		for _, k := range spec.Keys {
+			parts = append(parts, fmt.Sprintf("%T%v", r[k], r[k]))
+		}
+		return strings.Join(parts, "|")
+	}
+	seq := func(r row) float64 {
+		if v, ok := r[spec.SequenceBy].(float64); ok {
+			return v
+		}
+		return -1
+	}
+	winners := map[string]row{}
+	var order []string
+	for _, r := range changes {
+		k := key(r)
+		old, again := winners[k]
+		if !again {
+			order = append(order, k)
+		} else {
+			c.Duplicates++
+			if spec.SequenceBy != "" && seq(r) < seq(old) {
+				continue
+			}
+		}
+		winners[k] = r
+	}
+	met := map[string]string{}
+	rank := map[string]int{"": 0, "late": 1, "unchanged": 2, "skipped": 3, "updated": 4}
+	note := func(k, what string) {
+		if rank[what] > rank[met[k]] {
+			met[k] = what
+		}
+	}
+	var rows []row
+	for _, old := range m.rows {
+		k := key(old)
+		change, ok := winners[k]
+		switch {
+		case !ok && spec.DeleteMissing:
+			c.TargetDeleted++
+			continue
+		case !ok:
+		case spec.SequenceBy != "" && seq(change) < seq(old):
+			note(k, "late")
+		case spec.InsertOnly:
+			note(k, "skipped")
+		default:
+			next := update(old, change, s, spec.IgnoreNullUpdates)
+			if reflect.DeepEqual(normal(next), normal(old)) {
+				note(k, "unchanged")
+			} else {
+				note(k, "updated")
+				c.TargetUpdated++
+				old = next
+			}
+		}
+		rows = append(rows, old)
+	}
+	for _, k := range order {
+		switch met[k] {
+		case "":
+			c.Inserted++
+			rows = append(rows, update(row{}, winners[k], s, false))
+		case "late":
+			c.Late++
+		case "unchanged":
+			c.Unchanged++
+		case "skipped":
+			c.Skipped++
+		case "updated":
+			c.Updated++
+		}
+	}
+	m.rows = rows
+	return c
+}
+
+func update(old, change map[string]any, s *schema.Struct, ignoreNull bool) row {
+	out := row{}
+	maps.Copy(out, old)
+	for _, f := range s.Fields {
+		v := change[f.Name]
+		st, ok := f.Type.(*schema.Struct)
+		before, _ := old[f.Name].(map[string]any)
+		after, _ := v.(map[string]any)
+		switch {
+		case v == nil && ignoreNull:
+		case ok && after == nil:
+			if out[f.Name] = nil; len(unknown(before, st)) > 0 {
+				out[f.Name] = unknown(before, st)
+			}
+		case ok:
+			out[f.Name] = map[string]any(update(before, after, st, ignoreNull))
+		default:
+			out[f.Name] = v
+		}
+	}
+	return out
+}
+
+// unknown is what a struct has in fields that the source does not know.
+func unknown(before map[string]any, st *schema.Struct) map[string]any {
+	kept := map[string]any{}
+	for name, x := range normal(before) {
+		i := st.Index(name)
+		if i < 0 {
+			kept[name] = x
+		} else if in, ok := st.Fields[i].Type.(*schema.Struct); ok && len(unknown(x.(map[string]any), in)) > 0 {
+			kept[name] = unknown(x.(map[string]any), in)
+		}
+	}
+	return kept
+}
+
+// normal is a row without its nulls.
+func normal(r map[string]any) map[string]any {
+	out := map[string]any{}
+	for k, v := range r {
+		if v != nil {
+			out[k] = normalValue(v)
+		}
+	}
+	return out
+}
+
+func normalValue(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		return normal(v)
+	case []any:
+		out := make([]any, len(v))
+		for i, x := range v {
+			out[i] = normalValue(x)
+		}
+		return out
+	}
+	return v
+}
+
+func texts(rows []row) string {
+	out := make([]string, len(rows))
+	for i, r := range rows {
+		b, err := json.Marshal(normal(r))
+		if err != nil {
+			panic(err)
+		}
+		out[i] = string(b)
+	}
+	sort.Strings(out)
+	return strings.Join(out, "\n")
+}
+
+// pool are the columns that a source may have beside its keys.
+const pool = "ts BIGINT, a STRING, n BIGINT, s STRUCT<x: BIGINT, y: STRING, in: STRUCT<p: BIGINT, q: STRING>>, l ARRAY<STRUCT<x: BIGINT, y: STRING>>, `odd name` STRING"
+
+// subset draws some of the fields, at any depth.
+func subset(t *rapid.T, s *schema.Struct, mapped bool) *schema.Struct {
+	out := &schema.Struct{}
+	for _, f := range s.Fields {
+		if strings.Contains(f.Name, " ") && !mapped || rapid.IntRange(0, 3).Draw(t, "leave out "+f.Name) == 0 {
+			continue
+		}
+		switch typ := f.Type.(type) {
+		case *schema.Struct:
+			f.Type = subset(t, typ, mapped)
+		case *schema.Array:
+			f.Type = &schema.Array{Element: subset(t, typ.Element.(*schema.Struct), mapped), ContainsNull: true}
+		}
+		out.Fields = append(out.Fields, f)
+	}
+	if len(out.Fields) == 0 {
+		out.Fields = s.Fields[:1]
+	}
+	return out
+}
+
+// value draws a value as JSON has it.
+func value(t *rapid.T, typ schema.Type) any {
+	if rapid.IntRange(0, 4).Draw(t, "null") == 0 {
+		return nil
+	}
+	switch typ := typ.(type) {
+	case *schema.Struct:
+		out := map[string]any{}
+		for _, f := range typ.Fields {
+			out[f.Name] = value(t, f.Type)
+		}
+		return out
+	case *schema.Array:
+		list := make([]any, rapid.IntRange(0, 2).Draw(t, "length"))
+		for i := range list {
+			list[i] = value(t, typ.Element)
+		}
+		return list
+	}
+	if typ == schema.String {
+		return rapid.SampledFrom([]string{"", "x", "y", "long enough to be cut in the statistics of a file, with something behind"}).Draw(t, "text")
+	}
+	return float64(rapid.IntRange(0, 5).Draw(t, "number"))
+}
+
+// batch draws change rows.
+func batch(t *rapid.T, keys, columns *schema.Struct) (*schema.Struct, []row) {
+	s := &schema.Struct{Fields: slices.Concat(keys.Fields, columns.Fields)}
+	rows := make([]row, rapid.IntRange(0, 8).Draw(t, "rows"))
+	for i := range rows {
+		rows[i] = row{}
+		for _, f := range keys.Fields {
+			v := rapid.IntRange(0, 15).Draw(t, f.Name)
+			if rows[i][f.Name] = any(float64(v)); f.Type == schema.String {
+				rows[i][f.Name] = strconv.Itoa(v % 3)
+			}
+		}
+		for _, f := range columns.Fields {
+			rows[i][f.Name] = value(t, f.Type)
+		}
+	}
+	return s, rows
+}
+
+func asLines(rows []row) lines {
+	var b strings.Builder
+	for _, r := range rows {
+		text, _ := json.Marshal(r)
+		b.Write(append(text, '\n'))
+	}
+	return lines(b.String())
+}
+
+// TestHistories compares random histories of merges, appends, packing and conflicts with the model.
+func TestHistories(t *testing.T) {
+	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
+		if err := flag.Set("rapid.checks", strconv.Itoa(*histories)); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = flag.Set("rapid.checks", f.DefValue) }()
+	}
+	all := ddl(t, pool)
+	rapid.Check(t, func(rt *rapid.T) {
+		h := newHistory(t, rt, all)
+		for range rapid.IntRange(1, 6).Draw(rt, "steps") {
+			h.step()
+			h.check()
+		}
+	})
+}
+
+type history struct {
+	*table
+	rt     *rapid.T
+	all    *schema.Struct
+	keys   *schema.Struct
+	mapped bool
+	model  model
+	txn    int64
+}
+
+func newHistory(t *testing.T, rt *rapid.T, all *schema.Struct) *history {
+	h := &history{rt: rt, all: all, mapped: rapid.Bool().Draw(rt, "column mapping")}
+	h.keys = ddl(t, rapid.SampledFrom([]string{"id BIGINT", "k STRING", "id BIGINT, k STRING"}).Draw(rt, "keys"))
+	o := delta.TableOptions{Properties: map[string]string{}}
+	if rapid.Bool().Draw(rt, "deletion vectors") {
+		o.Properties["delta.enableDeletionVectors"] = "true"
+	}
+	if h.mapped {
+		o.Properties["delta.columnMapping.mode"] = "name"
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "partitioned") == 0 {
+		o.PartitionBy = []string{h.keys.Fields[len(h.keys.Fields)-1].Name}
+	}
+	var rows []row
+	o.Schema, rows = batch(rt, h.keys, subset(rt, all, h.mapped))
+	h.table = &table{t, new(objstore.Mem)}
+	tx, err := delta.NewTable(h.store, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for part := range slices.Chunk(rows, 3) {
+		tx.Add(h.write(tx, o.Schema, part)...)
+	}
+	if _, err := tx.Commit(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	h.model.append(rows)
+	return h
+}
+
+func (h *history) write(tx *delta.Transaction, s *schema.Struct, rows []row) []*delta.Add {
+	w, err := delta.NewDataWriter(h.t.Context(), h.store, tx.WriteContext(), delta.DataWriterOptions{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := w.Write(h.t.Context(), record(h.t, s, asLines(rows))); err != nil {
+		h.t.Fatal(err)
+	}
+	adds, err := w.Close(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return adds
+}
+
+// others lets another writer change the table.
+func (h *history) others() {
+	if rapid.IntRange(0, 2).Draw(h.rt, "other writer packs") == 0 {
+		if _, _, err := h.load().Optimize(h.t.Context(), delta.OptimizeOptions{}); err != nil {
+			h.t.Fatal(err)
+		}
+		return
+	}
+	s, rows := batch(h.rt, h.keys, subset(h.rt, h.all, h.mapped))
+	if len(rows) == 0 {
+		return
+	}
+	tx := h.load().Begin("WRITE")
+	if err := tx.SetSchema(s); err != nil {
+		h.t.Fatal(err)
+	}
+	tx.Add(h.write(tx, s, rows)...)
+	if _, err := tx.Commit(h.t.Context(), nil); err != nil {
+		h.t.Fatal(err)
+	}
+	h.model.append(rows)
+}
+
+func (h *history) step() {
+	spec := merge.Spec{Keys: h.keys.Names(), Duplicates: merge.LastWins}
+	columns := subset(h.rt, h.all, h.mapped)
+	if columns.Index("ts") >= 0 && rapid.Bool().Draw(h.rt, "sequence") {
+		spec.SequenceBy = "ts"
+	}
+	switch rapid.IntRange(0, 8).Draw(h.rt, "kind") {
+	case 0:
+		spec.InsertOnly = true
+	case 1:
+		spec.DeleteMissing = true
+	case 2:
+		spec.IgnoreNullUpdates = true
+	}
+	s, rows := batch(h.rt, h.keys, columns)
+	c := merge.Changes{Schema: s, Rows: changes(h.t, s, asLines(rows)).Rows}
+	h.txn++
+	for try := 0; ; try++ {
+		tx, r, err := h.begin(spec, c)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		tx.SetTxn("history", h.txn)
+		if try < 2 && rapid.IntRange(0, 3).Draw(h.rt, "conflict") == 0 {
+			h.others()
+		}
+		_, err = tx.Commit(h.t.Context(), nil)
+		var conflict *delta.ConflictError
+		if errors.As(err, &conflict) {
+			r.Discard(h.t.Context())
+			continue
+		}
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		want := h.model.merge(spec, s, rows)
+		want.TargetUpdated, want.TargetDeleted = r.TargetUpdated, r.TargetDeleted // an append may be ordered behind
+		got := ofRows(r.Counts)
+		got.BytesAdded, got.BytesRemoved, got.Conflicting = 0, 0, 0
+		if got != want {
+			h.rt.Fatalf("counts %+v\nwant   %+v\nspec %+v", got, want, spec)
+		}
+		break
+	}
+	if rapid.IntRange(0, 3).Draw(h.rt, "again") == 0 { // by a process that does not know of it
+		tx, r, err := h.begin(spec, c)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		tx.SetTxn("history", h.txn)
+		if _, err := tx.Commit(h.t.Context(), nil); err != nil || !tx.AlreadyCommitted() {
+			h.rt.Fatalf("committed again: %v", err)
+		}
+		r.Discard(h.t.Context())
+	}
+}
+
+// check compares the table with the model.
+func (h *history) check() {
+	var rows []row
+	if text := h.rows(); text != "" {
+		for line := range strings.SplitSeq(text, "\n") {
+			r := row{}
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				h.t.Fatal(err)
+			}
+			rows = append(rows, r)
+		}
+	}
+	if got, want := texts(rows), texts(h.model.rows); got != want {
+		h.rt.Fatalf("rows\n%s\nwant\n%s", got, want)
+	}
+}
