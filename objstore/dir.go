@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -102,7 +103,7 @@ func (r *dirReader) Read(p []byte) (int, error) {
 
 func (r *dirReader) end() error {
 	fi, err := r.f.Stat()
-	if err == nil && dirObject("", fi).ETag != r.etag {
+	if err == nil && dirETag(fi) != r.etag {
 		err = fmt.Errorf("%s changed while it was read: %w", r.f.Name(), ErrPrecondition)
 	}
 	if err == nil {
@@ -114,11 +115,14 @@ func (r *dirReader) end() error {
 func (r *dirReader) Close() error { return r.f.Close() }
 
 func dirObject(key string, fi fs.FileInfo) Object {
-	t := fi.ModTime()
-	return Object{
-		Key: key, Size: fi.Size(), ModTime: t,
-		ETag: fmt.Sprintf("%x-%x-%x", fi.Size(), t.UnixNano(), inode(fi)),
-	}
+	return Object{Key: key, Size: fi.Size(), ModTime: fi.ModTime(), ETag: dirETag(fi)}
+}
+
+func dirETag(fi fs.FileInfo) string {
+	b := strconv.AppendInt(make([]byte, 0, 48), fi.Size(), 16)
+	b = strconv.AppendInt(append(b, '-'), fi.ModTime().UnixNano(), 16)
+	b = strconv.AppendUint(append(b, '-'), inode(fi), 16)
+	return string(b)
 }
 
 // Put implements [Store].
@@ -385,10 +389,7 @@ func (w *dirWalk) walk(folder *os.Root, name string) bool {
 			w.yield(Object{}, err)
 			return false
 		}
-		o, err := statEntry(folder, e.key, key)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		o, err := e.object(folder, key)
 		if !w.yield(o, err) {
 			return false
 		}
@@ -407,6 +408,9 @@ func (w *dirWalk) skipFolder(key string) bool {
 type dirEntry struct {
 	key    string // ends in a slash for a folder, so that the order of entries is the order of keys
 	folder bool
+	// info is of a file, when its name was read: a folder that is opened below a root looks at each
+	// entry then, as it cannot do so later.
+	info fs.FileInfo
 }
 
 func readDir(folder *os.Root) ([]dirEntry, error) {
@@ -424,31 +428,33 @@ func readDir(folder *os.Root) ([]dirEntry, error) {
 		switch {
 		case strings.HasPrefix(e.Name(), tempPrefix):
 		case e.IsDir():
-			entries = append(entries, dirEntry{e.Name() + "/", true})
+			entries = append(entries, dirEntry{e.Name() + "/", true, nil})
 		default:
-			entries = append(entries, dirEntry{e.Name(), false})
+			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			entries = append(entries, dirEntry{e.Name(), false, info})
 		}
 	}
 	slices.SortFunc(entries, func(a, b dirEntry) int { return strings.Compare(a.key, b.key) })
 	return entries, nil
 }
 
-// statEntry looks at a file, through a link when it stays inside the folder.
-func statEntry(folder *os.Root, name, key string) (Object, error) {
-	fi, err := folder.Lstat(name)
-	if err == nil && fi.Mode()&fs.ModeSymlink != 0 {
-		fi, err = folder.Stat(name)
-		if err != nil {
+// object is what the entry says of a file, or of the file that a link leads to, if that is inside the
+// folder.
+func (e *dirEntry) object(folder *os.Root, key string) (o Object, err error) {
+	fi := e.info
+	if fi.Mode()&fs.ModeSymlink != 0 {
+		if fi, err = folder.Stat(e.key); err != nil {
 			err = fmt.Errorf("%w: %w", ErrNotRegular, err)
 			return Object{}, &ObjectError{Key: key, Err: err}
 		}
 	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return Object{}, err
-	case err != nil:
-		return Object{}, &ObjectError{Key: key, Err: err}
-	case !fi.Mode().IsRegular():
+	if !fi.Mode().IsRegular() {
 		return Object{}, &ObjectError{Key: key, Err: ErrNotRegular}
 	}
 	return dirObject(key, fi), nil
