@@ -176,9 +176,12 @@ func (c *conversion) infer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sample := found.Files
+	sample, there := found.Files, make(map[string]bool, len(found.Files))
+	for _, f := range found.Files {
+		there[f.Key] = true
+	}
 	for _, f := range c.files {
-		if !slices.ContainsFunc(sample, func(o objstore.Object) bool { return o.Key == f.Key }) {
+		if !there[f.Key] {
 			sample = append(sample, f)
 		}
 	}

@@ -92,8 +92,8 @@ var codecs = []struct {
 }
 
 // openInput starts to read a file. The codec is known by the first bytes, or under compat by the
-// extension alone. The buffer is used if it is large enough.
-func openInput(uri string, body io.ReadCloser, opts *Options, t *turn, buf []byte) (*input, error) {
+// extension alone. The buffer is used if it is large enough, and peek as long as the input is open.
+func openInput(uri string, body io.ReadCloser, opts *Options, t *turn, buf []byte, peek *bufio.Reader) (*input, error) {
 	in := &input{body: &countingReader{r: body}, release: func() {}, buf: buf[:0], most: opts.MaxRecord + 2*chunkSize, turn: t}
 	compat := opts.Compat
 	in.text = in.body
@@ -101,7 +101,7 @@ func openInput(uri string, body io.ReadCloser, opts *Options, t *turn, buf []byt
 		in.buf = make([]byte, 0, chunkSize+jsonscan.Padding)
 	}
 	in.buf = in.buf[:cap(in.buf)]
-	peek := bufio.NewReaderSize(in.body, 64<<10)
+	peek.Reset(in.body)
 	head, err := peek.Peek(4)
 	if err != nil && err != io.EOF {
 		return in, err

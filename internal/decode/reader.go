@@ -10,6 +10,7 @@
 package decode
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -228,7 +229,8 @@ type Reader struct {
 
 	reports  []FileReport
 	in       *input
-	buf      []byte // of the last input
+	buf      []byte        // of the last input
+	peek     *bufio.Reader // of the open input
 	turn     turn
 	framing  framing
 	envelope envelope
@@ -266,7 +268,7 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("timeZone: %w", err)
 	}
-	r := &Reader{opts: opts, files: files}
+	r := &Reader{opts: opts, files: files, peek: bufio.NewReaderSize(nil, 64<<10)}
 	if opts.RecordPath != "" {
 		if r.envelope.steps, err = parsePath(opts.RecordPath); err != nil {
 			return nil, err
@@ -467,7 +469,7 @@ func (r *Reader) open(ctx context.Context) error {
 		r.file.Err = err
 		return nil
 	}
-	r.in, err = openInput(f.URI, body, &r.opts, &r.turn, r.buf)
+	r.in, err = openInput(f.URI, body, &r.opts, &r.turn, r.buf, r.peek)
 	if err == nil {
 		look := !r.opts.Compat || r.opts.Framing == "file"
 		r.in.text = toUTF8(r.in.text, r.opts.Encoding, look)
