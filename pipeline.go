@@ -306,6 +306,9 @@ func (p *Pipeline) Watch(ctx context.Context) error {
 }
 
 func (p *Pipeline) openLog(ctx context.Context) (*checkpoint.Log, error) {
+	if err := p.checkStores(ctx); err != nil {
+		return nil, err
+	}
 	host, _ := os.Hostname()
 	return checkpoint.Open(ctx, p.state, "", checkpoint.Options{
 		Pipeline: p.name, Owner: fmt.Sprintf("%s:%d", host, os.Getpid()),

@@ -1,7 +1,10 @@
 package silt_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -91,6 +94,78 @@ func TestS3(t *testing.T) {
 			if s, err := runOnce(t, c); err != nil || s.Files.Loaded != want {
 				t.Errorf("%s: got %+v, %v", source, s, err)
 			}
+		}
+	})
+}
+
+func TestAnUnsafeStoreIsRefused(t *testing.T) {
+	server, cfg := s3Config(t)
+	server.Put("landing", "orders/1.json", `{"id":1}`)
+	server.Relax(s3test.Lax{PutConditions: true})
+	p, err := silt.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	_, err = p.RunOnce(t.Context())
+	if unsafe := (*silt.UnsafeStoreError)(nil); !errors.As(err, &unsafe) {
+		t.Errorf("got %v", err)
+	}
+	if keys := server.Keys("lake", ""); len(keys) > 0 {
+		t.Errorf("it wrote %v", keys)
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	server, cfg := s3Config(t)
+	server.Put("landing", "orders/1.json", `{"id":1}`)
+	diagnose := func(t *testing.T) string {
+		t.Helper()
+		findings, err := silt.Doctor(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var bad []string
+		for _, f := range findings {
+			if f.Level != silt.LevelOK {
+				bad = append(bad, f.Level+" "+f.What)
+			}
+		}
+		return strings.Join(bad, ", ")
+	}
+	t.Run("all_is_well_before_and_after_a_run", func(t *testing.T) {
+		if got := diagnose(t); got != "" || len(server.Keys("lake", "")) > 0 {
+			t.Errorf("got %s, and it left %v", got, server.Keys("lake", ""))
+		}
+		if _, err := runOnce(t, cfg); err != nil {
+			t.Fatal(err)
+		}
+		if got := diagnose(t); got != "" {
+			t.Errorf("got %s", got)
+		}
+	})
+	t.Run("a_store_that_ignores_conditions_fails", func(t *testing.T) {
+		server.Relax(s3test.Lax{PutConditions: true, DeleteConditions: true})
+		defer server.Relax(s3test.Lax{})
+		want := "fail checkpoint: put if absent, fail checkpoint: put if unchanged, warn checkpoint: delete if unchanged, " +
+			"fail table: put if absent, fail table: put if unchanged, warn table: delete if unchanged"
+		if got := diagnose(t); got != want {
+			t.Errorf("got %s", got)
+		}
+	})
+	t.Run("a_folder_is_left_as_it_is", func(t *testing.T) {
+		dir := t.TempDir()
+		findings, err := silt.Doctor(t.Context(), silt.Config{Source: dir, Target: silt.Path(dir + "/../lake/t")})
+		if err != nil || len(findings) < 8 {
+			t.Errorf("got %v, %v", findings, err)
+		}
+		for _, f := range findings {
+			if f.Level != silt.LevelOK {
+				t.Errorf("%+v", f)
+			}
+		}
+		if entries, _ := os.ReadDir(filepath.Dir(dir)); len(entries) > 1 {
+			t.Errorf("it left %v", entries)
 		}
 	})
 }

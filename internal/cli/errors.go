@@ -17,6 +17,7 @@ import (
 	"github.com/siltlake/silt/internal/duck"
 	"github.com/siltlake/silt/internal/jsonscan"
 	"github.com/siltlake/silt/internal/source"
+	"github.com/siltlake/silt/objstore/s3store"
 )
 
 // problem is what a person or a program is told about an error. Its JSON form is part of the
@@ -244,6 +245,13 @@ var rules = []rule{
 		}
 		return problem{Code: codeNoSource, Title: title + source.ErrNoFolder.Error(), Hint: "check the path of the source"}
 	}),
+	typed(exitAccess, "unsafe_store", func(e *silt.UnsafeStoreError) problem {
+		return problem{Code: codeUnsafe, Title: e.Error(), Hint: "take a store that honours conditions; silt doctor shows what was tried"}
+	}),
+	sentinel(s3store.ErrNoBucket, exitUsage, "no_bucket", func(err error) problem {
+		return problem{Code: codeNoBucket, Title: err.Error(), Hint: "check the name of the bucket, and AWS_ENDPOINT_URL or the option s3.endpoint"}
+	}),
+	s3Rule,
 	sentinel(fs.ErrPermission, exitAccess, "permission", func(err error) problem {
 		p := problem{Code: codePermission, Title: err.Error(), Hint: "give this user the right to read and write there"}
 		var at *fs.PathError
@@ -258,6 +266,23 @@ var rules = []rule{
 	sentinel(context.Canceled, exitInterrupted, "interrupted", func(error) problem {
 		return problem{Code: codeInterrupted, Title: "interrupted", Hint: "run the same command again: it goes on from here"}
 	}),
+}
+
+// s3Rule is the rule for requests that S3 refused.
+func s3Rule(err error) ([]problem, bool) {
+	var e *s3store.Error
+	if !errors.As(err, &e) || !errors.Is(err, fs.ErrPermission) && e.Hint == "" {
+		return nil, false
+	}
+	p := problem{Code: codeS3Access, Title: err.Error(), Hint: e.Hint, exit: exitAccess, reason: "s3_access"}
+	if p.Hint == "" {
+		right := e.Op
+		if right == "ListObjectsV2" {
+			right = "ListBucket"
+		}
+		p.Hint = "allow s3:" + right + " on " + e.URI + ", or take other credentials"
+	}
+	return []problem{p}, true
 }
 
 // The codes of errors that stop a run. What only warns is named where it is found.
@@ -278,6 +303,9 @@ const (
 	codeRetention   = "SILT-4009"
 	codeGone        = "SILT-4010"
 	codePermission  = "SILT-5001"
+	codeS3Access    = "SILT-5002"
+	codeUnsafe      = "SILT-5003"
+	codeNoBucket    = "SILT-5004"
 	codeHeld        = "SILT-6001"
 	codeState       = "SILT-6002"
 	codeNoTable     = "SILT-6003"

@@ -124,6 +124,7 @@ func (a *app) command() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: groupMain, Title: "Commands:"}, &cobra.Group{ID: groupMore, Title: "More:"})
 	for _, c := range []*cobra.Command{
 		a.initCommand(), a.planCommand(), a.runCommand(), a.quarantineCommand(), a.filesCommand(), a.tableCommand(), a.queryCommand(),
+		a.doctorCommand(),
 	} {
 		c.GroupID = groupMain
 		root.AddCommand(c)

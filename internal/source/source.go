@@ -99,14 +99,14 @@ func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (
 		switch {
 		case errors.As(err, &oe):
 			if strings.HasPrefix(w.prefix, oe.Key) { // the folder itself, or one above it
-				return nil, fmt.Errorf("list %s: %w", w.prefix, err)
+				return nil, listError(w.prefix, err)
 			}
 			if w.name(oe.Key) {
 				found.Skipped = append(found.Skipped, Skipped{oe.Key, reason(oe.Err)})
 			}
 			continue
 		case err != nil:
-			return nil, fmt.Errorf("list %s: %w", w.prefix, err)
+			return nil, listError(w.prefix, err)
 		case !w.name(obj.Key) || strings.HasSuffix(obj.Key, "/") || !w.time(obj.ModTime):
 			continue
 		}
@@ -153,6 +153,13 @@ func (o Options) Cut(files []objstore.Object) (batch, ahead []objstore.Object) {
 		bytes += f.Size
 	}
 	return files, nil
+}
+
+func listError(prefix string, err error) error {
+	if prefix == "" {
+		return fmt.Errorf("list: %w", err)
+	}
+	return fmt.Errorf("list %s: %w", prefix, err)
 }
 
 // folders is what a store can do in which a folder exists by itself.

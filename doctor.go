@@ -1,0 +1,203 @@
+package silt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/objstore"
+)
+
+// Finding is what [Doctor] found out about one thing.
+type Finding struct {
+	Level  string `json:"level"` // "ok", "warn" or "fail"
+	What   string `json:"what"`
+	Detail string `json:"detail"`
+	// Err is nil when all is well.
+	Err error `json:"-"`
+}
+
+// The levels of a Finding.
+const (
+	LevelOK   = "ok"
+	LevelWarn = "warn"
+	LevelFail = "fail" // silt does not work like this
+)
+
+// An UnsafeStoreError says that a store does not keep a promise that exactly-once rests on, so that silt
+// does not write to it.
+type UnsafeStoreError struct {
+	Location string
+	Err      error
+}
+
+func (e *UnsafeStoreError) Error() string { return fmt.Sprintf("%s: %v", e.Location, e.Err) }
+
+func (e *UnsafeStoreError) Unwrap() error { return e.Err }
+
+// listMost is how many objects Doctor lists of a source.
+const listMost = 1000
+
+// Doctor tries out what a pipeline needs: that its source is listed and read, that its stores keep their
+// promises, that its checkpoint is whole and its table readable. What it writes it removes again. Cfg
+// may be without a source.
+func Doctor(ctx context.Context, cfg Config) ([]Finding, error) {
+	place, err := cfg.place()
+	if err != nil {
+		return nil, err
+	}
+	d := &doctor{at: cfg.places()}
+	if cfg.Source != "" {
+		if err := d.source(ctx, cfg); err != nil {
+			return nil, err
+		}
+	}
+	states, err := States(ctx, cfg)
+	if err != nil {
+		d.add("checkpoint", place.State, err)
+	}
+	set, _ := cfg.parse()
+	location := place.State
+	if set.checkpoint != "" {
+		if location, err = absolute(set.checkpoint); err != nil {
+			return nil, err
+		}
+	}
+	if d.probe(ctx, "checkpoint", location, ""); place.Path != location {
+		d.probe(ctx, "table", place.Path, "_silt/")
+	}
+	for _, s := range states {
+		d.checkpoint(ctx, s)
+	}
+	t := openTable(d.at, mainTable, place.Table, place.Path)
+	switch s, err := t.load(ctx); {
+	case err != nil:
+		d.add("table", place.Table, err)
+	case s == nil:
+		d.add("table", place.Table+" is not there yet", nil)
+	default:
+		d.add("table", fmt.Sprintf("%s is at version %d", place.Table, s.Version()), nil)
+	}
+	return d.findings, nil
+}
+
+type doctor struct {
+	at       *places
+	findings []Finding
+}
+
+func (d *doctor) add(what, detail string, err error) {
+	f := Finding{Level: LevelOK, What: what, Detail: detail, Err: err}
+	if err != nil {
+		f.Level, f.Detail = LevelFail, fmt.Sprintf("%s: %v", detail, err)
+	}
+	d.findings = append(d.findings, f)
+}
+
+func (d *doctor) source(ctx context.Context, cfg Config) error {
+	from, err := openFolder(d.at, cfg.Source)
+	if err != nil {
+		return err
+	}
+	began, n := time.Now(), 0
+	var first objstore.Object
+	for o, err := range from.store.List(ctx, "", "") {
+		if err != nil {
+			d.add("list source", from.String(), err)
+			return nil
+		}
+		if first.Key == "" && o.Size > 0 {
+			first = o
+		}
+		if n++; n == listMost {
+			break
+		}
+	}
+	d.add("list source", fmt.Sprintf("%s  %d files in %d ms", from, n, time.Since(began).Milliseconds()), nil)
+	if first.Key == "" {
+		return nil
+	}
+	body, _, err := from.store.Open(ctx, first.Key, objstore.Range{Len: 1, IfMatch: first.ETag})
+	if err == nil {
+		err = body.Close()
+	}
+	d.add("read source", from.URI(first.Key), err)
+	return nil
+}
+
+// probe tries a location out. A folder of this machine is tried beside it, so that none is made.
+func (d *doctor) probe(ctx context.Context, what, location, prefix string) {
+	store := d.at.open(location)
+	if !isRemote(location) {
+		dir, err := os.MkdirTemp(existing(location), ".silt-probe-")
+		if err != nil {
+			d.add("write "+what, location, err)
+			return
+		}
+		defer os.RemoveAll(dir)
+		store, prefix = objstore.NewDir(dir), ""
+	}
+	for _, c := range objstore.Probe(ctx, store, prefix) {
+		d.add(what+": "+c.Name, fmt.Sprintf("%s  %d ms", location, c.Took.Milliseconds()), c.Err)
+		if last := &d.findings[len(d.findings)-1]; c.Err != nil && !c.Needed {
+			last.Level = LevelWarn
+		}
+	}
+}
+
+// existing is the nearest folder at or above path that is there.
+func existing(path string) string {
+	for {
+		if fi, err := os.Stat(path); err == nil && fi.IsDir() || path == filepath.Dir(path) {
+			return path
+		}
+		path = filepath.Dir(path)
+	}
+}
+
+func (d *doctor) checkpoint(ctx context.Context, s *State) {
+	if _, err := s.log.Seen(ctx); err != nil {
+		d.add("checkpoint", s.Location, err)
+		return
+	}
+	for b, err := range s.log.Batches(ctx) {
+		switch {
+		case err != nil:
+			d.add("checkpoint", s.Location, err)
+		case b.Commits == nil:
+			d.add("checkpoint", fmt.Sprintf("%s  batch %d is not finished; the next run finishes it", s.Pipeline, b.Plan.Batch), nil)
+		default:
+			d.add("checkpoint", fmt.Sprintf("%s  whole, %d batches", s.Pipeline, b.Plan.Batch+1), nil)
+		}
+		return
+	}
+	d.add("checkpoint", s.Pipeline+"  no batch yet", nil)
+}
+
+// checkStores refuses stores that a pipeline is about to use for the first time and that do not keep
+// their promises. A request that fails says nothing about that.
+func (p *Pipeline) checkStores(ctx context.Context) error {
+	if !isRemote(p.statePath) && !isRemote(p.place.Path) {
+		return nil
+	}
+	if _, err := checkpoint.OpenReadOnly(ctx, p.state, ""); !errors.Is(err, objstore.ErrNotExist) {
+		return nil // it is in use, or its opening tells what is wrong
+	}
+	for location, store := range map[string]objstore.Store{p.statePath: p.state, p.place.Path: p.target.store} {
+		if !isRemote(location) {
+			continue
+		}
+		prefix := ""
+		if location == p.place.Path {
+			prefix = "_silt/"
+		}
+		if err := objstore.Unsafe(objstore.Probe(ctx, store, prefix)); errors.Is(err, objstore.ErrUnsafe) {
+			return &UnsafeStoreError{location, err}
+		}
+	}
+	return nil
+}
