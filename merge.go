@@ -15,6 +15,7 @@ import (
 
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/crash"
 	"github.com/siltlake/silt/internal/duck"
 	"github.com/siltlake/silt/internal/merge"
 	"github.com/siltlake/silt/objstore"
@@ -257,6 +258,7 @@ func (c *change) merged(ctx context.Context, s *staging, spec *merge.Spec) error
 	if err := s.put(ctx, c.Adds); err != nil {
 		return err
 	}
+	crash.Point("after-changes")
 	c.Adds, c.Merge, c.Changes = nil, spec, s.folder
 	return nil
 }
@@ -300,6 +302,7 @@ func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Sn
 	if err != nil {
 		return nil, err
 	}
+	crash.Point("after-merge")
 	return &mergeResult{r}, nil
 }
 

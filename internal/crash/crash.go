@@ -18,10 +18,12 @@ var Points = []string{
 	"before-convert",    // the try is counted in the lease, nothing is read
 	"in-convert",        // data files are being written
 	"after-new-schema",  // onSchemaChange is fail, and the version is written that the run stops for
+	"after-changes",     // the rows to merge are there, nobody names them
 	"before-staged",     // the data files are there, nobody names them
 	"after-staged",      // rows, routing and file names are fixed
 	"after-schema",      // the schema version is written, the table does not have it
 	"before-commit",     // reached once a target
+	"after-merge",       // what replaces the rows of the table is there, nobody names it
 	"after-commit",      // reached once a target; the next one is not committed
 	"before-commits",    // all targets have the batch
 	"after-commits",     // the batch is closed

@@ -63,14 +63,15 @@ func changes(t testing.TB, s *schema.Struct, batches ...lines) merge.Changes {
 
 // table is a table in memory.
 type table struct {
-	t     testing.TB
-	store objstore.Store
+	t       testing.TB
+	store   objstore.Store
+	options merge.Options
 }
 
 // create makes a table with one data file for each text of rows.
 func create(t testing.TB, o delta.TableOptions, files ...lines) *table {
 	t.Helper()
-	x := &table{t, new(objstore.Mem)}
+	x := &table{t: t, store: new(objstore.Mem), options: merge.Options{Workers: 2}}
 	tx, err := delta.NewTable(x.store, o)
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +117,7 @@ func (x *table) begin(spec merge.Spec, c merge.Changes) (*delta.Transaction, *me
 	if err := tx.SetSchema(merge.Columns(spec, c.Schema)); err != nil {
 		return nil, nil, err
 	}
-	r, err := merge.Into(x.t.Context(), tx, s, x.store, spec, c, merge.Options{Workers: 2})
+	r, err := merge.Into(x.t.Context(), tx, s, x.store, spec, c, x.options)
 	return tx, r, err
 }
 

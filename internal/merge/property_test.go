@@ -308,7 +308,7 @@ func newHistory(t *testing.T, rt *rapid.T, all *schema.Struct) *history {
 	}
 	var rows []row
 	o.Schema, rows = batch(rt, h.keys, subset(rt, all, h.mapped))
-	h.table = &table{t, new(objstore.Mem)}
+	h.table = &table{t: t, store: new(objstore.Mem), options: merge.Options{Workers: 2}}
 	tx, err := delta.NewTable(h.store, o)
 	if err != nil {
 		t.Fatal(err)
