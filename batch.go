@@ -56,8 +56,10 @@ type conversion struct {
 	added   []evolve.Field
 	widened []evolve.Field
 	pending []string
-	table   *delta.Snapshot // the target; nil when there is none yet
-	rules   evolve.Options
+	// warnings are what the batch has to tell.
+	warnings []Warning
+	table    *delta.Snapshot // the target; nil when there is none yet
+	rules    evolve.Options
 
 	workers []*convert.Converter
 	rowwise bool   // SQL, if any, may run on any part of the batch
@@ -217,6 +219,7 @@ func (c *conversion) look(ctx context.Context, files []objstore.Object, opts dec
 	}
 	d := evolve.Infer(total, c.rules)
 	c.version.Schema, c.pending = d.Schema, d.Pending
+	c.noteWide(d.Wide)
 	c.added = d.Added
 	c.partition(files)
 	c.progress.restart()
@@ -299,9 +302,54 @@ func (c *conversion) resume(ctx context.Context) error {
 // renew makes the version one that the batch writes.
 func (c *conversion) renew(reason string) {
 	if c.before != nil && c.version.Number == c.before.Number {
-		c.version = &evolve.Version{Number: c.before.Number + 1, Schema: c.version.Schema, Partitions: c.version.Partitions, Uncarried: c.version.Uncarried,
+		c.version = &evolve.Version{Number: c.before.Number + 1, Schema: c.version.Schema, Partitions: c.version.Partitions, Uncarried: c.version.Uncarried, Wide: c.version.Wide,
 			Transform: c.version.Transform, WrittenAt: c.plan.Time, Batch: c.plan.Batch, Query: c.log.ID(), Reason: reason}
 	}
+}
+
+// noteWide remembers the objects with too many fields, and warns of those that no version told of before.
+func (c *conversion) noteWide(found []evolve.Wide) {
+	for _, w := range found {
+		i := slices.IndexFunc(c.version.Wide, func(v evolve.Wide) bool { return v.String() == w.String() })
+		if i >= 0 && (c.version.Wide[i].Rescued || !w.Rescued) {
+			continue
+		}
+		if w.Rescued {
+			c.renew("too many fields")
+			c.warnings = append(c.warnings, c.set.tooMany(w))
+		}
+		if c.isNew() {
+			all := slices.Clone(c.version.Wide)
+			if i >= 0 {
+				all = slices.Delete(all, i, i+1)
+			}
+			c.version.Wide = append(all, w)
+		}
+	}
+}
+
+// tooMany warns of fields that have no column because there are too many.
+func (s *settings) tooMany(w evolve.Wide) Warning {
+	where := ""
+	if w.First.File != "" {
+		where = fmt.Sprintf(", first at %s:%d", w.First.File, w.First.Line)
+	}
+	out := Warning{Code: "SILT-3007"}
+	switch {
+	case len(w.Path) == 0:
+		out.Text = fmt.Sprintf("the records have more fields than the %d columns of maxColumns; the others have none%s", s.evolution.MaxColumns, where)
+	case w.Hint != "":
+		out.Text = fmt.Sprintf("%s has so many different keys that they look like data; it has no column for them%s", w, where)
+	default:
+		out.Text = fmt.Sprintf("%s has more fields than maxObjectKeys or maxColumns allow; the others have no column%s", w, where)
+	}
+	if s.rescue != "" {
+		out.Text += "; values are kept in " + s.rescue
+	}
+	if w.Hint != "" {
+		out.Hint = "make it a map: schemaHints: " + w.Hint
+	}
+	return out
 }
 
 // isNew reports whether the batch writes its version of the schema.
@@ -353,6 +401,7 @@ func (c *conversion) load(ctx context.Context) error {
 		}
 		c.pending = untyped(d.Schema, merged(c.pending, d.Pending))
 		if len(d.Added)+len(d.Widened) == 0 {
+			c.noteWide(d.Wide)
 			return nil
 		}
 		if round > 100 {

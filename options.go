@@ -139,6 +139,8 @@ var optionTable = []OptionInfo{
 	{Name: "recordPath", Type: "string", Doc: "Where the records are inside the values of a file: $.Records[*]. The values around them are read as a stream, of any size."},
 	{Name: "recordKeep", Type: "string", Doc: "Members around the records, as names with dots and commas between, that each record gets in the column _envelope: account,detail.region."},
 	{Name: "unwrap", Type: "enum", Values: []string{"dynamodb"}, Doc: "Read DynamoDB's items, exports and stream records as plain JSON; changes get _op and _sequence. Manifests of exports are passed over."},
+	{Name: "maxColumns", Type: "integer", Default: "5000", Doc: "Most columns that a schema grows to by itself, the fields inside of them counted; what is beyond is rescued."},
+	{Name: "maxObjectKeys", Type: "integer", Default: "1000", Doc: "Most keys of an object inside a record that become fields. An object with more is keyed by data: it is rescued, unless a hint makes it a map."},
 	{Name: "maxRecordBytes", Type: "bytes", Default: "64m", Doc: "Longest record; a longer one is quarantined with its first 4 KiB."},
 }
 

@@ -111,12 +111,15 @@ type MixedField struct {
 	Line int64  `json:"line"`
 }
 
-// WideObject is an object whose keys look like data.
+// WideObject is an object whose keys look like data, or one with more fields than there may be columns;
+// an empty path is the top level of the records.
 type WideObject struct {
 	Path string `json:"path"`
-	Keys int    `json:"keys"` // different ones; 1000 means at least that many
-	// Hint is the schema hint that makes it a map.
-	Hint string `json:"hint"`
+	Keys int    `json:"keys"` // different ones; when they are Rescued, at least as many
+	// Rescued means that its fields, or those beyond the limit, have no column. Their values are rescued.
+	Rescued bool `json:"rescued,omitempty"`
+	// Hint is the schema hint that makes it a map; empty where none does.
+	Hint string `json:"hint,omitempty"`
 	File string `json:"file"`
 	Line int64  `json:"line"`
 }
@@ -430,6 +433,7 @@ func (l *looker) begin(ctx context.Context, out *Plan, before *evolve.Version, r
 	v.Schema, out.Schema.Pending, out.Reason = d.Schema, d.Pending, "inferred"
 	out.Schema.Added = newFields(d.Added)
 	out.Wide = wide(nil, seen, nil)
+	l.warnWide(out, d.Wide, nil)
 	out.Mixed = mixed(nil, seen, out.Wide, nil)
 	return v, nil
 }
@@ -442,6 +446,7 @@ func (l *looker) grow(ctx context.Context, out *Plan, v *evolve.Version, seen *c
 		return err
 	}
 	out.Schema.Pending = untyped(d.Schema, merged(v.Pending, d.Pending))
+	l.warnWide(out, d.Wide, v.Wide)
 	known := *v
 	for _, f := range d.Added {
 		if covered(known.Uncarried, f) {
@@ -646,94 +651,25 @@ func mixed(path []string, o *decode.Observed, maps []WideObject, out []MixedFiel
 	return out
 }
 
-const (
-	// wideFrom is the number of different keys of one shape from which an object looks like a map;
-	// idsFrom is that for keys that look like ids.
-	wideFrom = 50
-	idsFrom  = 6
-	// narrowShare is the share of its keys that an object of a fixed shape has at least, on average.
-	narrowShare = 0.2
-	idsShare    = 0.5
-)
-
-// likeIDs reports whether nearly all keys have a digit.
-func likeIDs(fields []decode.ObservedField) bool {
-	n := 0
-	for _, f := range fields {
-		if strings.ContainsAny(f.Name, "0123456789") {
-			n++
+// warnWide warns of fields that have no column because there are too many, unless it is known.
+func (l *looker) warnWide(out *Plan, found, known []evolve.Wide) {
+	for _, w := range found {
+		if w.Rescued && !slices.ContainsFunc(known, func(v evolve.Wide) bool { return v.Rescued && v.String() == w.String() }) {
+			out.Warnings = append(out.Warnings, l.set.tooMany(w))
 		}
 	}
-	return n*10 >= len(fields)*9
 }
 
-// wide finds objects whose keys look like data: many keys, of one type, and few of them in each object.
+// wide lists the objects whose keys look like data.
 func wide(path []string, o *decode.Observed, out []WideObject) []WideObject {
-	if o == nil {
-		return out
-	}
-	if o.Element != nil {
-		out = wide(append(slices.Clone(path), "element"), o.Element, out)
-	}
-	n := len(o.Fields)
-	if o.Wide {
-		n = decode.MaxKeys
-	}
-	if len(path) > 0 && o.Objects > 0 && n >= idsFrom {
-		var t schema.Type = schema.Void
-		values := int64(0)
-		for _, f := range o.Fields {
-			t = schema.Unify(t, f.Type())
-			values += f.Values()
-		}
-		share := float64(values) / float64(o.Objects) / float64(n)
-		ids := t != schema.String && t != schema.Void && share < idsShare && likeIDs(o.Fields)
-		if o.Wide || ids || n >= wideFrom && t != schema.String && share < narrowShare {
-			w := WideObject{Path: schema.Path(path...), Keys: n}
-			if t = typed(t); t == nil {
-				t = schema.String
-			}
-			value := t.String()
-			if schema.IsScalar(t) {
-				value = strings.ToLower(value)
-			}
-			w.Hint = w.Path + " map<string, " + value + ">"
-			if o.First != nil {
-				w.File, w.Line = o.First.File, o.First.Line
-			}
-			return append(out, w)
-		}
-	}
-	for _, f := range o.Fields {
-		out = wide(append(slices.Clone(path), f.Name), f.Observed, out)
+	for _, w := range evolve.KeyedByData(path, o) {
+		out = append(out, wideObject(w))
 	}
 	return out
 }
 
-// typed returns t without the fields that have no type yet, or nil when nothing is left.
-func typed(t schema.Type) schema.Type {
-	switch t := t.(type) {
-	case *schema.Struct:
-		out := &schema.Struct{}
-		for _, f := range t.Fields {
-			if f.Type = typed(f.Type); f.Type != nil {
-				out.Fields = append(out.Fields, f)
-			}
-		}
-		if len(out.Fields) > 0 {
-			return out
-		}
-		return nil
-	case *schema.Array:
-		if e := typed(t.Element); e != nil {
-			return &schema.Array{Element: e, ContainsNull: true}
-		}
-		return nil
-	}
-	if t == schema.Void {
-		return nil
-	}
-	return t
+func wideObject(w evolve.Wide) WideObject {
+	return WideObject{Path: w.String(), Keys: w.Keys, Rescued: w.Rescued, Hint: w.Hint, File: w.First.File, Line: w.First.Line}
 }
 
 // Differences lists the options that have another value here than Auto Loader would give them.

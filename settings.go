@@ -288,6 +288,7 @@ func (p *parser) schema() {
 	e := &s.evolution
 	e.UntypedAsString = s.compat && !p.boolean("dropFieldIfAllNull")
 	e.StringsOnly = !p.boolean("cloudFiles.inferColumnTypes")
+	e.MaxColumns, e.MaxKeys = p.integer("maxColumns"), p.integer("maxObjectKeys")
 	if text := p.value("schema"); text != "" {
 		given, err := parseSchema(text)
 		if err != nil {
@@ -394,7 +395,7 @@ func (p *parser) reading() {
 	s.decode = decode.Options{
 		Rescue: s.rescue, NoFilePath: !p.boolean("spark.databricks.sql.rescuedDataColumn.filePath.enabled"),
 		Compat: s.compat, TimeZone: p.value("timeZone"), MaxDepth: p.integer("maxNestingDepth"),
-		MaxRecord: int(p.bytes("maxRecordBytes")),
+		MaxRecord: int(p.bytes("maxRecordBytes")), MaxKeys: s.evolution.MaxKeys, MaxColumns: s.evolution.MaxColumns,
 	}
 	s.decode.Variant = p.value("singleVariantColumn") != ""
 	p.leniency()

@@ -50,6 +50,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 		b.Warnings = append(b.Warnings, Warning{Code: "SILT-7003", Text: "the SQL works on each batch as a whole, so its result depends on which files come together",
 			Hint: "raise cloudFiles.maxFilesPerTrigger, or aggregate when the table is read"})
 	}
+	b.Warnings = append(b.Warnings, c.warnings...)
 	b.Rescued.Paths = c.rescued()
 	if c.isNew() && (len(c.version.Schema.Fields) > 0 || len(c.change.Adds) > 0) {
 		c.version.Added, c.version.Widened, c.version.Pending = c.added, c.widened, c.pending

@@ -61,6 +61,8 @@ type SchemaVersion struct {
 	// Uncarried are known fields that the transform leaves out and whose values are rescued.
 	Uncarried []string `json:"uncarried,omitempty"`
 	Pending   []string `json:"pending,omitempty"`
+	// Wide are the objects with too many fields, and those that would better be maps.
+	Wide []WideObject `json:"wide,omitempty"`
 }
 
 // States returns what is remembered about the pipelines that load into the target. When cfg has a
@@ -202,6 +204,9 @@ func (s *State) SchemaHistory(ctx context.Context) ([]SchemaVersion, error) {
 			Schema: v.Schema, Uncarried: v.Uncarried, Pending: v.Pending}
 		for _, f := range v.Added {
 			out[i].Added = append(out[i].Added, newField(f))
+		}
+		for _, w := range v.Wide {
+			out[i].Wide = append(out[i].Wide, wideObject(w))
 		}
 	}
 	return out, nil

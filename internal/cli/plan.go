@@ -449,7 +449,10 @@ func (w *planWriter) advice() {
 	p := w.plan
 	for _, o := range p.Wide {
 		keys := thousands(o.Keys)
-		if o.Keys >= 1000 {
+		if o.Hint == "" {
+			continue // a warning tells of it
+		}
+		if o.Rescued {
 			keys += " or more"
 		}
 		w.line("ids", "%s has %s different keys, which look like ids; as a map it is one column. The hint:", o.Path, keys)

@@ -129,6 +129,7 @@ func (a *app) showSchemas(histories []history, version int64) error {
 		if len(v.Pending) > 0 {
 			fmt.Fprintf(a.stdout, "\nno type yet, only null, [] or {} so far: %s\n", some(v.Pending, 12))
 		}
+		writeWide(a.stdout, v.Wide)
 		if len(v.Uncarried) > 0 {
 			fmt.Fprintf(a.stdout, "\nnot carried into the table by the SQL, kept in _rescued_data: %s\n", some(v.Uncarried, 12))
 		}
@@ -224,6 +225,25 @@ func (a *app) showVersion(h *history, i int) {
 	}
 	if len(v.Pending) > 0 {
 		fmt.Fprintf(a.stdout, "  only null, [] or {} so far, so no column yet: %s\n", some(v.Pending, 12))
+	}
+}
+
+// writeWide writes which objects have too many fields, or would better be maps.
+func writeWide(w io.Writer, objects []silt.WideObject) {
+	for _, o := range objects {
+		name, what := o.Path, "keyed by ids, "+thousands(o.Keys)+" of them"
+		switch {
+		case o.Path == "":
+			name, what = "the records", "more fields than maxColumns; the others are rescued"
+		case o.Rescued && o.Hint != "":
+			what = "so many keys that they look like ids; they have no columns and are rescued"
+		case o.Rescued:
+			what = "more fields than maxObjectKeys or maxColumns; the others are rescued"
+		}
+		fmt.Fprintf(w, "\n%s: %s, first at %s\n", name, what, where(o.File, o.Line))
+		if o.Hint != "" {
+			fmt.Fprintf(w, "  as a map it is one column: schemaHints: %s\n", cut(o.Hint, 200))
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/siltlake/silt/internal/jsonscan"
@@ -48,12 +49,32 @@ type Observed struct {
 	Fields []ObservedField `json:"fields,omitempty"`
 	// Root means that the objects are records.
 	Root bool `json:"root,omitempty"`
-	// Wide means that the objects have more different keys than [MaxKeys]; Fields is empty then.
-	Wide bool `json:"wide,omitempty"`
+	// Wide means that the objects have more different keys than are told apart, see [Options.MaxKeys];
+	// Fields is empty then, and Each is what was seen under any of them.
+	Wide bool      `json:"wide,omitempty"`
+	Each *Observed `json:"each,omitempty"`
+	// Untold counts the values whose keys are not told apart because there are too many, other than in
+	// Wide objects, and FirstUntold is where the first of them stands.
+	Untold      int64     `json:"untold,omitempty"`
+	FirstUntold *Position `json:"firstUntold,omitempty"`
 	// Element is what was seen in the arrays.
 	Element *Observed `json:"element,omitempty"`
 
-	index map[string]int // of Fields, when there are many
+	index  map[string]int // of Fields, when there are many
+	limits *limits        // shared by all that belongs to one first look
+}
+
+// limits bound what is observed.
+type limits struct {
+	keys  int // told apart in one object
+	root  int // likewise, of a record
+	names int // told apart in all objects together
+	told  int
+}
+
+func newLimits(opts *Options) *limits {
+	keys := cmp.Or(opts.MaxKeys, MaxKeys)
+	return &limits{keys: keys, root: max(maxRootKeys, 2*opts.MaxColumns), names: max(maxNames, 10*keys, 10*opts.MaxColumns)}
 }
 
 // ObservedField is a member of objects that were seen.
@@ -62,11 +83,14 @@ type ObservedField struct {
 	*Observed
 }
 
-// MaxKeys is the number of different keys that are told apart in one object. Objects with more are
-// keyed by data, such as ids, and are no structs.
+// MaxKeys is the number of different keys that are told apart in one object, unless [Options.MaxKeys]
+// says otherwise. Objects with more are keyed by data, such as ids, and are no structs.
 const MaxKeys = 1000
 
-// maxRootKeys is the number of different keys that are told apart at the top level, where an object
+// maxNames is the number of fields that are told apart in one look at a source, at any depth.
+const maxNames = 100_000
+
+// maxRootKeys is the least number of different keys that are told apart at the top level, where an object
 // cannot be anything else than a struct.
 const maxRootKeys = 10_000
 
@@ -147,22 +171,27 @@ func (o *Observed) find(name string) int {
 	return slices.IndexFunc(o.Fields, func(f ObservedField) bool { return f.Name == name })
 }
 
-// field returns the observation of a member, a new one if need be. It is nil for one key too many.
+// field returns the observation of a member, a new one if need be: that of any member in a Wide object,
+// and nil for one key too many elsewhere.
 func (o *Observed) field(name string) *Observed {
 	if o.Wide {
-		return nil
+		return o.Each
 	}
 	if i := o.find(name); i >= 0 {
 		return o.Fields[i].Observed
 	}
-	switch {
-	case o.Root && len(o.Fields) >= maxRootKeys:
-		return nil // the others are columns all the same
-	case !o.Root && len(o.Fields) >= MaxKeys:
-		o.Wide, o.Fields, o.index = true, nil, nil
+	if o.limits == nil {
+		o.limits = newLimits(&Options{})
+	}
+	switch l := o.limits; {
+	case !o.Root && len(o.Fields) >= l.keys:
+		o.widen()
+		return o.Each
+	case o.Root && len(o.Fields) >= l.root, l.told >= l.names:
 		return nil
 	}
-	f := ObservedField{Name: name, Observed: new(Observed)}
+	o.limits.told++
+	f := ObservedField{Name: name, Observed: &Observed{limits: o.limits}}
 	o.Fields = append(o.Fields, f)
 	if len(o.Fields) == indexFrom {
 		o.index = make(map[string]int)
@@ -173,6 +202,42 @@ func (o *Observed) field(name string) *Observed {
 		o.index[name] = len(o.Fields) - 1
 	}
 	return f.Observed
+}
+
+// widen gives up telling the keys apart.
+func (o *Observed) widen() {
+	if o.Wide {
+		return
+	}
+	o.Wide, o.Each = true, &Observed{limits: o.limits}
+	for _, f := range o.Fields {
+		if o.limits != nil {
+			o.limits.told -= 1 + f.told()
+		}
+		o.Each.Merge(f.Observed)
+	}
+	o.Fields, o.index = nil, nil
+}
+
+// told is the number of fields below o.
+func (o *Observed) told() int {
+	if o == nil {
+		return 0
+	}
+	n := len(o.Fields) + o.Element.told() + o.Each.told()
+	for _, f := range o.Fields {
+		n += f.told()
+	}
+	return n
+}
+
+// leaveOut notes a value whose key is not told apart.
+func (o *Observed) leaveOut(n int64, at Position) {
+	o.Untold += n
+	if o.FirstUntold == nil || at.Compare(*o.FirstUntold) < 0 {
+		first := at // a copy, so that only the first one is allocated
+		o.FirstUntold = &first
+	}
 }
 
 // indexFrom is the number of names from which on a map is faster than looking through them.
@@ -198,17 +263,28 @@ func (o *Observed) Merge(p *Observed) {
 	if p.First != nil {
 		o.note(*p.First)
 	}
+	if o.limits == nil && p.limits != nil {
+		l := *p.limits
+		l.told = 0
+		o.limits = &l
+	}
 	if p.Wide {
-		o.Wide, o.Fields, o.index = true, nil, nil
+		o.widen()
+		o.Each.Merge(p.Each)
 	}
 	for _, f := range p.Fields {
 		if mine := o.field(f.Name); mine != nil {
 			mine.Merge(f.Observed)
+		} else if f.First != nil {
+			o.leaveOut(f.Values(), *f.First)
 		}
+	}
+	if p.FirstUntold != nil {
+		o.leaveOut(p.Untold, *p.FirstUntold)
 	}
 	if p.Element != nil {
 		if o.Element == nil {
-			o.Element = new(Observed)
+			o.Element = &Observed{limits: o.limits}
 		}
 		o.Element.Merge(p.Element)
 	}
@@ -321,6 +397,9 @@ func (p *parser) observeObject(o *Observed, i int) int {
 			member = o.Fields[next].Observed
 		} else {
 			member = o.member(name)
+			if member == nil && len(name) > 0 && p.Text[value] != 'n' {
+				o.leaveOut(1, p.position)
+			}
 		}
 		next++
 		if i = p.Blank(p.observe(member, value)); p.Text[i] == ',' {
@@ -335,6 +414,9 @@ func (p *parser) observeObject(o *Observed, i int) int {
 func (o *Observed) member(name []byte) *Observed {
 	if len(name) == 0 {
 		return nil
+	}
+	if o.Wide {
+		return o.Each
 	}
 	if o.index != nil {
 		if i, ok := o.index[string(name)]; ok {
@@ -353,7 +435,7 @@ func (o *Observed) member(name []byte) *Observed {
 func (p *parser) observeArray(o *Observed, i int) int {
 	for i = p.Blank(i + 1); p.Text[i] != ']'; {
 		if o.Element == nil {
-			o.Element = new(Observed)
+			o.Element = &Observed{limits: o.limits}
 		}
 		if i = p.Blank(p.observe(o.Element, i)); p.Text[i] == ',' {
 			i = p.Blank(i + 1)

@@ -51,6 +51,7 @@ type parser struct {
 	// and maxCells the most that a record may have: {} takes a byte or two of the text, and in a list of
 	// structs the memory of all their fields.
 	cells, maxCells int
+	limits          *limits // of what is observed
 
 	plain       []byte // what is read in place of the last record
 	envelope    []byte // the member that is added to a record

@@ -111,6 +111,11 @@ type Options struct {
 	MaxRecord int `json:"maxRecord,omitempty"`
 	// MaxDepth is the deepest nesting that is read; 0 is 1000.
 	MaxDepth int `json:"maxDepth,omitempty"`
+	// MaxKeys is the number of different keys that are told apart in one object inside a record; 0 is
+	// 1000. What is under more keys is rescued. MaxColumns is the number of columns that the schema may
+	// grow to: at least twice as many keys of records are told apart.
+	MaxKeys    int `json:"maxKeys,omitempty"`
+	MaxColumns int `json:"maxColumns,omitempty"`
 	// BatchRows and BatchBytes bound a batch by its rows and by the text it was read from; 0 is 65,536
 	// rows and 4 MiB.
 	BatchRows  int `json:"batchRows,omitempty"`
@@ -291,6 +296,7 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 		r.p.root.walk(nil, func(_ []string, c *column) { c.foldKeys() })
 	}
 	r.opts.BatchRows = min(opts.BatchRows, max(1, batchCells/r.p.root.cells))
+	r.p.limits = newLimits(&opts)
 	r.p.maxCells = max(opts.MaxRecord/4, batchCells)
 	r.p.MaxDepth, r.p.MaxNumber, r.p.MaxString = opts.MaxDepth, opts.MaxNumber, opts.MaxString
 	r.p.quickNumber, r.p.quickString = cmp.Or(opts.MaxNumber, math.MaxInt), cmp.Or(opts.MaxString, math.MaxInt)

@@ -171,10 +171,13 @@ func (p *parser) settle() {
 	}
 	for _, u := range p.unknown {
 		if u.parent.seen == nil {
-			u.parent.seen = &Observed{Root: u.parent == p.root}
+			u.parent.seen = &Observed{Root: u.parent == p.root, limits: p.limits}
 		}
-		member := u.parent.seen.member(p.name(u.name, u.end, u.info))
+		name := p.name(u.name, u.end, u.info)
+		member := u.parent.seen.member(name)
 		switch {
+		case member == nil && len(name) > 0 && p.Text[u.value] != 'n':
+			u.parent.seen.leaveOut(1, p.position)
 		case member == nil:
 		case p.opts.Observe:
 			p.observe(member, u.value)

@@ -9,6 +9,7 @@
 package evolve
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -73,6 +74,10 @@ type Options struct {
 	ValidName func(string) bool
 	// TypesFixed means that the table cannot take wider types.
 	TypesFixed bool
+	// MaxColumns is the number of columns, the fields inside of them counted, to which a schema grows by
+	// itself; 0 is 5000. MaxKeys is that of the fields of one object inside a record; 0 is
+	// [decode.MaxKeys]. Fields beyond are rescued.
+	MaxColumns, MaxKeys int
 
 	grows bool // there is a schema already
 }
@@ -99,6 +104,10 @@ type Decision struct {
 	Widened []Field
 	// Pending are the paths at which only null, [] or {} was seen.
 	Pending []string
+	// Wide are the objects with too many fields, and those that would better be maps.
+	Wide []Wide
+
+	wide map[string]bool // paths of objects with more keys than are told apart
 }
 
 // A NewColumnsError stops a pipeline in the mode FailOnNewColumns.
@@ -128,6 +137,7 @@ func Infer(o *decode.Observed, opts Options) *Decision {
 	laid := opts
 	laid.TypesFixed = true // no column has become wider than its hint yet
 	d.Schema = laid.Overlay(d.Schema.Append(fields...))
+	d.noteWide(nil, o)
 	known := opts.Table
 	if known == nil {
 		known = &schema.Struct{}
@@ -157,12 +167,16 @@ func Evolve(s *schema.Struct, observed map[string]*decode.Observed, opts Options
 	if opts.Given == nil {
 		d.Schema = opts.Overlay(d.Schema)
 	}
+	for _, at := range slices.Sorted(maps.Keys(observed)) {
+		path, _ := structPath(at) // as above
+		d.noteWide(path, observed[at])
+	}
 	d.Added = describe(schema.Additions(s, d.Schema), observed)
 	switch {
 	case opts.Mode == FailOnNewColumns && len(d.Added) > 0:
 		return nil, &NewColumnsError{d.Added}
 	case !opts.Mode.Adds():
-		d.Schema, d.Added = s, nil
+		d.Schema, d.Added, d.Wide = s, nil, nil
 	}
 	return d, nil
 }
@@ -178,6 +192,14 @@ func structPath(at string) ([]string, error) {
 // newFields returns, sorted by name, the fields that the struct at path gets for what was seen in its
 // objects.
 func (d *Decision) newFields(path []string, s *schema.Struct, o *decode.Observed, opts Options) []schema.Field {
+	for _, w := range KeyedByData(path, o) {
+		if w.Rescued {
+			if d.wide == nil {
+				d.wide = map[string]bool{}
+			}
+			d.wide[w.String()] = true
+		}
+	}
 	var fields []schema.Field
 	for _, f := range o.Struct().Fields {
 		at := append(path[:len(path):len(path)], f.Name)
@@ -199,27 +221,55 @@ func (d *Decision) newFields(path []string, s *schema.Struct, o *decode.Observed
 			fields = append(fields, f)
 		}
 	}
-	if room := maxColumns - len(s.Fields); len(path) == 0 && len(fields) > room {
-		fields = earliest(fields, o, max(room, 0))
-	}
-	return fields
+	return d.limit(path, s, fields, o, opts)
 }
 
-// maxColumns is the most columns that a schema grows to by itself. Fields beyond are rescued.
-const maxColumns = 5000
+// defaultMaxColumns is a number that files, tables and those who look at them can still bear.
+const defaultMaxColumns = 5000
 
-// earliest returns the n fields that were seen first, in the order of their names.
-func earliest(fields []schema.Field, o *decode.Observed, n int) []schema.Field {
-	first := func(f schema.Field) decode.Position {
+// limit returns as many of the new fields of the struct at path as there is room for: those that were
+// seen first.
+func (d *Decision) limit(path []string, s *schema.Struct, fields []schema.Field, o *decode.Observed, opts Options) []schema.Field {
+	room := cmp.Or(opts.MaxColumns, defaultMaxColumns) - d.Schema.Leaves()
+	number := len(fields)
+	if len(path) > 0 {
+		number = max(0, cmp.Or(opts.MaxKeys, decode.MaxKeys)-len(s.Fields))
+	}
+	position := func(f schema.Field) decode.Position {
 		if seen := o.Field(f.Name); seen != nil && seen.First != nil {
 			return *seen.First
 		}
 		return decode.Position{}
 	}
-	slices.SortStableFunc(fields, func(a, b schema.Field) int { return first(a).Compare(first(b)) })
-	fields = fields[:n]
-	schema.SortFields(fields)
-	return fields
+	if n := schema.NewStruct(fields...).Leaves(); n > room || len(fields) > number {
+		slices.SortStableFunc(fields, func(a, b schema.Field) int { return position(a).Compare(position(b)) })
+	}
+	var kept []schema.Field
+	out := Wide{Path: path, Rescued: true}
+	for _, f := range fields {
+		leaves := schema.NewStruct(f).Leaves()
+		if leaves > room || len(kept) == number {
+			if out.Keys++; out.Keys == 1 {
+				out.First = position(f)
+			}
+			continue
+		}
+		room -= leaves
+		kept = append(kept, f)
+	}
+	if o.Untold > 0 {
+		if out.Keys++; out.Keys == 1 || o.FirstUntold.Compare(out.First) < 0 {
+			out.First = *o.FirstUntold
+		}
+	}
+	if out.Keys > 0 {
+		if all := s.Append(fields...); len(path) > 0 && looksKeyed(all) {
+			out.Hint = mapHint(path, valueType(all))
+		}
+		d.Wide = append(d.Wide, out)
+	}
+	schema.SortFields(kept)
+	return kept
 }
 
 func (o Options) rejects(path []string) bool {
@@ -285,6 +335,9 @@ func (d *Decision) finish(path []string, t schema.Type, opts Options) schema.Typ
 		}
 	default:
 		return t
+	}
+	if d.wide[schema.Path(path...)] {
+		return nil // it has too many
 	}
 	for len(path) > 1 && path[len(path)-1] == "element" {
 		path = path[:len(path)-1] // it is the list that has no type yet

@@ -31,6 +31,8 @@ type Version struct {
 	Added   []Field  `json:"added,omitempty"`
 	Widened []Field  `json:"widened,omitempty"`
 	Pending []string `json:"pending,omitempty"`
+	// Wide are the objects with too many fields, and those that would better be maps.
+	Wide []Wide `json:"wide,omitempty"`
 	// Transform is the digest of the SQL in force, empty for none.
 	Transform string `json:"transform,omitempty"`
 	// Uncarried are the paths of fields that came after the transform was accepted and that it does
