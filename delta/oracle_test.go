@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,6 +98,8 @@ func canonical(t *testing.T, text string) string {
 
 var decimal = regexp.MustCompile(`^-?\d+\.\d+$`)
 
+var scientific = regexp.MustCompile(`^-?\d+(\.\d+)?[eE]-?\d+$`)
+
 var timestamp = regexp.MustCompile(`^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z?)$`)
 
 // simplify brings what is equal and spelled differently to one form: maps, and whole numbers.
@@ -122,6 +125,11 @@ func simplify(v any) any {
 			slices.SortFunc(v, func(a, b any) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
 		}
 	case string:
+		if scientific.MatchString(v) {
+			if r, ok := new(big.Rat).SetString(v); ok {
+				v = r.FloatString(38)
+			}
+		}
 		if m := decimal.FindStringSubmatch(v); m != nil {
 			return strings.TrimSuffix(strings.TrimRight(v, "0"), ".")
 		}

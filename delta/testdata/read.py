@@ -30,9 +30,9 @@ def plain(v):
     return v
 
 
-def show(reader, table):
+def show(path, reader, table):
     rows = [plain(r) for r in table.to_pylist()]
-    print(json.dumps({"reader": reader, "rows": rows}, sort_keys=True))
+    print(json.dumps({"path": path, "reader": reader, "rows": rows}, sort_keys=True))
 
 
 def duckdb_reader():
@@ -60,22 +60,27 @@ def deltalake_rows(path):
         return table.to_pyarrow_table()
 
 
-con = duckdb_reader()
-if con is not None:
-    from duckdb import NotImplementedException as con_unable
-for path in sys.argv[1:]:
-    try:
-        show("deltalake", deltalake_rows(path))
-    except deltalake.exceptions.DeltaError as e:
-        if "nsupported" not in str(e) and "not yet supported" not in str(e):
-            raise
-        print(json.dumps({"reader": "deltalake", "refuses": str(e).splitlines()[0]}))
+def main():
+    con = duckdb_reader()
     if con is not None:
+        from duckdb import NotImplementedException as con_unable
+    for path in sys.argv[1:]:
         try:
-            show("duckdb", con.execute("SELECT * FROM delta_scan('" + path + "')").to_arrow_table())
-        except con_unable as e:  # such as handing a variant over
-            print(json.dumps({"reader": "duckdb", "refuses": str(e).splitlines()[0]}))
+            show(path, "deltalake", deltalake_rows(path))
+        except deltalake.exceptions.DeltaError as e:
+            if "nsupported" not in str(e) and "not yet supported" not in str(e):
+                raise
+            print(json.dumps({"path": path, "reader": "deltalake", "refuses": str(e).splitlines()[0]}))
+        if con is not None:
+            try:
+                show(path, "duckdb", con.execute("SELECT * FROM delta_scan('" + path + "')").to_arrow_table())
+            except con_unable as e:  # such as handing a variant over
+                print(json.dumps({"path": path, "reader": "duckdb", "refuses": str(e).splitlines()[0]}))
 
-# The threads of the readers may abort an interpreter that ends in the usual way.
-sys.stdout.flush()
-os._exit(0)
+
+if __name__ == "__main__":
+    main()
+
+    # The threads of the readers may abort an interpreter that ends in the usual way.
+    sys.stdout.flush()
+    os._exit(0)
