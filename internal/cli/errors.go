@@ -18,6 +18,7 @@ import (
 	"github.com/siltlake/silt/internal/jsonscan"
 	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore/s3store"
+	"github.com/siltlake/silt/schema"
 )
 
 // problem is what a person or a program is told about an error. Its JSON form is part of the
@@ -210,6 +211,15 @@ var rules = []rule{
 		return problem{Code: codeNoVersion, Title: fmt.Sprintf("the table has no version of %s, its oldest is of %s", instantText(e.Time), instantText(e.Oldest)),
 			Hint: "silt table history lists them"}
 	}),
+	typed(exitUsage, "change", func(e *delta.ColumnError) problem {
+		return problem{Code: codeChange, Title: "column " + schema.Path(e.Path...) + " cannot be changed so: " + e.Reason, Path: schema.Path(e.Path...), Detail: "nothing was written"}
+	}),
+	typed(exitUsage, "change", func(e *delta.PropertyError) problem {
+		return problem{Code: codeChange, Title: "property " + e.Name + " cannot be " + e.Value + ": " + e.Reason, Path: e.Name, Detail: "nothing was written"}
+	}),
+	typed(exitUsage, "protected", func(e *delta.ProtectedError) problem {
+		return problem{Code: codeChange, Title: e.Error(), Path: e.Property, Detail: "nothing was deleted"}
+	}),
 	typed(exitFailed, "gone", func(e *delta.GoneError) problem {
 		return problem{Code: codeGone, Title: fmt.Sprintf("version %d cannot be restored: %s of it were deleted", e.Version, count(len(e.Paths), "file")),
 			Detail: some(e.Paths, 3) + "\nnothing was written", Hint: "restore a later version; silt table history lists them"}
@@ -302,6 +312,7 @@ const (
 	codeMapping     = "SILT-4008"
 	codeRetention   = "SILT-4009"
 	codeGone        = "SILT-4010"
+	codeChange      = "SILT-4011"
 	codePermission  = "SILT-5001"
 	codeS3Access    = "SILT-5002"
 	codeUnsafe      = "SILT-5003"
