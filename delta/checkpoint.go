@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -129,19 +130,25 @@ func (c *checkpoint) table(ctx context.Context, store objstore.Store) iter.Seq2[
 
 // files yields the actions of the given columns, adds or removes, those in the sidecars too.
 func (c *checkpoint) files(ctx context.Context, store objstore.Store, sidecars []sidecar, columns *schema.Struct) iter.Seq2[action, error] {
-	return c.actions(ctx, store, c.withSidecars(sidecars), columns)
+	files, err := c.withSidecars(sidecars)
+	if err != nil {
+		return func(yield func(action, error) bool) { yield(action{}, err) }
+	}
+	return c.actions(ctx, store, files, columns)
 }
 
-func (c *checkpoint) withSidecars(sidecars []sidecar) []objstore.Object {
+// withSidecars returns the files of the checkpoint. Whatever path a sidecar is named by, it is in the
+// folder of sidecars. Source: protocol, "Sidecar File Information".
+func (c *checkpoint) withSidecars(sidecars []sidecar) ([]objstore.Object, error) {
 	files := slices.Clone(c.parts)
 	for _, s := range sidecars {
-		key, err := decodePath(s.Path)
-		if err != nil || !strings.Contains(key, "/") {
-			key = sidecarDir + s.Path
+		name, err := url.PathUnescape(s.Path[strings.LastIndexByte(s.Path, '/')+1:])
+		if err != nil || name == "" || name == ".." || strings.Contains(name, "/") || s.SizeInBytes < 0 {
+			return nil, &LogError{c.version, fmt.Sprintf("its checkpoint names a sidecar %q of %d bytes", s.Path, s.SizeInBytes)}
 		}
-		files = append(files, objstore.Object{Key: key, Size: s.SizeInBytes})
+		files = append(files, objstore.Object{Key: sidecarDir + name, Size: s.SizeInBytes})
 	}
-	return files
+	return files, nil
 }
 
 // actions yields the actions of the given columns in the files.
@@ -216,9 +223,11 @@ func readCheckpointParquet(ctx context.Context, store objstore.Store, o objstore
 			yield(action{}, err)
 			return
 		}
-		cols, err := readColumns(columns, "")
+		err = f.skipNulls(keyLeaves(columns))
+		columns := f.withParsedStats(columns)
+		var cols []*column
 		if err == nil {
-			err = f.skipNulls(keyLeaves(columns))
+			cols, err = readColumns(columns, "")
 		}
 		if err != nil {
 			yield(action{}, err)
@@ -259,11 +268,15 @@ func actionAt(kind string, st *array.Struct, i int) (action, bool) {
 	r := row{st, i}
 	switch kind {
 	case "add":
-		return action{Add: &Add{
+		a := &Add{
 			Path: r.text(0), PartitionValues: r.values(1), Size: deref(r.long(2)), ModificationTime: deref(r.long(3)),
 			DataChange: r.bool(4), Stats: r.text(5), Tags: r.texts(6), DeletionVector: r.deletionVector(7),
 			BaseRowID: r.long(8), DefaultRowCommitVersion: r.long(9), ClusteringProvider: r.text(10),
-		}}, true
+		}
+		if parsed := len(addColumn.Fields); a.Stats == "" && st.NumField() > parsed {
+			a.Stats = statsText(st.Field(parsed), i)
+		}
+		return action{Add: a}, true
 	case "remove":
 		return action{Remove: &Remove{
 			Path: r.text(0), DeletionTimestamp: r.long(1), DataChange: r.bool(2), ExtendedFileMetadata: r.bool(3),

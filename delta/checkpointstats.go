@@ -1,10 +1,18 @@
 package delta
 
 import (
+	"bytes"
 	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/scalar"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"github.com/siltlake/silt/schema"
 )
@@ -189,4 +197,150 @@ func statsValue(t schema.Type, raw json.RawMessage) scalar.Scalar {
 		return nil
 	}
 	return v
+}
+
+// withParsedStats returns the columns, with the parsed statistics of adds in a file that does not have
+// them as text. Where their types are not known, the adds have no statistics.
+func (f *parquetFile) withParsedStats(columns *schema.Struct) (out *schema.Struct) {
+	defer func() {
+		if recover() != nil { // a footer that makes no sense; reading the file will say so
+			out = columns
+		}
+	}()
+	i := columns.Index("add")
+	meta := f.reader.MetaData().Schema
+	if i < 0 || meta.ColumnIndexByName("add.stats_parsed.numRecords") < 0 || f.hasText(meta.ColumnIndexByName("add.stats")) {
+		return columns
+	}
+	fr, err := pqarrow.NewFileReader(f.reader, pqarrow.ArrowReadProperties{}, f.mem)
+	if err != nil {
+		return columns
+	}
+	for _, field := range fr.Manifest.Fields {
+		if field.Field.Name != "add" {
+			continue
+		}
+		keepInt96(&field, meta)
+		for _, kid := range field.Children {
+			if kid.Field.Name != "stats_parsed" {
+				continue
+			}
+			t, err := schema.FromArrowType(plainTimes(kid.Field.Type))
+			if err != nil {
+				return columns
+			}
+			out := schema.NewStruct(slices.Clone(columns.Fields)...)
+			out.Fields[i].Type = schema.NewStruct(append(addColumn.Fields[:len(addColumn.Fields):len(addColumn.Fields)], schema.Nullable("stats_parsed", t))...)
+			return out
+		}
+	}
+	return columns
+}
+
+// hasText reports whether the column may have a value.
+func (f *parquetFile) hasText(leaf int) bool {
+	if leaf < 0 {
+		return false
+	}
+	for _, g := range f.groups {
+		chunk, err := f.reader.MetaData().RowGroup(g).ColumnChunk(leaf)
+		if err != nil {
+			return true
+		}
+		stats, err := chunk.Statistics()
+		if err != nil || stats == nil || !stats.HasNullCount() || stats.NullCount() < chunk.NumValues() {
+			return true
+		}
+	}
+	return false
+}
+
+// plainTimes returns the type with timestamps of twelve bytes as others, which they are read as.
+func plainTimes(t arrow.DataType) arrow.DataType {
+	switch t := t.(type) {
+	case *arrow.TimestampType:
+		if t == int96 {
+			return arrow.FixedWidthTypes.Timestamp_us
+		}
+	case *arrow.StructType:
+		fields := t.Fields()
+		for i := range fields {
+			fields[i].Type = plainTimes(fields[i].Type)
+		}
+		return arrow.StructOf(fields...)
+	}
+	return t
+}
+
+// statsText returns parsed statistics as text; empty when there are none.
+func statsText(a arrow.Array, i int) string {
+	if a.IsNull(i) {
+		return ""
+	}
+	var b bytes.Buffer
+	writeStatsText(&b, a, i)
+	return b.String()
+}
+
+func writeStatsText(b *bytes.Buffer, a arrow.Array, i int) {
+	switch a := a.(type) {
+	case *array.Struct:
+		b.WriteByte('{')
+		first := true
+		for k := range a.NumField() {
+			if a.Field(k).IsNull(i) {
+				continue
+			}
+			if !first {
+				b.WriteByte(',')
+			}
+			first = false
+			b.Write(quoteJSON(a.DataType().(*arrow.StructType).Field(k).Name))
+			b.WriteByte(':')
+			writeStatsText(b, a.Field(k), i)
+		}
+		b.WriteByte('}')
+	case *array.Boolean:
+		b.WriteString(strconv.FormatBool(a.Value(i)))
+	case *array.Int8:
+		b.WriteString(strconv.FormatInt(int64(a.Value(i)), 10))
+	case *array.Int16:
+		b.WriteString(strconv.FormatInt(int64(a.Value(i)), 10))
+	case *array.Int32:
+		b.WriteString(strconv.FormatInt(int64(a.Value(i)), 10))
+	case *array.Int64:
+		b.WriteString(strconv.FormatInt(a.Value(i), 10))
+	case *array.Float32:
+		b.Write(statsFloat(float64(a.Value(i)), 32))
+	case *array.Float64:
+		b.Write(statsFloat(a.Value(i), 64))
+	case *array.Decimal128:
+		b.Write(decimalText(a.Value(i), a.DataType().(*arrow.Decimal128Type).Scale))
+	case *array.String:
+		b.Write(quoteJSON(a.Value(i)))
+	case *array.Date32:
+		b.Write(orNullJSON(dateText(int64(a.Value(i)), false)))
+	case *array.Timestamp:
+		layout := "2006-01-02T15:04:05.000000"
+		if a.DataType().(*arrow.TimestampType).TimeZone != "" {
+			layout += "Z"
+		}
+		b.Write(orNullJSON(timeText(time.UnixMicro(int64(a.Value(i))).UTC(), layout)))
+	default:
+		b.WriteString("null")
+	}
+}
+
+func statsFloat(v float64, bits int) []byte {
+	if math.IsNaN(v) {
+		return []byte(`"NaN"`)
+	}
+	return (&floatBounds[float64]{bits: bits}).json(v)
+}
+
+func orNullJSON(text []byte) []byte {
+	if text == nil {
+		return []byte("null")
+	}
+	return text
 }

@@ -380,7 +380,7 @@ func (s *Snapshot) newActionWriter(w io.Writer, columns *schema.Struct) (*action
 			return nil, err
 		}
 		if out.parse != nil {
-			columns = schema.NewStruct(columns.Fields...)
+			columns = schema.NewStruct(slices.Clone(columns.Fields)...)
 			columns.Fields[i].Type = schema.NewStruct(append(slices.Clip(addColumn.Fields), out.parse.fields()...)...)
 		}
 	}

@@ -244,10 +244,11 @@ type countingStore struct {
 func (c *countingStore) Open(ctx context.Context, key string, r objstore.Range) (io.ReadCloser, objstore.Object, error) {
 	body, o, err := c.Store.Open(ctx, key, r)
 	if err == nil {
-		c.bytes += o.Size
+		n := o.Size - r.Off
 		if r.Len > 0 {
-			c.bytes += min(r.Len, o.Size) - o.Size
+			n = min(n, r.Len)
 		}
+		c.bytes += n
 	}
 	return body, o, err
 }

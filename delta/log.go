@@ -203,6 +203,9 @@ func readLastCheckpoint(ctx context.Context, store objstore.Store) (lastCheckpoi
 	return hint, err == nil && json.Unmarshal(text, &hint) == nil
 }
 
+// maxVersion bounds the versions of a log, as they are in the names of its files.
+const maxVersion = "09223372036854775806"
+
 // newest asks listSegment for the newest version.
 const newest = -1
 
@@ -236,6 +239,7 @@ func listLog(ctx context.Context, store objstore.Store, from int64) (*listing, e
 		}
 		name := strings.TrimPrefix(o.Key, logDir)
 		switch {
+		case len(name) > 20 && name[:20] > maxVersion: // no version has such a number
 		case commitName.MatchString(name):
 			l.commits = append(l.commits, o)
 		case checkpointName.MatchString(name):
