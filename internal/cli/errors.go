@@ -312,7 +312,7 @@ const (
 	codeMapping     = "SILT-4008"
 	codeRetention   = "SILT-4009"
 	codeGone        = "SILT-4010"
-	codeChange      = "SILT-4011"
+	codeChange      = "SILT-4013"
 	codePermission  = "SILT-5001"
 	codeS3Access    = "SILT-5002"
 	codeUnsafe      = "SILT-5003"
