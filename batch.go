@@ -711,7 +711,7 @@ func (c *conversion) appendContext() (delta.WriteContext, error) {
 		return delta.WriteContext{}, err
 	}
 	wc := tx.WriteContext()
-	c.change.Schema = wc.Schema
+	c.change.Schema, c.change.Constraints, c.change.NeedsSQL = wc.Schema, wc.Constraints, wc.NeedsSQL
 	return wc, nil
 }
 

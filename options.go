@@ -81,9 +81,9 @@ var optionTable = []OptionInfo{
 	{Name: "cloudFiles.stsEndpoint", Type: "string", Doc: "URL of another STS."},
 	{Name: "s3.endpoint", Type: "string", Doc: "URL of a store that speaks S3 and is not AWS; unset, what AWS_ENDPOINT_URL says."},
 	{Name: "s3.pathStyle", Type: "boolean", Doc: "Put the bucket into the path of URLs; unset, where there is an endpoint."},
-	{Name: "cloudFiles.cleanSource", Type: "enum", Values: []string{"OFF"}, Default: "OFF", Doc: "DELETE and MOVE are not supported yet."},
-	{Name: "cloudFiles.cleanSource.retentionDuration", Type: "string", Class: OptionRefused, Reason: "cleanSource is not supported yet"},
-	{Name: "cloudFiles.cleanSource.moveDestination", Type: "string", Class: OptionRefused, Reason: "cleanSource is not supported yet"},
+	{Name: "cloudFiles.cleanSource", Type: "enum", Values: []string{"OFF", "DELETE", "MOVE", "TAG"}, Default: "OFF", Doc: "What becomes of a file once its batch is closed; TAG marks it, in S3. A file with bad records is not deleted."},
+	{Name: "cloudFiles.cleanSource.retentionDuration", Type: "string", Default: "30 days", Doc: "How long after its batch was closed; DELETE takes 7 days or more, MOVE and TAG also 0 seconds."},
+	{Name: "cloudFiles.cleanSource.moveDestination", Type: "string", Doc: "Folder to move files to, outside of the source; {yyyy}/{MM}/{dd} in it is the day of the batch."},
 	{Name: "cloudFiles.validateOptions", Type: "boolean", Default: "true", Doc: "false makes an unknown option a warning."},
 
 	// JSON.
@@ -121,8 +121,8 @@ var optionTable = []OptionInfo{
 	{Name: "mergeSchema", Type: "boolean", Default: "true", CompatDefault: "false", Doc: "New columns become part of the table."},
 	{Name: "checkpointLocation", Type: "string", Doc: "Where silt remembers what it has loaded."},
 	{Name: "overwriteSchema", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "Overwriting is not supported yet."},
-	{Name: "txnAppId", Type: "string", Class: OptionRefused, Reason: "silt keeps its own; loads are exactly once without it"},
-	{Name: "txnVersion", Type: "string", Class: OptionRefused, Reason: "silt keeps its own; loads are exactly once without it"},
+	{Name: "txnAppId", Type: "string", Doc: "With txnVersion: a table that has this version of the application, or a later one, from another loader is left as it is. Loads are exactly once without it."},
+	{Name: "txnVersion", Type: "string", Doc: "The version that goes with txnAppId, a whole number."},
 	{Name: "spark.databricks.delta.schema.autoMerge.enabled", Type: "string", Class: OptionNoEffect, Reason: "mergeSchema says it"},
 
 	// silt's own.

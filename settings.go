@@ -30,6 +30,7 @@ type settings struct {
 	corrupt   string // name of the column for corrupt records, if the schema has it
 	onCorrupt convert.OnCorrupt
 	source    source.Options // without what the source's path says
+	clean     cleaning
 	lineage   []string
 	metadata  bool
 	// partitions are the columns wanted of folders k=v; nil is what all files have.
@@ -40,6 +41,7 @@ type settings struct {
 
 	merge          *merge.Spec // nil: rows are appended
 	mergeSchema    bool
+	txn            *txn
 	s3             s3store.Options
 	schemaLocation string
 	checkpoint     string
@@ -324,6 +326,7 @@ func (p *parser) schema() {
 	p.variant()
 	p.partitions()
 	s.mergeSchema = p.boolean("mergeSchema")
+	p.idempotent()
 	s.metadata = p.boolean("keepMetadata")
 	s.schemaLocation = p.value("cloudFiles.schemaLocation")
 	s.checkpoint = cmp.Or(p.config.CheckpointLocation, p.value("checkpointLocation"))
@@ -518,6 +521,7 @@ func (p *parser) files() {
 		MaxFiles: p.integer("cloudFiles.maxFilesPerTrigger"), MaxBytes: p.bytes("cloudFiles.maxBytesPerTrigger"),
 		AllowOverwrites: p.boolean("cloudFiles.allowOverwrites"),
 	}
+	p.cleaning()
 	if p.set.decode.Unwrap == "dynamodb" {
 		p.set.source.Exclude = "{manifest-*.json,*.md5}" // what an export has beside its data
 	}
@@ -526,7 +530,78 @@ func (p *parser) files() {
 	}
 }
 
+// cleaning reads what becomes of files that are loaded.
+func (p *parser) cleaning() {
+	const clean, retention, destination = "cloudFiles.cleanSource", "cloudFiles.cleanSource.retentionDuration", "cloudFiles.cleanSource.moveDestination"
+	c := &p.set.clean
+	if mode := strings.ToUpper(p.value(clean)); mode != "OFF" {
+		c.mode = cleanMode(mode)
+	}
+	c.after, c.destination = defaultRetention, p.value(destination)
+	if text := p.value(retention); text != "" {
+		after, ok := parseInterval(text)
+		if !ok || after < 0 {
+			p.bad(retention, "write 30 days, 12 hours or 0 seconds", "%q is no time", text)
+		}
+		c.after = after
+	}
+	switch {
+	case c.mode == cleanOff && c.destination != "":
+		p.bad(destination, "set cloudFiles.cleanSource=MOVE", "nothing is moved while cleanSource is OFF")
+	case c.mode == cleanMove && c.destination == "":
+		p.bad(clean, "set cloudFiles.cleanSource.moveDestination", "there is no place to move files to")
+	case c.mode == cleanDelete && c.after < minDeleteRetained:
+		p.bad(retention, "write 7 days or more, or take MOVE", "files are deleted after 7 days at the earliest")
+	case c.mode == cleanTag && p.config.Source != "" && !isRemote(p.config.Source):
+		p.bad(clean, "take MOVE or DELETE", "files in a folder have no tags")
+	}
+	if c.mode == cleanOff {
+		*c = cleaning{}
+	}
+}
+
+// parseInterval reads 30 days, interval 12 hours, 1 week, 720h, 0.
+func parseInterval(text string) (time.Duration, bool) {
+	text = strings.TrimSpace(strings.ToLower(text))
+	if d, err := time.ParseDuration(text); err == nil {
+		return d, true
+	}
+	words := strings.Fields(strings.TrimPrefix(text, "interval "))
+	total := time.Duration(0)
+	for len(words) >= 2 {
+		n, err := strconv.Atoi(words[0])
+		unit, ok := map[string]time.Duration{"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour,
+			"week": 7 * 24 * time.Hour}[strings.TrimSuffix(words[1], "s")]
+		if err != nil || !ok || n < 0 || n > 100*365 {
+			return 0, false
+		}
+		total += time.Duration(n) * unit
+		words = words[2:]
+	}
+	return total, len(words) == 0 && text != ""
+}
+
 // storage reads how S3 is reached. Keys are no options: they come from where the SDK looks for them.
+// idempotent reads txnAppId and txnVersion, which are given together.
+func (p *parser) idempotent() {
+	app, text := p.value("txnAppId"), p.value("txnVersion")
+	switch {
+	case app == "" && text == "":
+		return
+	case app == "":
+		p.bad("txnVersion", "set txnAppId too", "there is no application that it is a version of")
+		return
+	case text == "":
+		p.bad("txnAppId", "set txnVersion too", "there is no version of it")
+		return
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		p.bad("txnVersion", "", "%q is no whole number", text)
+	}
+	p.set.txn = &txn{app, n}
+}
+
 func (p *parser) storage() {
 	p.set.s3 = s3store.Options{
 		Region: p.value("cloudFiles.region"), Endpoint: p.value("s3.endpoint"), RoleARN: p.value("cloudFiles.roleArn"),

@@ -263,6 +263,7 @@ func (r *run) PutSchema(ctx context.Context, _ checkpoint.Plan, s checkpoint.Sta
 // Commit implements [checkpoint.Effects].
 func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoint.Staged, target int) (checkpoint.Committed, error) {
 	t := &r.target
+	t.txn = r.set.txn
 	if staged.Targets[target].Name == quarantineTable {
 		t = &r.quarantine
 	}

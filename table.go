@@ -25,6 +25,7 @@ type table struct {
 	role, name, path string
 	checkpoint       string         // the folder that says which files it has
 	store            objstore.Store // rooted at the table
+	txn              *txn           // that the user names; nil is none
 }
 
 func openTable(at *places, role, name, path string) table {
@@ -58,6 +59,9 @@ type change struct {
 	Evolves bool `json:"evolves"`
 	// Widens means that the table's types grow with those of Schema.
 	Widens bool `json:"widens,omitempty"`
+	// Constraints and NeedsSQL are the rules of the table that the rows were written under.
+	Constraints []delta.Constraint `json:"constraints,omitempty"`
+	NeedsSQL    []string           `json:"needsSQL,omitempty"`
 	// Merge, when set, says how the rows in Changes, a folder of the checkpoint that is a table of the
 	// columns Source, meet those of the table. There are no Adds then: they are computed anew for each
 	// version that the commit tries to build on.
@@ -68,8 +72,18 @@ type change struct {
 
 // begin starts the transaction of a change, on the table or for a new one.
 func (t *table) begin(s *delta.Snapshot, c *change) (*delta.Transaction, error) {
+	written := func(tx *delta.Transaction) error {
+		if len(c.Adds) == 0 || len(c.NeedsSQL) == 0 {
+			return nil
+		}
+		return tx.WrittenUnder(delta.WriteContext{Schema: c.Schema, Constraints: c.Constraints, NeedsSQL: c.NeedsSQL})
+	}
 	if s == nil {
-		return delta.NewTable(t.store, delta.TableOptions{Schema: c.Schema, PartitionBy: c.PartitionBy, Properties: c.Properties})
+		tx, err := delta.NewTable(t.store, delta.TableOptions{Schema: c.Schema, PartitionBy: c.PartitionBy, Properties: c.Properties})
+		if err == nil {
+			err = written(tx)
+		}
+		return tx, err
 	}
 	operation := "STREAMING UPDATE" // Spark's name for a batch of a stream
 	if c.Merge != nil {
@@ -79,10 +93,32 @@ func (t *table) begin(s *delta.Snapshot, c *change) (*delta.Transaction, error) 
 	if c.Widens {
 		tx.WidenNumbers()
 	}
-	if err := tx.SetSchema(c.Schema); err != nil {
+	err := tx.SetSchema(c.Schema)
+	if err == nil {
+		err = written(tx)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.name, err)
 	}
 	return tx, nil
+}
+
+// txn is an application's version that the user names, so that a load into a table that has it, or a
+// later one, does nothing.
+type txn struct {
+	appID   string
+	version int64
+}
+
+// had reports whether the table has the version, and not from the query itself: a query whose earlier
+// batches brought it goes on.
+func (x *txn) had(s *delta.Snapshot, query string) bool {
+	if x == nil || s == nil {
+		return false
+	}
+	v, ok := s.TxnVersion(x.appID)
+	_, ours := s.TxnVersion(query)
+	return ok && v >= x.version && !ours
 }
 
 // A MismatchError says that a batch has columns the table lacks, and that the table must not change.
@@ -154,11 +190,18 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 				return done, nil
 			}
 		}
+		if t.txn.had(s, query) {
+			done.Already = true
+			return done, nil
+		}
 		tx, err := t.begin(s, &c)
 		if err != nil {
 			return done, err
 		}
 		tx.SetTxn(query, plan.Batch)
+		if t.txn != nil && c.Merge == nil {
+			tx.SetTxn(t.txn.appID, t.txn.version)
+		}
 		tx.SetNonce(done.TxnID)
 		tries := commitTries
 		var merged *mergeResult

@@ -5,11 +5,13 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/compute"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/arrow/scalar"
 
 	"github.com/siltlake/silt/schema"
 )
@@ -72,6 +74,71 @@ func castTo(t schema.Type, src arrow.DataType) castFunc {
 		return arrowCast(schema.ArrowType(d))
 	}
 	return nil
+}
+
+// storedAs returns the cast from Arrow's src to t that a column takes when rows are written, beyond those
+// of castTo, or nil: the implicit casts of Spark's streaming sink. Text must be a value of the type in
+// the form in which Delta writes it, and no digit of a number may be lost.
+func storedAs(t schema.Type, src arrow.DataType) castFunc {
+	switch id := src.ID(); {
+	case !schema.IsScalar(t) || t == schema.Void || t == schema.Variant || t == schema.Binary:
+	case t == schema.String && (arrow.IsInteger(id) || id == arrow.BOOL || id == arrow.DATE32 || id == arrow.DECIMAL128):
+		return castEach(t, func(a arrow.Array, i int) (string, error) {
+			text, err := partitionText(a, i)
+			if text == nil {
+				return "", err
+			}
+			return *text, err
+		})
+	case t == schema.String:
+	case id == arrow.STRING || id == arrow.LARGE_STRING:
+		return castEach(t, func(a arrow.Array, i int) (string, error) { return strings.TrimSpace(a.ValueStr(i)), nil })
+	case isNumber(t) && (id == arrow.DECIMAL128 || id == arrow.FLOAT64 || id == arrow.FLOAT32):
+		return castEach(t, func(a arrow.Array, i int) (string, error) {
+			v, _ := ValueOf(a, i)
+			f, r, ok := number(v)
+			switch {
+			case ok && r != nil && (t == schema.Double || t == schema.Float):
+				f, _ := r.Float64()
+				return floatText(f, 64), nil
+			case ok && r != nil && r.IsInt():
+				return r.Num().String(), nil
+			case ok && r == nil && (t == schema.Double || t == schema.Float):
+				return floatText(f, 64), nil
+			}
+			if _, isDecimal := t.(schema.Decimal); isDecimal && ok && r != nil {
+				return r.FloatString(38), nil
+			}
+			return "", fmt.Errorf("%s is no whole number", a.ValueStr(i))
+		})
+	}
+	return nil
+}
+
+// castEach makes values of a type from their texts.
+func castEach(t schema.Type, text func(a arrow.Array, i int) (string, error)) castFunc {
+	return func(_ context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {
+		b := array.NewBuilder(mem, schema.ArrowType(t))
+		defer b.Release()
+		for i := range a.Len() {
+			if a.IsNull(i) {
+				b.AppendNull()
+				continue
+			}
+			s, err := text(a, i)
+			if err != nil {
+				return nil, err
+			}
+			v, err := parseScalar(t, s)
+			if err != nil {
+				return nil, fmt.Errorf("%q is no %s: %w", s, t, err)
+			}
+			if err := scalar.Append(b, v); err != nil {
+				return nil, err
+			}
+		}
+		return b.NewArray(), nil
+	}
 }
 
 func arrowCast(to arrow.DataType) castFunc {

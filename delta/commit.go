@@ -388,6 +388,12 @@ func (t *Transaction) draft(ctx context.Context, base *Snapshot) (*draft, error)
 	if err := t.check(p, base); err != nil {
 		return nil, err
 	}
+	if !t.moves() && len(t.adds) > 0 {
+		var err error
+		if p, err = p.markIdentities(t.adds, versionOrZero(base)); err != nil {
+			return nil, err
+		}
+	}
 	if base == nil {
 		base = noTable(t.store)
 	}
@@ -397,7 +403,7 @@ func (t *Transaction) draft(ctx context.Context, base *Snapshot) (*draft, error)
 		if err != nil {
 			return nil, err
 		}
-		info.Timestamp = max(info.Timestamp, last+1)
+		info.Timestamp = cmp.Or(p.metadata.switchedOn(base.version+1), max(info.Timestamp, last+1))
 		info.InCommitTimestamp = &info.Timestamp
 	}
 	actions := []action{{CommitInfo: info}}
@@ -471,6 +477,9 @@ func (t *Transaction) check(p plan, base *Snapshot) error {
 		if err := p.fits(t.incoming, ""); err != nil {
 			return &ConflictError{MetadataChanged, versionOrZero(base), err.Error()}
 		}
+	}
+	if err := t.checkRules(p, versionOrZero(base)); err != nil {
+		return err
 	}
 	if p.metadata.isTrue(propAppendOnly) {
 		for _, r := range t.removes {

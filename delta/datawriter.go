@@ -35,6 +35,10 @@ type WriteContext struct {
 	Stats      StatsColumns `json:"stats"`
 	// TightBounds says that statistics tell whether they are exact, for tables with deletion vectors.
 	TightBounds bool `json:"tightBounds,omitempty"`
+	// Constraints are the conditions that rows must meet.
+	Constraints []Constraint `json:"constraints,omitempty"`
+	// NeedsSQL names the features for which the writer needs an [Evaluator].
+	NeedsSQL []string `json:"needsSQL,omitempty"`
 	// Refused says why the table cannot be written; empty when it can.
 	Refused string `json:"refused,omitempty"`
 }
@@ -46,6 +50,11 @@ type DataWriterOptions struct {
 	Name func(part int) string
 	// Tags become the tags of each Add.
 	Tags map[string]string
+	// Evaluator evaluates constraints and generated columns; nil refuses tables that have any.
+	Evaluator Evaluator
+	// NumberFrom is the place in the series of an identity column that the first row gets, from 0. Writers
+	// under one context leave each other room: a number that two of them give fails the commit.
+	NumberFrom int64
 	// Allocator is where Arrow memory comes from; nil is Go's.
 	Allocator memory.Allocator
 }
@@ -62,6 +71,8 @@ type DataWriter struct {
 	source *arrow.Schema // of the last record, and how to reshape it
 	shapes []*reshaper
 	pos    []int
+	rules  *rules               // nil when the table has none
+	ids    []*identity          // by column, keys last; nil for those that are not numbered
 	open   map[string]*dataFile // by partition
 	adds   []*Add
 	parts  int
@@ -97,10 +108,20 @@ func NewDataWriter(ctx context.Context, store objstore.Store, wc WriteContext, o
 	if err != nil {
 		return nil, err
 	}
+	all := w.all()
+	if w.ids, err = identities(wc.Schema, all, o.NumberFrom); err != nil {
+		return nil, err
+	}
+	if w.rules, err = newRules(ctx, wc, all, o.Evaluator); err != nil {
+		return nil, err
+	}
 	w.out = arrow.NewSchema(outFields(w.cols), nil)
 	w.format = parquetenc.Options{Codec: codec, CreatedBy: "silt version " + version()}
 	return w, nil
 }
+
+// all are the columns of the table, partition columns last.
+func (w *DataWriter) all() []*column { return append(slices.Clip(w.cols), w.keys...) }
 
 // splitKeys sets partition columns, which stand in the paths and in the log, apart from the others.
 func (w *DataWriter) splitKeys(cols []*column) error {
@@ -162,7 +183,7 @@ func (w *DataWriter) write(ctx context.Context, rec arrow.RecordBatch) error {
 
 // reshape returns the record as data files hold it, and its partition columns.
 func (w *DataWriter) reshape(ctx context.Context, rec arrow.RecordBatch) (rows, keys arrow.RecordBatch, err error) {
-	all := append(slices.Clip(w.cols), w.keys...)
+	all := w.all()
 	if w.source == nil || !w.source.Equal(rec.Schema()) {
 		fields := rec.Schema().Fields()
 		shapes, pos, err := newReshapers(all, fields, matching{write: true})
@@ -171,6 +192,11 @@ func (w *DataWriter) reshape(ctx context.Context, rec arrow.RecordBatch) (rows, 
 		}
 		if err := w.checkExtra(fields, pos); err != nil {
 			return nil, nil, err
+		}
+		for i, id := range w.ids {
+			if id != nil && shapes[i] != nil && !id.open {
+				return nil, nil, &IdentityError{all[i].name}
+			}
 		}
 		w.source, w.shapes, w.pos = rec.Schema(), shapes, pos
 	}
@@ -183,14 +209,22 @@ func (w *DataWriter) reshape(ctx context.Context, rec arrow.RecordBatch) (rows, 
 		}
 	}()
 	for i, c := range all {
-		if w.shapes[i] != nil {
+		switch {
+		case w.shapes[i] != nil:
 			arrays[i], err = w.shapes[i].apply(ctx, w.o.Allocator, rec.Column(w.pos[i]))
-		} else {
+		case w.ids[i] != nil:
+			arrays[i], err = w.ids[i].values(w.o.Allocator, int(rec.NumRows()))
+		default:
 			arrays[i], err = missing(w.o.Allocator, c, int(rec.NumRows()))
 		}
 		if err != nil {
 			return nil, nil, err
 		}
+	}
+	if err := w.rules.apply(ctx, w, arrays, func(i int) bool { return w.shapes[i] != nil }, rec.NumRows()); err != nil {
+		return nil, nil, err
+	}
+	for i, c := range all {
 		if !c.out.Nullable && arrays[i].NullN() > 0 {
 			return nil, nil, notNullError(c)
 		}
@@ -271,6 +305,7 @@ func (w *DataWriter) finish(key string) error {
 // Close finishes the data files. When it returns without an error they are durable; they become part of
 // the table when a transaction adds them and commits.
 func (w *DataWriter) Close(ctx context.Context) ([]*Add, error) {
+	defer w.rules.close()
 	if w.err == nil {
 		w.err = ctx.Err()
 	}
@@ -290,6 +325,7 @@ func (w *DataWriter) Close(ctx context.Context) ([]*Add, error) {
 // Abort gives up the files that are not finished, and deletes those that are, as far as it can: a file
 // that stays is part of no table, and is vacuumed. After Close it does nothing.
 func (w *DataWriter) Abort(ctx context.Context) {
+	w.rules.close()
 	if w.err != nil && len(w.open) == 0 {
 		return
 	}

@@ -126,7 +126,9 @@ func TestDataWriter(t *testing.T) {
 		{"refuses_a_missing_not_null_field", "s ARRAY<STRUCT<a: BIGINT NOT NULL>>", "s ARRAY<STRUCT<b: BIGINT>>", `{"s":[{"b":1}]}`, "column s.element.a: null in a column that is NOT NULL"},
 		{"refuses_a_column_that_the_table_lacks", "a BIGINT", "b BIGINT", `{"b":1}`, "the table has no column b"},
 		{"refuses_a_number_that_does_not_fit", "a INT", "a BIGINT", `{"a":3000000000}`, "column a: "},
-		{"refuses_another_type", "a BIGINT", "a STRING", `{"a":"1"}`, "column a is BIGINT, and Arrow's utf8 does not fit it"},
+		{"refuses_another_type", "a BIGINT", "a BOOLEAN", `{"a":true}`, "column a is BIGINT, and Arrow's bool does not fit it"},
+		{"refuses_text_that_is_no_value", "a BIGINT", "a STRING", `{"a":"1x"}`, `column a: "1x" is no BIGINT`},
+		{"refuses_to_lose_digits", "a BIGINT", "a DOUBLE", `{"a":1.5}`, "column a: 1.5 is no whole number"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := ddl(t, c.rec)

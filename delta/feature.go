@@ -2,6 +2,7 @@ package delta
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -32,16 +33,18 @@ type feature struct {
 	// the table makes use of it.
 	read, write bool
 	inUse       func(*Metadata, *schema.Struct) string
+	// sql says that an [Evaluator] can do what the package itself cannot.
+	sql bool
 }
 
 var features = []feature{
 	{name: "appendOnly", writer: 2, write: true},
-	{name: "invariants", writer: 2, inUse: fieldsWith("delta.invariants")},
-	{name: "checkConstraints", writer: 3, inUse: propertiesWith("delta.constraints.")},
+	{name: "invariants", writer: 2, inUse: fieldsWith(metaInvariants), sql: true},
+	{name: "checkConstraints", writer: 3, inUse: propertiesWith(propConstraint), sql: true},
 	{name: "changeDataFeed", writer: 4, write: true}, // appends need no change files
-	{name: "generatedColumns", writer: 4, inUse: fieldsWith("delta.generationExpression")},
+	{name: "generatedColumns", writer: 4, inUse: fieldsWith(metaGenerated), sql: true},
 	{name: "columnMapping", reader: 2, writer: 5, readerWriter: true, read: true, write: true},
-	{name: "identityColumns", writer: 6, inUse: fieldsWith("delta.identity.start")},
+	{name: "identityColumns", writer: 6, write: true},
 	{name: "allowColumnDefaults", inUse: unknownDefault},
 	{name: "checkpointProtection", write: true}, // nothing is cleaned up
 	{name: "clustering", write: true},
@@ -96,7 +99,7 @@ func (p *Protocol) checkAppend(m *Metadata, s *schema.Struct) error {
 		missing = append(missing, fmt.Sprintf("writer version %d", p.MinWriterVersion))
 	}
 	for _, f := range features {
-		if !p.has(f) || f.write {
+		if !p.has(f) || f.write || f.sql {
 			continue
 		}
 		if use := f.inUse(m, s); use != "" {
@@ -117,6 +120,19 @@ func (p *Protocol) checkAppend(m *Metadata, s *schema.Struct) error {
 		return &UnsupportedError{"write", missing}
 	}
 	return nil
+}
+
+// needsSQL names the features of the table that need an [Evaluator] of whoever writes rows. Constraints
+// and generated columns count whether or not the protocol has their feature: they are meant.
+func needsSQL(m *Metadata, s *schema.Struct) (names []string) {
+	for _, f := range features {
+		if f.sql {
+			if use := f.inUse(m, s); use != "" {
+				names = append(names, f.name+" ("+use+")")
+			}
+		}
+	}
+	return names
 }
 
 // has reports whether the protocol supports a feature, by name or by version.
@@ -170,7 +186,7 @@ func fieldsOf(typ schema.Type) func(*Metadata, *schema.Struct) string {
 
 func propertiesWith(prefix string) func(*Metadata, *schema.Struct) string {
 	return func(m *Metadata, _ *schema.Struct) string {
-		for key := range m.Configuration {
+		for _, key := range slices.Sorted(maps.Keys(m.Configuration)) {
 			if strings.HasPrefix(key, prefix) {
 				return "property " + key
 			}
@@ -234,7 +250,25 @@ func (p *Protocol) withSwitches(m *Metadata) *Protocol {
 
 // newProtocol returns the lowest protocol for a new table of the schema, so that everybody can write
 // to it.
-func newProtocol(s *schema.Struct, mapped bool) *Protocol {
+func newProtocol(m *Metadata, s *schema.Struct, mapped bool) *Protocol {
+	p := plainProtocol(s, mapped)
+	for _, f := range features {
+		uses := f.sql && f.inUse(m, s) != "" || f.name == "identityColumns" && fieldsWith(metaIdentity)(m, s) != ""
+		switch {
+		case !uses || p.has(f):
+		case p.MinWriterVersion < featureWriter:
+			p = &Protocol{MinReaderVersion: p.MinReaderVersion, MinWriterVersion: f.writer}
+		default:
+			p = p.withFeature(f.name)
+		}
+	}
+	if fieldsWith(metaDefault)(m, s) != "" {
+		p = p.withFeature("allowColumnDefaults")
+	}
+	return p
+}
+
+func plainProtocol(s *schema.Struct, mapped bool) *Protocol {
 	named := typeFeatures(s)
 	switch {
 	case len(named) > 0:

@@ -18,8 +18,7 @@ import (
 
 func TestAppendToTablesOfOthers(t *testing.T) {
 	refused := map[string]string{
-		"identity_generated_default_check": "checkConstraints (property delta.constraints.late), generatedColumns (column day), " +
-			"identityColumns (column k)",
+		"identity_generated_default_check": "checkConstraints (property delta.constraints.late), generatedColumns (column day)",
 	}
 	tables, _ := filepath.Glob(filepath.Join(testdata(t), "spark-4.4.0-generated", "*"))
 	for _, table := range tables {
@@ -32,11 +31,9 @@ func TestAppendToTablesOfOthers(t *testing.T) {
 			tx := s.Begin("WRITE")
 			wc := tx.WriteContext()
 			if want, ok := refused[name]; ok {
-				if _, err := delta.NewDataWriter(t.Context(), store, wc, delta.DataWriterOptions{}); err == nil {
-					t.Error("the table can be written")
-				}
 				var unsupported *delta.UnsupportedError
-				if _, err := tx.Commit(t.Context(), nil); !errors.As(err, &unsupported) || strings.Join(unsupported.Features, ", ") != want {
+				_, err := delta.NewDataWriter(t.Context(), store, wc, delta.DataWriterOptions{})
+				if !errors.As(err, &unsupported) || strings.Join(unsupported.Features, ", ") != want {
 					t.Errorf("got %v, want an UnsupportedError of %s", err, want)
 				}
 				return

@@ -146,6 +146,10 @@ func newReshaper(c *column, src arrow.DataType, m matching) (*reshaper, error) {
 			r.cast = cast
 			return r, nil
 		}
+		if cast := storedAs(typ, src); m.write && cast != nil {
+			r.cast = cast
+			return r, nil
+		}
 	}
 	if src.ID() == arrow.NULL {
 		return r, nil

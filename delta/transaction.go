@@ -218,6 +218,7 @@ func (t *Transaction) WriteContext() WriteContext {
 	if wc.Stats, err = m.statsColumns(); err == nil && t.read != nil {
 		wc.Stats.Always, err = t.read.clusteringPaths()
 	}
+	wc.Stats.Always = append(wc.Stats.Always, identityPaths(t.plan.schema)...)
 	switch {
 	case err != nil:
 	case t.special != nil:
@@ -225,11 +226,47 @@ func (t *Transaction) WriteContext() WriteContext {
 	default:
 		err = t.plan.protocol.checkAppend(m, t.plan.schema)
 	}
+	if err == nil && !t.moves() {
+		wc.NeedsSQL = needsSQL(m, t.plan.schema)
+		wc.Constraints, err = constraints(m, t.plan.schema)
+	}
 	if err != nil {
 		wc.Refused = err.Error()
 	}
 	t.files = &wc
 	return wc
+}
+
+// moves reports whether the files that are added hold only rows that were in the table before.
+func (t *Transaction) moves() bool { return t.special != nil }
+
+// WrittenUnder says that the files to be added were written under a context that another transaction gave
+// out, so that the table's rules for rows have been applied. The commit fails when it has others by now.
+func (t *Transaction) WrittenUnder(wc WriteContext) error {
+	if err := t.SetSchema(wc.Schema); err != nil {
+		return err
+	}
+	t.files = &wc
+	return nil
+}
+
+// checkRules fails when rows are added that have not been held against the rules of the table.
+func (t *Transaction) checkRules(p plan, version int64) error {
+	needs := needsSQL(p.metadata, p.schema)
+	if len(needs) == 0 || len(t.adds) == 0 || t.moves() {
+		return nil
+	}
+	if t.files == nil {
+		return &UnsupportedError{"write", needs}
+	}
+	now, err := constraints(p.metadata, p.schema)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(now, t.files.Constraints) || !slices.Equal(needs, t.files.NeedsSQL) {
+		return &ConflictError{MetadataChanged, version, "the table has other constraints than the rows were checked by"}
+	}
+	return nil
 }
 
 // makePlan decides what becomes of metadata and protocol on top of a snapshot; nil is no table.
@@ -306,7 +343,7 @@ func (t *Transaction) planNew() (plan, error) {
 		mode = mappingName
 		m.Configuration[propMappingMode] = mode
 	}
-	protocol := newProtocol(s, mode != "")
+	protocol := newProtocol(&m, s, mode != "")
 	p := plan{metadata: &m, protocol: protocol.withSwitches(&m), protoChange: true}
 	if p.protocol.supports("rowTracking") {
 		nameRowColumns(&m)

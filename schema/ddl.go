@@ -57,7 +57,8 @@ func (e *DDLError) Error() string {
 }
 
 // ParseDDL reads a list of columns as Spark writes them: name type [NOT NULL] [COMMENT 'text'], with
-// commas between. A colon may follow the name.
+// commas between. A colon may follow the name. DEFAULT value, GENERATED ALWAYS AS (expression) and
+// GENERATED {ALWAYS | BY DEFAULT} AS IDENTITY become what Delta keeps of them in the field's metadata.
 func ParseDDL(text string) (*Struct, error) {
 	p := &ddlParser{text: text}
 	fields, err := p.fields("")
@@ -229,9 +230,103 @@ func (p *ddlParser) field() (Field, error) {
 	}
 	f := Field{Name: name, Type: t, Nullable: !notNull}
 	if comment != "" {
-		return f.WithMetadata("comment", comment)
+		if f, err = f.WithMetadata("comment", comment); err != nil {
+			return f, err
+		}
+	}
+	switch {
+	case p.accept("DEFAULT"):
+		sql := p.expression(",)")
+		if sql == "" {
+			return f, p.errorf("want a value after DEFAULT")
+		}
+		return f.WithMetadata("CURRENT_DEFAULT", sql)
+	case p.accept("GENERATED"):
+		return p.generated(f)
 	}
 	return f, nil
+}
+
+// generated reads what follows GENERATED: ALWAYS AS (expression), or {ALWAYS | BY DEFAULT} AS IDENTITY
+// [(START WITH n INCREMENT BY m)].
+func (p *ddlParser) generated(f Field) (Field, error) {
+	explicit := false
+	switch {
+	case p.accept("ALWAYS"):
+	case p.accept("BY") && p.accept("DEFAULT"):
+		explicit = true
+	default:
+		return f, p.errorf("want ALWAYS or BY DEFAULT after GENERATED")
+	}
+	if !p.accept("AS") {
+		return f, p.errorf("want AS")
+	}
+	if p.accept("IDENTITY") {
+		return p.identity(f, explicit)
+	}
+	if err := p.expect("("); err != nil {
+		return f, err
+	}
+	sql := p.expression(")")
+	if sql == "" || explicit {
+		return f, p.errorf("want GENERATED ALWAYS AS (expression)")
+	}
+	if err := p.expect(")"); err != nil {
+		return f, err
+	}
+	return f.WithMetadata("delta.generationExpression", sql)
+}
+
+func (p *ddlParser) identity(f Field, explicit bool) (Field, error) {
+	start, step := int64(1), int64(1)
+	if p.peek() == "(" {
+		p.next()
+		for p.peek() != ")" {
+			n := &start
+			switch {
+			case p.accept("START"):
+				p.accept("WITH")
+			case p.accept("INCREMENT"):
+				p.accept("BY")
+				n = &step
+			default:
+				return f, p.errorf("want START WITH or INCREMENT BY")
+			}
+			v, err := p.integer()
+			if err != nil {
+				return f, err
+			}
+			*n = int64(v)
+		}
+		p.next()
+	}
+	for _, m := range []struct {
+		key   string
+		value any
+	}{{"delta.identity.start", start}, {"delta.identity.step", step}, {"delta.identity.allowExplicitInsert", explicit}} {
+		var err error
+		if f, err = f.WithMetadata(m.key, m.value); err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// expression reads SQL up to one of the characters in ends, outside of brackets and quotes.
+func (p *ddlParser) expression(ends string) string {
+	p.peek()
+	from, depth := p.pos, 0
+	for {
+		switch t := p.peek(); {
+		case t == "", depth == 0 && strings.Contains(ends, t):
+			return strings.TrimSpace(p.text[from:p.pos])
+		case t == "(":
+			depth++
+		case t == ")":
+			depth--
+		}
+		p.next()
+	}
 }
 
 func (p *ddlParser) hint() (Hint, error) {

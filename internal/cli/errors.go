@@ -201,6 +201,14 @@ var rules = []rule{
 	typed(exitFailed, "state", func(e *checkpoint.StateError) problem {
 		return problem{Code: codeState, Title: "what silt remembers about this pipeline is damaged: " + e.Problem, File: e.Object, Hint: e.Next}
 	}),
+	typed(exitFailed, "constraint", func(e *delta.ConstraintError) problem {
+		return problem{Code: codeConstraint, Title: e.Error(), Detail: "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES; nothing was written",
+			Hint: "mend or drop the row, in the data or by a transform, or change the constraint of the table"}
+	}),
+	typed(exitFailed, "identity", func(e *delta.IdentityError) problem {
+		return problem{Code: codeIdentity, Title: e.Error(), Detail: "DELTA_IDENTITY_COLUMNS_EXPLICIT_INSERT_NOT_SUPPORTED; nothing was written",
+			Hint: "leave the column out by a transform: the table numbers its rows itself"}
+	}),
 	typed(exitFailed, "unsupported_table", func(e *delta.UnsupportedError) problem {
 		return problem{Code: codeFeature, Title: e.Error(), Hint: "write to another table, or drop the feature there"}
 	}),
@@ -312,6 +320,8 @@ const (
 	codeMapping     = "SILT-4008"
 	codeRetention   = "SILT-4009"
 	codeGone        = "SILT-4010"
+	codeConstraint  = "SILT-4011"
+	codeIdentity    = "SILT-4012"
 	codeChange      = "SILT-4013"
 	codePermission  = "SILT-5001"
 	codeS3Access    = "SILT-5002"

@@ -473,9 +473,13 @@ func (r *run) outcome(b *decode.Batch, row int) *FileOutcome {
 	panic("a row comes from no file")
 }
 
+// numberBits is the room that tasks leave each other in the series of an identity column.
+const numberBits = 32
+
 func (r *run) writer(ctx context.Context, store objstore.Store, wc delta.WriteContext) (*delta.DataWriter, error) {
 	name := func(part int) string { return fmt.Sprintf("%s-%d-%s.parquet", r.task.Name, part, uuid.NewString()) }
-	return delta.NewDataWriter(ctx, store, wc, delta.DataWriterOptions{Name: name, Tags: r.task.Tags})
+	return delta.NewDataWriter(ctx, store, wc, delta.DataWriterOptions{Name: name, Tags: r.task.Tags,
+		Evaluator: Evaluator{Engine: r.Engine}, NumberFrom: int64(r.task.Index) << numberBits})
 }
 
 // close ends the data files and fills the result.
