@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -358,7 +359,11 @@ func parseInterval(text string) (time.Duration, error) {
 		if !ok {
 			return 0, fmt.Errorf("%q is no interval", text)
 		}
-		d += time.Duration(n) * unit
+		part := time.Duration(n) * unit
+		if n < 0 || part/unit != time.Duration(n) || d > math.MaxInt64-part {
+			return 0, fmt.Errorf("%q is no interval", text)
+		}
+		d += part
 	}
 	return d, nil
 }

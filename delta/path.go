@@ -17,7 +17,18 @@ func decodePath(p string) (key string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("path of a data file: %w", err)
 	}
-	return strings.TrimPrefix(key, "./"), nil
+	if key = strings.TrimPrefix(key, "./"); hasDots(key) {
+		key = path.Clean(key)
+	}
+	if key == "" || key == ".." || strings.HasPrefix(key, "../") || strings.ContainsRune(key, 0) {
+		return "", fmt.Errorf("data file %q lies outside the table", p)
+	}
+	return key, nil
+}
+
+// hasDots reports whether a part of the key leads upwards.
+func hasDots(key string) bool {
+	return strings.HasPrefix(key, "../") || strings.HasSuffix(key, "/..") || strings.Contains(key, "/../") || key == ".."
 }
 
 // isAbsolute reports whether the path is an absolute URI or an absolute path of a file system.
