@@ -458,8 +458,16 @@ func (r *run) write(ctx context.Context, rec arrow.RecordBatch) error {
 
 // count adds rows of the target to the files that they come from; from gives the row of b.
 func (r *run) count(b *decode.Batch, rows int64, from func(int64) int) {
+	k, first := 0, 0 // the run of the row before, and its first row
 	for row := range rows {
-		r.outcome(b, from(row)).Rows++
+		at := from(row)
+		if at < first {
+			k, first = 0, 0
+		}
+		for ; at >= first+b.Runs[k].Rows; k++ {
+			first += b.Runs[k].Rows
+		}
+		r.result.Files[r.files[b.Runs[k].File]].Rows++
 	}
 }
 

@@ -56,14 +56,15 @@ func (r *run) withLineage(b *decode.Batch) arrow.RecordBatch {
 	defer rec.Release()
 	columns := rec.Columns()[:rec.NumCols():rec.NumCols()]
 	fields := rec.Schema().Fields()
-	add := func(f schema.Field, fill func(array.Builder, *run, *decode.Run)) {
+	add := func(f schema.Field, value func(array.Builder, *run, *decode.Run) func()) {
 		field := schema.NewStruct(f).Arrow().Field(0)
 		builder := array.NewBuilder(memory.DefaultAllocator, field.Type)
 		defer builder.Release()
 		builder.Reserve(int(rec.NumRows()))
 		for _, files := range b.Runs {
+			add := value(builder, r, &files)
 			for range files.Rows {
-				fill(builder, r, &files)
+				add()
 			}
 		}
 		columns, fields = append(columns, builder.NewArray()), append(fields, field)
@@ -72,7 +73,7 @@ func (r *run) withLineage(b *decode.Batch) arrow.RecordBatch {
 		add(LineageColumns.Fields[LineageColumns.Index(name)], lineageValues[name])
 	}
 	if t.Metadata {
-		add(MetadataColumn, appendMetadata)
+		add(MetadataColumn, metadataValue)
 	}
 	out := array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, rec.NumRows())
 	for _, c := range columns[rec.NumCols():] {
@@ -81,18 +82,22 @@ func (r *run) withLineage(b *decode.Batch) arrow.RecordBatch {
 	return out
 }
 
-var lineageValues = map[string]func(array.Builder, *run, *decode.Run){
-	"ingestion_timestamp": func(b array.Builder, r *run, _ *decode.Run) {
-		b.(*array.TimestampBuilder).Append(arrow.Timestamp(r.task.Time.UnixMicro()))
+// lineageValues return, for the rows that come from one file, what appends the value of one of them.
+var lineageValues = map[string]func(array.Builder, *run, *decode.Run) func(){
+	"ingestion_timestamp": func(b array.Builder, r *run, _ *decode.Run) func() {
+		t, now := b.(*array.TimestampBuilder), arrow.Timestamp(r.task.Time.UnixMicro())
+		return func() { t.Append(now) }
 	},
-	"source_file": func(b array.Builder, r *run, files *decode.Run) {
-		b.(*array.StringBuilder).Append(r.uri(files))
+	"source_file": func(b array.Builder, r *run, files *decode.Run) func() {
+		s, uri := b.(*array.StringBuilder), r.uri(files)
+		return func() { s.Append(uri) }
 	},
-	"processing_date": func(b array.Builder, r *run, _ *decode.Run) {
-		b.(*array.Date32Builder).Append(arrow.Date32FromTime(r.task.Time.In(r.task.zone())))
+	"processing_date": func(b array.Builder, r *run, _ *decode.Run) func() {
+		d, today := b.(*array.Date32Builder), arrow.Date32FromTime(r.task.Time.In(r.task.zone()))
+		return func() { d.Append(today) }
 	},
-	"batch_id": func(b array.Builder, r *run, _ *decode.Run) {
-		b.(*array.Int64Builder).Append(r.task.Batch)
+	"batch_id": func(b array.Builder, r *run, _ *decode.Run) func() {
+		return func() { b.(*array.Int64Builder).Append(r.task.Batch) }
 	},
 }
 
@@ -108,15 +113,17 @@ func (t *Task) zone() *time.Location {
 	return time.UTC
 }
 
-func appendMetadata(b array.Builder, r *run, files *decode.Run) {
-	o := r.task.Files[r.files[files.File]]
+// metadataValue is like lineageValues, for what is known of the file.
+func metadataValue(b array.Builder, r *run, files *decode.Run) func() {
+	o, uri := r.task.Files[r.files[files.File]], r.uri(files)
 	s := b.(*array.StructBuilder)
-	s.Append(true)
-	uri := r.uri(files)
-	s.FieldBuilder(0).(*array.StringBuilder).Append(uri)
-	s.FieldBuilder(1).(*array.StringBuilder).Append(path.Base(uri))
-	s.FieldBuilder(2).(*array.Int64Builder).Append(o.Size)
-	s.FieldBuilder(3).(*array.Int64Builder).Append(0)
-	s.FieldBuilder(4).(*array.Int64Builder).Append(o.Size)
-	s.FieldBuilder(5).(*array.TimestampBuilder).Append(arrow.Timestamp(o.ModTime.UnixMicro()))
+	return func() {
+		s.Append(true)
+		s.FieldBuilder(0).(*array.StringBuilder).Append(uri)
+		s.FieldBuilder(1).(*array.StringBuilder).Append(path.Base(uri))
+		s.FieldBuilder(2).(*array.Int64Builder).Append(o.Size)
+		s.FieldBuilder(3).(*array.Int64Builder).Append(0)
+		s.FieldBuilder(4).(*array.Int64Builder).Append(o.Size)
+		s.FieldBuilder(5).(*array.TimestampBuilder).Append(arrow.Timestamp(o.ModTime.UnixMicro()))
+	}
 }
