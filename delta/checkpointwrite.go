@@ -35,8 +35,11 @@ var (
 	sidecarColumns = schema.NewStruct(
 		schema.Nullable("add", addColumn),
 		schema.Nullable("remove", removeColumn))
+	// The file actions are in sidecars; Spark 4.2 with Delta 4.4.0 wants to find the columns here all the same.
 	manifestColumns = schema.NewStruct(
 		schema.Nullable("txn", txnColumn),
+		schema.Nullable("add", addColumn),
+		schema.Nullable("remove", removeColumn),
 		schema.Nullable("metaData", metaDataColumn),
 		schema.Nullable("protocol", protocolColumn),
 		schema.Nullable("domainMetadata", domainColumn),

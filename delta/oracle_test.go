@@ -45,14 +45,18 @@ func readersSee(t *testing.T, folder string, want ...string) {
 	readers := 0
 	for lines.Scan() {
 		var got struct {
-			Reader, Refuses string
-			Rows            []json.RawMessage
+			Reader, Refuses, Error string
+			Rows                   []json.RawMessage
 		}
 		if err := json.Unmarshal(lines.Bytes(), &got); err != nil {
 			t.Fatal(err)
 		}
 		if got.Refuses != "" {
 			t.Logf("%s refuses: %s", got.Reader, got.Refuses)
+			continue
+		}
+		if got.Error != "" {
+			t.Errorf("%s: %s", got.Reader, got.Error)
 			continue
 		}
 		readers++

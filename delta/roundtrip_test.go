@@ -223,7 +223,9 @@ func TestRoundTrip(t *testing.T) {
 			for _, r := range read {
 				if r.Path == paths[i] {
 					readers++
-					if !refused(t, r.Reader, r.Refuses, c.unread) {
+					if r.Error != "" {
+						t.Errorf("%s: %s", r.Reader, r.Error)
+					} else if !refused(t, r.Reader, r.Refuses, c.unread) {
 						r.same(t, want[c.name])
 					}
 				}

@@ -68,14 +68,17 @@ def main():
         try:
             show(path, "deltalake", deltalake_rows(path))
         except deltalake.exceptions.DeltaError as e:
-            if "nsupported" not in str(e) and "not yet supported" not in str(e):
-                raise
-            print(json.dumps({"path": path, "reader": "deltalake", "refuses": str(e).splitlines()[0]}))
+            unable = "nsupported" in str(e) or "not yet supported" in str(e)
+            print(json.dumps({"path": path, "reader": "deltalake", "refuses" if unable else "error": str(e).splitlines()[0]}))
+        except Exception as e:
+            print(json.dumps({"path": path, "reader": "deltalake", "error": str(e)[:1000]}))
         if con is not None:
             try:
                 show(path, "duckdb", con.execute("SELECT * FROM delta_scan('" + path + "')").to_arrow_table())
             except con_unable as e:  # such as handing a variant over
                 print(json.dumps({"path": path, "reader": "duckdb", "refuses": str(e).splitlines()[0]}))
+            except Exception as e:
+                print(json.dumps({"path": path, "reader": "duckdb", "error": str(e)[:1000]}))
 
 
 if __name__ == "__main__":
