@@ -296,6 +296,9 @@ func (e *evolution) field() (path []string, ok bool) {
 
 func (e *evolution) rename(path []string) {
 	name := rapid.SampledFrom([]string{"r", "r s", "q"}).Draw(e.rt, "new name")
+	if name == path[len(path)-1] {
+		return
+	}
 	s, err := e.s.RenameColumn(e.t.Context(), path, name)
 	var taken *delta.ColumnError
 	if errors.As(err, &taken) {

@@ -285,7 +285,11 @@ func TestSpark(t *testing.T) {
 	for _, c := range roundTrips {
 		path := filepath.Join(dir, c.name)
 		want[c.name] = rows(t, c.make(t, path))
-		job := map[string]any{"name": c.name, "path": path, "append": []any{map[string]any{"id": 101}}, "sql": []string{
+		row := map[string]any{"id": 101}
+		for _, p := range c.partition {
+			row[p] = nil
+		}
+		job := map[string]any{"name": c.name, "path": path, "append": []any{row}, "sql": []string{
 			"DELETE FROM {t} WHERE id = 3", "UPDATE {t} SET id = 102 WHERE id = 101", "OPTIMIZE {t}"}}
 		if c.properties["delta.appendOnly"] == "true" {
 			job["sql"] = []string{"OPTIMIZE {t}"}
