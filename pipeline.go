@@ -36,6 +36,7 @@ type Pipeline struct {
 	name   string
 	source folder
 	place  catalog.Place
+	at     *places
 
 	state     objstore.Store // rooted at the checkpoint location
 	statePath string
@@ -101,6 +102,7 @@ func open(cfg Config) (*Pipeline, []Fault) {
 	set, faults := cfg.parse()
 	p := &Pipeline{cfg: cfg, set: set, stopped: make(chan struct{})}
 	at := &places{o: set.s3}
+	p.at = at
 	fault := func(key string, err error) {
 		f := Fault{Code: CodeValue, Key: strings.SplitN(key, ".", 2), Problem: err.Error()}
 		if unsupported := (*unsupportedError)(nil); errors.As(err, &unsupported) {
@@ -129,6 +131,14 @@ func open(cfg Config) (*Pipeline, []Fault) {
 		return nil, []Fault{{Code: CodeContradiction, Key: []string{"target"},
 			Problem: fmt.Sprintf("the table %s lies inside the source %s, which would load the table's own files", p.place.Path, p.source.path),
 			Hint:    "load from a folder beside the table, or with a glob such as " + strings.TrimRight(cfg.Source, "/") + "/*.json"}}
+	}
+	if to := set.clean.destination; to != "" {
+		if p.set.clean.destination, err = absolute(to); err != nil {
+			fault("options.cloudFiles.cleanSource.moveDestination", err)
+		} else if p.source.holds(p.set.clean.destination, false) {
+			return nil, []Fault{{Code: CodeContradiction, Key: []string{"options", "cloudFiles.cleanSource.moveDestination"},
+				Problem: fmt.Sprintf("%s lies inside the source %s, which would find the moved files", to, p.source.path), Hint: "move them beside the source"}}
+		}
 	}
 	p.name = cfg.pipelineName(p.source)
 	p.statePath = catalog.Join(p.place.State, p.name)
@@ -260,6 +270,9 @@ func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) {
 			break
 		}
 	}
+	if err == nil {
+		r.clean(ctx)
+	}
 	return r.finish(ctx, err)
 }
 
@@ -277,6 +290,7 @@ func (p *Pipeline) Watch(ctx context.Context) error {
 	}
 	r := newRun(p, log)
 	r.watching = true
+	cleaned := time.Now()
 	for !p.stop.Load() {
 		idle, err := r.batch(ctx)
 		if err != nil {
@@ -285,6 +299,10 @@ func (p *Pipeline) Watch(ctx context.Context) error {
 		}
 		if !idle {
 			continue
+		}
+		if r.summary.Batches > 0 || time.Since(cleaned) > cleanEvery {
+			r.clean(ctx)
+			cleaned = time.Now()
 		}
 		if r.summary.Batches > 0 {
 			if _, err := r.finish(ctx, nil); err != nil {
@@ -304,6 +322,9 @@ func (p *Pipeline) Watch(ctx context.Context) error {
 	}
 	return err
 }
+
+// cleanEvery is how often a watching run looks for files to clean when none arrive.
+const cleanEvery = time.Minute
 
 func (p *Pipeline) openLog(ctx context.Context) (*checkpoint.Log, error) {
 	if err := p.checkStores(ctx); err != nil {

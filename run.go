@@ -431,14 +431,6 @@ func (r *run) samePlace(plan checkpoint.Plan) error {
 	return nil
 }
 
-// Archive implements [checkpoint.Effects].
-func (r *run) Archive(ctx context.Context, _ checkpoint.Plan, s checkpoint.Staged) error {
-	if r.set.merge == nil {
-		return nil
-	}
-	return r.forget(ctx, s.Batch)
-}
-
 // progress adds up what the workers tell.
 type progress struct {
 	emit func(Event)

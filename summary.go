@@ -43,6 +43,8 @@ type FileCounts struct {
 	WithBad int `json:"withBad"`
 	Changed int `json:"changed"`
 	Skipped int `json:"skipped"` // not regular files
+	// Cleaned were loaded, now or earlier, and are deleted, moved or tagged by now.
+	Cleaned int `json:"cleaned,omitempty"`
 }
 
 // RecordCounts counts the records of a run.

@@ -118,6 +118,41 @@ type Copier interface {
 	CopyFrom(ctx context.Context, key string, from Store, o Object) (Object, error)
 }
 
+// Copy stores version o of an object of one store under a key of another: without its bytes passing
+// through here where the stores can, else only if the key is absent. ErrPrecondition may be either that
+// the version is not there any more, or that the key is not absent.
+func Copy(ctx context.Context, to Store, key string, from Store, o Object) (Object, error) {
+	if c, ok := to.(Copier); ok {
+		if copied, err := c.CopyFrom(ctx, key, from, o); !errors.Is(err, errors.ErrUnsupported) {
+			return copied, err
+		}
+	}
+	r, _, err := from.Open(ctx, o.Key, Range{IfMatch: o.ETag})
+	if err != nil {
+		return Object{}, err
+	}
+	defer r.Close()
+	return to.Put(ctx, key, &onceReader{r: r}, Cond{IfAbsent: true})
+}
+
+// onceReader is a body that can be read once, from its start.
+type onceReader struct {
+	r    io.Reader
+	read bool
+}
+
+func (o *onceReader) Read(p []byte) (int, error) {
+	o.read = true
+	return o.r.Read(p)
+}
+
+func (o *onceReader) Seek(offset int64, whence int) (int64, error) {
+	if offset != 0 || whence != io.SeekStart || o.read {
+		return 0, errors.New("the content of a copy is read once")
+	}
+	return 0, nil
+}
+
 // Tagger is implemented by stores that keep marks beside an object.
 type Tagger interface {
 	// Tag sets marks of an object and leaves its others. It may be repeated.

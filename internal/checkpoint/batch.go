@@ -336,7 +336,11 @@ func (b *batch) archive(ctx context.Context) error {
 	if err := b.lease.hold(ctx); err != nil {
 		return err
 	}
-	if err := b.effects.Archive(ctx, b.out.Plan, b.out.Staged); err != nil {
+	switch err := b.effects.Archive(ctx, b.out.Plan, b.out.Staged); {
+	case errors.Is(err, ErrLater):
+		b.s.Later = true
+		return nil
+	case err != nil:
 		return fmt.Errorf("archive: %w", err)
 	}
 	crash.Point("after-archive")
@@ -357,6 +361,66 @@ func (b *batch) putArchive(ctx context.Context) error {
 	}
 	b.s.Archive, err = b.putOnce(ctx, "archive", content)
 	if err == nil {
+		crash.Point("after-archive-put")
+	}
+	return err
+}
+
+// Sweep cleans the sources of closed batches for which that was left for later, the oldest first, until
+// one is not due: clean returns ErrLater. Whatever it returns, nothing is wrong with the batches, and
+// the next Sweep goes on where this one stopped.
+func (l *Log) Sweep(ctx context.Context, clean func(context.Context, Batch) error) error {
+	if l.lease == nil {
+		return errors.New("the checkpoint is open to be looked at only")
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.lease.gone, func() { cancel(context.Cause(l.lease.gone)) })()
+	if l.cleaned == nil {
+		var err error
+		if l.cleaned, err = l.ids(ctx, "archive"); err != nil {
+			return err
+		}
+	}
+	for ; l.swept < l.at; l.swept++ {
+		n := l.swept
+		if l.cleaned[n] {
+			delete(l.cleaned, n)
+			continue
+		}
+		switch err := l.sweep(ctx, n, clean); {
+		case errors.Is(err, ErrLater):
+			return nil
+		case err != nil:
+			return fmt.Errorf("batch %d: clean: %w", n, err)
+		}
+	}
+	return nil
+}
+
+func (l *Log) sweep(ctx context.Context, n int64, clean func(context.Context, Batch) error) error {
+	b, _, err := l.readBatch(ctx, n)
+	if err == nil {
+		err = l.readEnd(ctx, n, &b)
+	}
+	if err != nil || b.Archived {
+		return err
+	}
+	if b.Commits == nil || b.Staged == nil {
+		return &StateError{name("commits", n), "it is missing, and " + name("offsets", l.at) + " may be there", nextDoctor}
+	}
+	if err := l.lease.hold(ctx); err != nil {
+		return err
+	}
+	if err := clean(ctx, b); err != nil {
+		return err
+	}
+	crash.Point("after-archive")
+	content, err := encode(headed[archived]{Body: archived{n, l.newID()}})
+	if err != nil {
+		return err
+	}
+	if _, err = l.put(ctx, name("archive", n), content); err == nil {
 		crash.Point("after-archive-put")
 	}
 	return err

@@ -56,9 +56,12 @@ type Effects interface {
 	PutSchema(ctx context.Context, p Plan, s Staged) error
 	// Commit puts s.Targets[target] into its table, unless the table has the batch already.
 	Commit(ctx context.Context, p Plan, s Staged, target int) (Committed, error)
-	// Archive cleans the sources of a closed batch. It may do nothing.
+	// Archive cleans the sources of a closed batch. It may do nothing; ErrLater leaves it to Sweep.
 	Archive(ctx context.Context, p Plan, s Staged) error
 }
+
+// ErrLater means that the sources of a batch are not cleaned yet.
+var ErrLater = errors.New("not yet")
 
 // Outcome is what RunBatch did.
 type Outcome struct {
@@ -110,6 +113,9 @@ type Log struct {
 	at     int64  // the batch at hand: RunBatch starts there
 	parent string // digest of the plan before it
 	last   int64  // greatest batch that has a plan, as found by Open; -1: none
+	swept  int64  // the first batch that may have to be cleaned
+	// cleaned are the batches from swept on that have been, as found by the first Sweep.
+	cleaned map[int64]bool
 }
 
 // metadata is the object of that name.

@@ -155,6 +155,9 @@ func (p *process) load(ctx context.Context, y *toy) error {
 			y.log = log
 			var out checkpoint.Outcome
 			if out, err = log.RunBatch(ctx, y); err == nil && out.Idle {
+				err = log.Sweep(ctx, y.clean)
+			}
+			if err == nil && out.Idle {
 				log.Close() // a lease that is not given back runs out
 				return nil
 			}
@@ -201,8 +204,10 @@ func TestAFaultAtEachCall(t *testing.T) {
 		t.Run(v.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				at := 0
-				for ; oneFault(t, v, at, false); at++ {
-					oneFault(t, v, at, true)
+				for ; oneFault(t, v, at, false, false); at++ {
+					oneFault(t, v, at, true, false)
+				}
+				for at := 0; oneFault(t, v, at, false, true); at++ {
 				}
 				t.Logf("%d calls", at)
 				if at < 50 {
@@ -215,7 +220,7 @@ func TestAFaultAtEachCall(t *testing.T) {
 
 // oneFault loads three files in three batches, with a fault at one call. It reports whether there was
 // such a call.
-func oneFault(t *testing.T, v verdict, at int, keep bool) bool {
+func oneFault(t *testing.T, v verdict, at int, keep, later bool) bool {
 	mem := new(objstore.Mem)
 	for _, key := range []string{"a", "b", "c"} {
 		putFile(mem, "src/"+key, key+"1 "+key+"2")
@@ -239,12 +244,12 @@ func oneFault(t *testing.T, v verdict, at int, keep bool) bool {
 		return v
 	}
 	coin := rand.New(rand.NewPCG(uint64(v), uint64(at)))
-	first := p.load(t.Context(), &toy{batch: 1, keep: keep, coin: coin})
+	first := p.load(t.Context(), &toy{batch: 1, keep: keep, later: later, coin: coin})
 	if first != nil && !p.dead.Load() {
 		t.Errorf("%s at %s: %v", v, what, first)
 	}
 	second := &process{Store: mem, judge: func(call) verdict { return pass }}
-	if err := second.load(t.Context(), &toy{batch: 1, keep: keep, coin: coin}); err != nil {
+	if err := second.load(t.Context(), &toy{batch: 1, keep: keep, later: later, coin: coin}); err != nil {
 		t.Errorf("%s at %s: then: %v", v, what, err)
 	}
 	if err := check(mem, keep, []string{"a1", "a2", "b1", "b2", "c1", "c2"}); err != nil {
@@ -305,7 +310,7 @@ func twoLoaders(ctx context.Context, w weather) error {
 		p := &process{Store: mem, judge: judge, lease: fmt.Sprintf("cp/lease-%d", i)}
 		p.later = func(f func()) { flying = append(flying, f) }
 		go func() {
-			err := p.load(ctx, &toy{batch: 2, keep: w.keep, coin: rand.New(rand.NewPCG(seed, uint64(i)))})
+			err := p.load(ctx, &toy{batch: 2, keep: w.keep, later: w.seed%3 == 0, coin: rand.New(rand.NewPCG(seed, uint64(i)))})
 			if p.dead.Load() {
 				err = errDead
 			}
@@ -389,7 +394,7 @@ func twoLoaders(ctx context.Context, w weather) error {
 		arrive()
 	}
 	end := &process{Store: mem, judge: func(call) verdict { return pass }}
-	if err := end.load(ctx, &toy{batch: 2, keep: w.keep, coin: rand.New(rand.NewPCG(3, 3))}); err != nil {
+	if err := end.load(ctx, &toy{batch: 2, keep: w.keep, later: w.seed%3 == 0, coin: rand.New(rand.NewPCG(3, 3))}); err != nil {
 		return err
 	}
 	for _, f := range flying { // what lands after everything does no harm

@@ -21,6 +21,7 @@ type State struct {
 	Schema                                  bool  // written, as the stage says
 	Targets, Committed                      uint8 // tables of the stage; how many of them have it
 	Cleaned                                 bool  // the sources are
+	Later                                   bool  // the sources are to be cleaned, and not now
 	Closed                                  bool  // by this run of the machine, and not before
 }
 
@@ -41,7 +42,7 @@ const (
 	Commit                    // target Committed -> Committed
 	PutCommits                // -> Commits, Closed; Unknown when refused
 	ReadArchive               // -> Archive
-	Archive                   // -> Cleaned
+	Archive                   // -> Cleaned, or Later
 	PutArchive                // -> Archive
 	NextBatch                 // the zero State of the batch after this one
 	Done                      // this run closed the batch, and nothing is left to do for it
@@ -107,9 +108,9 @@ func nextToClean(s State) Action {
 	switch {
 	case s.Archive == Unknown:
 		return ReadArchive
-	case s.Archive == Absent && !s.Cleaned:
+	case s.Archive == Absent && !s.Cleaned && !s.Later:
 		return Archive
-	case s.Archive == Absent:
+	case s.Archive == Absent && s.Cleaned:
 		return PutArchive
 	case s.Closed:
 		return Done

@@ -23,6 +23,7 @@ type toy struct {
 	batch  int // most files in one
 	coin   *rand.Rand
 	keep   bool            // loaded files stay where they are
+	later  bool            // sources are cleaned when all is loaded
 	broken map[string]bool // files that cannot be read
 }
 
@@ -141,7 +142,16 @@ func readTable(ctx context.Context, s objstore.Store, name string) ([]toyVersion
 	}
 }
 
-func (y *toy) Archive(ctx context.Context, p checkpoint.Plan, s checkpoint.Staged) error {
+func (y *toy) Archive(ctx context.Context, _ checkpoint.Plan, s checkpoint.Staged) error {
+	if y.later {
+		return checkpoint.ErrLater
+	}
+	return y.move(ctx, s)
+}
+
+func (y *toy) clean(ctx context.Context, b checkpoint.Batch) error { return y.move(ctx, *b.Staged) }
+
+func (y *toy) move(ctx context.Context, s checkpoint.Staged) error {
 	for _, f := range s.Files {
 		if y.keep || f.State != checkpoint.Loaded {
 			continue

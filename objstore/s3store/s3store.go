@@ -54,7 +54,7 @@ type Options struct {
 	Timeout time.Duration
 	// Tries is how often a request is made that may be repeated; 0 is 10.
 	Tries int
-	// Backoff is the longest wait before the second try; it doubles with each. 0 is 100 ms.
+	// Backoff is the longest wait before the second try; it doubles with each. 0 is 50 ms.
 	Backoff time.Duration
 	// Part is the size of the parts of a large object; 0 is 8 MiB, less is for tests.
 	Part int
@@ -73,7 +73,7 @@ type Client struct {
 func New(ctx context.Context, o Options) (*Client, error) {
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.Tries = cmp.Or(o.Tries, 10)
-	o.Backoff = cmp.Or(o.Backoff, 100*time.Millisecond)
+	o.Backoff = cmp.Or(o.Backoff, 50*time.Millisecond)
 	o.Part = cmp.Or(o.Part, 8<<20)
 	load := []func(*config.LoadOptions) error{
 		config.WithDefaultRegion("us-east-1"),
