@@ -275,11 +275,12 @@ func CheckpointTable(ctx context.Context, cfg Config) (int64, error) {
 
 // TableFinding is something about a table that is not as it should be.
 type TableFinding struct {
-	// Subject is what it is about: log, checkpoint, checksum, file or statistics.
+	// Subject is what it is about: log, checkpoint, checksum, file, statistics or rows.
 	Subject string `json:"subject"`
 	Version int64  `json:"version"`
 	Path    string `json:"path,omitempty"` // of the file
 	Problem string `json:"problem"`
+	Fix     string `json:"fix,omitempty"` // what can be done about it
 }
 
 // TableReport is what a check of a table has looked at and found.

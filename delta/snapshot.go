@@ -132,16 +132,41 @@ func Load(ctx context.Context, store objstore.Store, o LoadOptions) (*Snapshot, 
 			return nil, err
 		}
 	}
-	seg, err := listSegment(ctx, store, version)
-	if err != nil {
-		return nil, err
-	}
-	s, err := loadSegment(ctx, store, seg)
+	s, err := loadVersion(ctx, store, version)
 	if err != nil {
 		return nil, err
 	}
 	s.resolve = o.Resolve
 	return s, nil
+}
+
+// loadVersion loads a version from its newest checkpoint, or when that cannot be read, from what is before
+// it, as far as that is still there.
+func loadVersion(ctx context.Context, store objstore.Store, version int64) (*Snapshot, error) {
+	seg, err := listSegment(ctx, store, version)
+	if err != nil {
+		return nil, err
+	}
+	s, err := loadSegment(ctx, store, seg)
+	var unsupported *UnsupportedError
+	if err == nil || seg.checkpoint == nil || errors.As(err, &unsupported) || ctx.Err() != nil {
+		return s, err
+	}
+	l, listErr := listLog(ctx, store, 0)
+	if listErr != nil {
+		return nil, err
+	}
+	for seg.checkpoint != nil {
+		delete(l.checkpoints, seg.checkpoint.version)
+		var segErr, loadErr error
+		if seg, segErr = l.segment(version); segErr != nil {
+			return nil, err
+		}
+		if s, loadErr = loadSegment(ctx, store, seg); loadErr == nil {
+			return s, nil
+		}
+	}
+	return nil, err
 }
 
 // noTable is what the first entry of a log builds on.
