@@ -5,12 +5,13 @@ PYTHON ?= python3
 TAGS   := duckdb_arrow
 LINT   := .cache/bin/golangci-lint
 ORACLE := .cache/oracle/bin/python
+MINISTACK := .cache/ministack/bin/python
 PEERS  := .cache/peers/bin/python
 JARS   := .cache/peers/jars
 KILLS  ?= 200
 BENCH  ?=
 
-.PHONY: build demo test race vet lint fuzz bench kills model spark golden clean compiler
+.PHONY: build demo test race vet lint fuzz bench kills s3 model golden clean compiler
 
 build: compiler
 	$(GO) build -tags $(TAGS) -o bin/silt ./cmd/silt
@@ -48,18 +49,19 @@ bench: build $(PEERS) $(JARS)
 kills: compiler $(ORACLE)
 	SILT_PYTHON=$(CURDIR)/$(ORACLE) $(GO) test -tags $(TAGS) -count 1 -timeout 60m -run TestKills ./test -kills $(KILLS)
 
+# The contract of a store, and a crash loop of several loaders, on an S3 server that is not ours.
+s3: compiler $(ORACLE) $(MINISTACK)
+	bash test/s3server.sh $(CURDIR)/$(MINISTACK) env SILT_PYTHON=$(CURDIR)/$(ORACLE) \
+		$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run 'TestServer|TestS3Server' ./objstore/s3store ./test -kills $(KILLS)
+
 # The model of the batch protocol with more loaders and faults than the tests have time for.
 model:
 	$(GO) test -count 1 -timeout 30m -run TestModel ./internal/checkpoint -model.large
 
-# Spark with Delta Lake reads tables that silt made and changes them, then silt reads on. Needs java and mvn.
-spark: $(PEERS) $(JARS)
-	SILT_SPARK=$(CURDIR)/$(PEERS) $(GO) test -count 1 -timeout 30m -run TestSpark -v ./delta
-
 # Rewrites what tests compare with; the difference is then reviewed.
 golden: compiler $(ORACLE)
 	SILT_PYTHON=$(CURDIR)/$(ORACLE) $(GO) test -tags $(TAGS) -count 1 -run TestDemo ./test -update
-	$(GO) test -count 1 -run PageIsUpToDate . ./delta -update
+	$(GO) test -count 1 -run PageIsUpToDate . -update
 
 clean:
 	rm -rf bin .cache
@@ -74,6 +76,11 @@ $(ORACLE): test/requirements-oracle.txt
 	$(PYTHON) -m venv .cache/oracle
 	$(ORACLE) -m pip install -q --disable-pip-version-check -r test/requirements-oracle.txt
 	touch $(ORACLE)
+
+$(MINISTACK): test/requirements-s3.txt
+	$(PYTHON) -m venv .cache/ministack
+	$(MINISTACK) -m pip install -q --disable-pip-version-check -r test/requirements-s3.txt
+	touch $(MINISTACK)
 
 $(PEERS): bench/requirements.txt
 	$(PYTHON) -m venv .cache/peers
