@@ -11,7 +11,7 @@ JARS   := .cache/peers/jars
 KILLS  ?= 200
 BENCH  ?=
 
-.PHONY: build demo test race vet lint fuzz bench kills s3 model golden clean compiler
+.PHONY: build demo test race vet lint fuzz bench kills s3 model spark golden clean compiler
 
 build: compiler
 	$(GO) build -tags $(TAGS) -o bin/silt ./cmd/silt
@@ -58,10 +58,14 @@ s3: compiler $(ORACLE) $(MINISTACK)
 model:
 	$(GO) test -count 1 -timeout 30m -run TestModel ./internal/checkpoint -model.large
 
+# Spark with Delta Lake reads tables that silt made and changes them, then silt reads on. Needs java and mvn.
+spark: $(PEERS) $(JARS)
+	SILT_SPARK=$(CURDIR)/$(PEERS) $(GO) test -count 1 -timeout 30m -run TestSpark -v ./delta
+
 # Rewrites what tests compare with; the difference is then reviewed.
 golden: compiler $(ORACLE)
 	SILT_PYTHON=$(CURDIR)/$(ORACLE) $(GO) test -tags $(TAGS) -count 1 -run TestDemo ./test -update
-	$(GO) test -count 1 -run PageIsUpToDate . -update
+	$(GO) test -count 1 -run PageIsUpToDate . ./delta -update
 
 clean:
 	rm -rf bin .cache
