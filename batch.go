@@ -640,7 +640,9 @@ func (c *conversion) task(read *schema.Struct) convert.Task {
 	t.Decode.Partitions = c.version.PartitionNames()
 	t.Batch, t.Time = c.plan.Batch, c.plan.Time
 	if m := c.set.merge; m != nil && m.Duplicates == merge.LastWins {
-		t.Keys = m.Keys
+		if t.Keys = m.Keys; m.History {
+			t.Keys = append(slices.Clip(t.Keys), m.SequenceBy)
+		}
 	}
 	t.Tags = map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)}
 	return t

@@ -41,6 +41,9 @@ type Merge struct {
 	NotMatchedBySource string
 	// IgnoreNullUpdates keeps what the table has where a row has NULL.
 	IgnoreNullUpdates bool
+	// SCD is 2 to keep all versions of a row, a slowly changing dimension of type 2: the table gets the
+	// columns valid_from, valid_to and is_current. 0 and 1 keep the last.
+	SCD int
 	// ExceptColumns are not written to the table, such as the one that says what a change is.
 	ExceptColumns []string
 }
@@ -110,6 +113,9 @@ func (p *parser) merging() {
 			*list, given = names(p.value(name)), name
 		}
 	}
+	if p.isGiven("write.scd") {
+		m.SCD, given = p.integer("write.scd"), "write.scd"
+	}
 	if !strings.EqualFold(mode, "merge") {
 		if given != "" {
 			p.fault(CodeContradiction, p.at(p.keys[optionKey(given)]), "set write.mode to merge", "is for a merge, and rows are appended")
@@ -124,6 +130,15 @@ func (p *parser) merging() {
 	if m.NotMatchedBySource != "" && !strings.EqualFold(m.NotMatchedBySource, "delete") {
 		p.fault(CodeValue, []string{"target", "merge", "notMatchedBySource"}, "", "%q is not delete", m.NotMatchedBySource)
 	}
+	switch {
+	case m.SCD < 0 || m.SCD > 2:
+		p.fault(CodeValue, []string{"target", "merge", "scd"}, "write 1 or 2", "%d is no type of a slowly changing dimension", m.SCD)
+	case m.SCD < 2:
+	case m.SequenceBy == "":
+		p.fault(CodeMissing, []string{"target", "merge", "sequenceBy"}, "name the column that orders the changes of a key", "versions of a row need an order")
+	case m.UpdateWhen != "" || m.InsertOnly || m.NotMatchedBySource != "":
+		p.fault(CodeContradiction, []string{"target", "merge", "scd"}, "take updateWhen, insertOnly and notMatchedBySource out", "all versions of a row are kept, so that there is none to update")
+	}
 	p.set.merge = m.spec()
 	p.set.merge.Passive = p.set.lineage
 	if p.set.compat { // as Delta does
@@ -134,7 +149,7 @@ func (p *parser) merging() {
 func (m Merge) spec() *merge.Spec {
 	return &merge.Spec{Keys: m.Keys, SequenceBy: m.SequenceBy, DeleteWhen: m.DeleteWhen, UpdateWhen: m.UpdateWhen,
 		InsertOnly: m.InsertOnly, DeleteMissing: m.NotMatchedBySource != "", IgnoreNullUpdates: m.IgnoreNullUpdates,
-		Except: m.ExceptColumns, Duplicates: merge.LastWins}
+		Except: m.ExceptColumns, History: m.SCD == 2, Duplicates: merge.LastWins}
 }
 
 // names reads a list of columns with commas between; a name may stand in back-ticks.
@@ -337,7 +352,7 @@ func mergedCounts(c checkpoint.Committed) (*MergeCounts, int64) {
 }
 
 // addMerge adds what became of a batch's rows.
-func (s *Summary) addMerge(c checkpoint.Committed) {
+func (s *Summary) addMerge(c checkpoint.Committed, sequenceBy string) {
 	counts, conflicting := mergedCounts(c)
 	if counts == nil {
 		return
@@ -351,6 +366,9 @@ func (s *Summary) addMerge(c checkpoint.Committed) {
 	}
 	w := Warning{Code: "SILT-7005", Text: "rows of one key differ, and which is the last was decided by the order of the files and of the records in them",
 		Hint: "name the column that orders the changes of a key: target.merge.sequenceBy"}
+	if sequenceBy != "" {
+		w.Hint = "they have the same " + schema.Quote(sequenceBy) + ": a finer column orders them"
+	}
 	if !slices.Contains(s.Warnings, w) {
 		s.Warnings = append(s.Warnings, w)
 	}

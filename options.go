@@ -134,6 +134,7 @@ var optionTable = []OptionInfo{
 	{Name: "write.insertOnly", Type: "boolean", Default: "false", Doc: "Leave rows that are in the table as they are."},
 	{Name: "write.notMatchedBySource", Type: "enum", Values: []string{"delete"}, Doc: "Delete the rows of the table that are not in the batch."},
 	{Name: "write.ignoreNullUpdates", Type: "boolean", Default: "false", Doc: "Keep what the table has where a row has NULL."},
+	{Name: "write.scd", Type: "enum", Values: []string{"1", "2"}, Default: "1", Doc: "2 keeps all versions of a row, with the columns valid_from, valid_to and is_current; 1 keeps the last."},
 	{Name: "write.exceptColumns", Type: "string", Doc: "Columns that are not written to the table, with commas between."},
 	{Name: "keepMetadata", Type: "boolean", Default: "false", Doc: "Write the column _metadata, which describes the file of a row."},
 	{Name: "recordPath", Type: "string", Doc: "Where the records are inside the values of a file: $.Records[*]. The values around them are read as a stream, of any size."},

@@ -148,7 +148,9 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 			t.Table, t.Rows = r.quarantine.name, b.QuarantineRows
 		} else {
 			event.Version = c.Version
-			s.addMerge(c)
+			if m := r.set.merge; m != nil {
+				s.addMerge(c, m.SequenceBy)
+			}
 		}
 		s.Commits = append(s.Commits, t)
 	}

@@ -71,6 +71,7 @@ type mergeDoc struct {
 	InsertOnly         bool     `json:"insertOnly,omitempty" jsonschema:"Leave rows that are in the table as they are."`
 	NotMatchedBySource string   `json:"notMatchedBySource,omitempty" jsonschema:"delete: delete the rows of the table that are not in the batch."`
 	IgnoreNullUpdates  bool     `json:"ignoreNullUpdates,omitempty" jsonschema:"Keep what the table has where a row has NULL."`
+	SCD                int      `json:"scd,omitempty" jsonschema:"2: keep all versions of a row, with the columns valid_from, valid_to and is_current. 1, the default: keep the last."`
 	ExceptColumns      []string `json:"exceptColumns,omitempty" jsonschema:"Columns that are not written to the table."`
 }
 

@@ -5,6 +5,7 @@ package merge_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/siltlake/silt/delta"
@@ -12,13 +13,13 @@ import (
 	"github.com/siltlake/silt/internal/merge"
 )
 
+// engine opens SQL, once for all tests.
+var (
+	theEngine = sync.OnceValues(func() (*duck.Engine, error) { return duck.Open(context.Background(), duck.Options{}) })
+	engine    = func(context.Context) (*duck.Engine, error) { return theEngine() }
+)
+
 func TestConditions(t *testing.T) {
-	engine, err := duck.Open(t.Context(), duck.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer engine.Close()
-	sql := func(context.Context) (*duck.Engine, error) { return engine, nil }
 	for _, c := range []struct {
 		name, source string
 		spec         merge.Spec
@@ -54,7 +55,7 @@ func TestConditions(t *testing.T) {
 			for _, vectors := range []string{"false", "true"} {
 				x := create(t, delta.TableOptions{Schema: ddl(t, "id BIGINT, a STRING, v BIGINT"), Properties: map[string]string{"delta.enableDeletionVectors": vectors}},
 					`{"id":1,"a":"x","v":1}`+"\n"+`{"id":2,"a":"y","v":2}`, `{"id":3,"a":"z","v":3}`)
-				x.options.SQL = sql
+				x.options.SQL = engine
 				tx, r, err := x.begin(c.spec, changes(t, ddl(t, c.source), c.changes))
 				if c.err != "" {
 					if err == nil || !strings.Contains(err.Error(), c.err) {

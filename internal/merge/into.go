@@ -81,6 +81,7 @@ type merger struct {
 	pruner  *pruner
 	sql     *conditions
 	combine combiner
+	history *history // nil: rows are replaced
 
 	mu       sync.Mutex
 	put      func(arrow.RecordBatch) error // writes rows that have no place in a file, under the lock
@@ -133,6 +134,9 @@ func (m *merger) begin(ctx context.Context, changes Changes) error {
 		m.src.release()
 		return err
 	}
+	if m.spec.History {
+		m.history = &history{merger: m}
+	}
 	m.pruner = newPruner(m.s, m.spec.Keys, m.src.keys, m.src.order)
 	m.combine = combiner{m.src.fields, m.spec.IgnoreNullUpdates}
 	m.outcomes = make([]outcome, m.src.rows.NumRows())
@@ -144,13 +148,20 @@ func (m *merger) begin(ctx context.Context, changes Changes) error {
 
 func (m *merger) run(ctx context.Context) error {
 	m.put = func(rec arrow.RecordBatch) error { return m.write(ctx, rec) } // the file outlives the group
-	if m.s != nil {
-		if err := m.files(ctx); err != nil {
+	switch {
+	case m.history != nil:
+		if err := m.history.run(ctx); err != nil {
 			return err
 		}
-	}
-	if err := m.insert(ctx); err != nil {
-		return err
+	case m.s != nil:
+		if err := m.files(ctx, m.file); err != nil {
+			return err
+		}
+		fallthrough
+	default:
+		if err := m.insert(ctx); err != nil {
+			return err
+		}
 	}
 	if m.news != nil {
 		adds, err := m.news.Close(ctx)
@@ -163,8 +174,8 @@ func (m *merger) run(ctx context.Context) error {
 	return nil
 }
 
-// files works on the files of the table that may hold rows to change.
-func (m *merger) files(ctx context.Context) error {
+// files works on the files of the table that may hold rows to change, several at once.
+func (m *merger) files(ctx context.Context, work func(context.Context, *delta.Add) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(max(1, m.o.Workers))
 	for add, err := range m.s.Files(ctx) {
@@ -175,7 +186,7 @@ func (m *merger) files(ctx context.Context) error {
 			continue
 		}
 		g.Go(func() error {
-			if err := m.file(gctx, add); err != nil {
+			if err := work(gctx, add); err != nil {
 				return fmt.Errorf("merge: %w", err)
 			}
 			return nil
@@ -190,6 +201,11 @@ func (m *merger) file(ctx context.Context, add *delta.Add) error {
 	if err != nil || !touched {
 		return err
 	}
+	return m.replace(ctx, add)
+}
+
+// replace replaces the rows of a file that change.
+func (m *merger) replace(ctx context.Context, add *delta.Add) error {
 	if m.s.WritesDeletionVectors() {
 		return m.mark(ctx, add)
 	}
@@ -294,7 +310,8 @@ func columnOf(rec arrow.RecordBatch, name string) int {
 // note keeps what became of change rows. The caller holds the lock.
 func (m *merger) note(met map[int32]outcome) {
 	for row, o := range met {
-		for ; row >= 0; row = m.after(row) {
+		m.outcomes[row] = max(m.outcomes[row], o)
+		for row = m.after(row); row >= 0 && m.history == nil; row = m.after(row) {
 			m.outcomes[row] = max(m.outcomes[row], o)
 		}
 	}
@@ -321,18 +338,17 @@ func (m *merger) rewrite(ctx context.Context, add *delta.Add) error {
 		}
 		defer w.Abort(ctx)
 	}
-	names, _ := m.keyColumns()
 	sum := fileSum{met: map[int32]outcome{}}
 	for part, err := range m.s.Scan(delta.ScanOptions{}).File(ctx, add) {
 		if err != nil {
 			return err
 		}
 		old, err := shaper.Shape(ctx, part.RecordBatch)
-		part.Release()
 		if err != nil {
 			return err
 		}
-		rec, err := m.batch(ctx, old, names, &sum)
+		rec, err := m.batch(ctx, add, part, old, &sum)
+		part.Release()
 		old.Release()
 		if err != nil {
 			return err
@@ -391,27 +407,18 @@ type fileSum struct {
 }
 
 // batch returns what rows of a file become, which the caller releases.
-func (m *merger) batch(ctx context.Context, old arrow.RecordBatch, names []string, sum *fileSum) (arrow.RecordBatch, error) {
-	d, err := m.decide(ctx, old, names, sum)
+func (m *merger) batch(ctx context.Context, add *delta.Add, part delta.FileRows, old arrow.RecordBatch, sum *fileSum) (arrow.RecordBatch, error) {
+	d, changed, err := m.plan(ctx, add, part, old, sum)
 	if err != nil {
 		return nil, err
 	}
 	n := int(old.NumRows())
-	if len(d.update) == 0 && d.deleted == 0 {
+	if changed == nil {
 		sum.copied += int64(n)
 		old.Retain()
 		return old, nil
-	}
-	changed, err := m.changed(ctx, old, d, sum)
-	if err != nil {
-		return nil, err
 	}
 	defer changed.Release()
-	if len(d.update) == 0 && d.deleted == 0 {
-		sum.copied += int64(n)
-		old.Retain()
-		return old, nil
-	}
 	places := make([]int32, 0, n) // in old, then in changed
 	next := 0
 	for i := range n {
@@ -440,7 +447,6 @@ func (m *merger) mark(ctx context.Context, add *delta.Add) error {
 	if err != nil {
 		return err
 	}
-	names, _ := m.keyColumns()
 	sum := fileSum{met: map[int32]outcome{}}
 	gone, rows := roaring64.New(), int64(0)
 	for part, err := range m.s.Scan(delta.ScanOptions{}).File(ctx, add) {
@@ -448,7 +454,7 @@ func (m *merger) mark(ctx context.Context, add *delta.Add) error {
 			return err
 		}
 		rows += part.NumRows()
-		err = m.markBatch(ctx, shaper, part, names, gone, &sum)
+		err = m.markBatch(ctx, shaper, add, part, gone, &sum)
 		part.Release()
 		if err != nil {
 			return err
@@ -475,18 +481,14 @@ func (m *merger) mark(ctx context.Context, add *delta.Add) error {
 	return nil
 }
 
-func (m *merger) markBatch(ctx context.Context, shaper *delta.Shaper, part delta.FileRows, names []string, gone *roaring64.Bitmap, sum *fileSum) error {
+func (m *merger) markBatch(ctx context.Context, shaper *delta.Shaper, add *delta.Add, part delta.FileRows, gone *roaring64.Bitmap, sum *fileSum) error {
 	old, err := shaper.Shape(ctx, part.RecordBatch)
 	if err != nil {
 		return err
 	}
 	defer old.Release()
-	d, err := m.decide(ctx, old, names, sum)
-	if err != nil || len(d.update) == 0 && d.deleted == 0 {
-		return err
-	}
-	changed, err := m.changed(ctx, old, d, sum)
-	if err != nil {
+	d, changed, err := m.plan(ctx, add, part, old, sum)
+	if err != nil || changed == nil {
 		return err
 	}
 	defer changed.Release()
@@ -523,6 +525,23 @@ type decision struct {
 	gone   []bool  // by row
 	// deleted is the number of rows that are gone.
 	deleted int
+}
+
+// plan decides what becomes of rows of a file, and returns those that are updated as they are to be, in
+// the order of the decision. They are nil when no row changes.
+func (m *merger) plan(ctx context.Context, add *delta.Add, part delta.FileRows, old arrow.RecordBatch, sum *fileSum) (d *decision, changed arrow.RecordBatch, err error) {
+	if m.history != nil {
+		return m.history.plan(ctx, add, part, old, sum)
+	}
+	names, _ := m.keyColumns()
+	if d, err = m.decide(ctx, old, names, sum); err != nil || len(d.update) == 0 && d.deleted == 0 {
+		return d, nil, err
+	}
+	if changed, err = m.changed(ctx, old, d, sum); err == nil && len(d.update) == 0 && d.deleted == 0 {
+		changed.Release()
+		changed = nil
+	}
+	return d, changed, err
 }
 
 func (m *merger) decide(ctx context.Context, old arrow.RecordBatch, names []string, sum *fileSum) (*decision, error) {
@@ -644,14 +663,19 @@ func (m *merger) insertion(ctx context.Context, rows []int32) (arrow.RecordBatch
 		return nil, err
 	}
 	defer all.Release()
+	return m.known(all), nil
+}
+
+// known is a record without the columns that neither the source nor the history of a row fills.
+func (m *merger) known(all arrow.RecordBatch) arrow.RecordBatch {
 	var fields []arrow.Field
 	var cols []arrow.Array
 	for i, f := range all.Schema().Fields() {
-		if m.src.fields[i].has {
+		if m.src.fields[i].has || m.history != nil && slices.Contains([]string{ValidFrom, ValidTo, IsCurrent}, schema.Fold(f.Name)) {
 			fields, cols = append(fields, f), append(cols, all.Column(i))
 		}
 	}
-	return array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, all.NumRows()), nil
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), cols, all.NumRows())
 }
 
 // count adds up what became of the change rows.

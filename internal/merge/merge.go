@@ -48,6 +48,9 @@ type Spec struct {
 	// IgnoreNullUpdates keeps the value in the table, at any depth of structs, where that of the change
 	// is null.
 	IgnoreNullUpdates bool `json:"ignoreNullUpdates,omitempty"`
+	// History keeps all versions of a row: a change closes the version that was valid before it, and adds
+	// one that is valid from its SequenceBy on. Late changes find their place between others.
+	History bool `json:"history,omitempty"`
 	// Except are columns of the change rows that do not go into the table.
 	Except []string `json:"except,omitempty"`
 	// Duplicates says what several change rows of one key mean.
@@ -130,4 +133,18 @@ func (e *ColumnError) Error() string {
 }
 
 // Columns are those that changes bring to a table.
-func Columns(spec Spec, changes *schema.Struct) *schema.Struct { return without(changes, spec.Except) }
+func Columns(spec Spec, changes *schema.Struct) *schema.Struct {
+	s := without(changes, spec.Except)
+	if i := s.IndexFold(spec.SequenceBy); spec.History && i >= 0 {
+		s = s.Append(schema.Nullable(ValidFrom, s.Fields[i].Type), schema.Nullable(ValidTo, s.Fields[i].Type), schema.Nullable(IsCurrent, schema.Boolean))
+	}
+	return s
+}
+
+// The columns of a table that keeps all versions of its rows. A version is valid from the sequence of the
+// change that made it, to that of the next, which is null while it is current.
+const (
+	ValidFrom = "valid_from"
+	ValidTo   = "valid_to"
+	IsCurrent = "is_current"
+)

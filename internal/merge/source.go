@@ -145,16 +145,28 @@ func (s *source) columns(table *schema.Struct) error {
 	}
 	var err error
 	if s.spec.SequenceBy != "" {
-		s.seq, err = find(s.spec.SequenceBy, "what orders the changes")
+		if s.seq, err = find(s.spec.SequenceBy, "what orders the changes"); err != nil {
+			return err
+		}
 	}
-	return err
+	if s.spec.History {
+		if s.spec.SequenceBy == "" {
+			return fmt.Errorf("the history of rows needs a column that orders their changes")
+		}
+		for _, name := range []string{ValidFrom, ValidTo, IsCurrent} {
+			if s.fields[table.IndexFold(name)].has {
+				return &ColumnError{name, "is one that the history of rows fills, and the rows have it too"}
+			}
+		}
+	}
+	return nil
 }
 
 // choose finds the rows that count.
 func (s *source) choose() {
 	n := int(s.rows.NumRows())
 	s.index = newIndex(s.keys, n)
-	chained := s.spec.Duplicates == FailOnDuplicates
+	chained := s.spec.Duplicates == FailOnDuplicates || s.spec.History
 	if chained {
 		s.next = make([]int32, n)
 	}
