@@ -119,6 +119,9 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 		return err
 	}
 	c.rules = c.set.rules(c.table)
+	if w, ok := c.set.narrow(c.target.name, c.rules); ok {
+		c.warnings = append(c.warnings, w)
+	}
 	switch c.before, err = c.start(ctx); {
 	case err != nil:
 		return err
@@ -161,6 +164,15 @@ func (s *settings) rules(table *delta.Snapshot) evolve.Options {
 		rules.ValidName = delta.ValidName
 	}
 	return rules
+}
+
+// narrow is the warning that a table cannot take the wider types that the mode asks for.
+func (s *settings) narrow(table string, rules evolve.Options) (Warning, bool) {
+	if rules.Mode != evolve.AddNewColumnsWithTypeWidening || !rules.TypesFixed {
+		return Warning{}, false
+	}
+	return Warning{Code: "SILT-2006", Text: fmt.Sprintf("the types of table %s cannot become wider, so numbers that do not fit are rescued", table),
+		Hint: "set the table's property " + typeWidening + " to true; readers must know the feature then"}, true
 }
 
 // infer makes the first schema of all files that are there, not only of those in the batch, so that
@@ -511,6 +523,7 @@ func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int,
 // A run that is killed between the two stops at neither, and loses nothing.
 func (c *conversion) halt(ctx context.Context, d *evolve.Decision) error {
 	c.version.Added, c.version.Widened, c.version.Pending = c.added, c.widened, c.pending
+	c.noteWide(d.Wide)
 	if err := c.log.Hold(ctx); err != nil {
 		return err
 	}
@@ -523,7 +536,7 @@ func (c *conversion) halt(ctx context.Context, d *evolve.Decision) error {
 		stop.From = c.before.Number
 	}
 	c.summary.add(&batchSummary{Schema: c.schemaChange()})
-	c.emit(SchemaEvolved{Batch: c.plan.Batch, From: stop.From, To: stop.To, Added: stop.Added, Widened: stop.Widened})
+	c.evolved(stop.Added, stop.Widened)
 	return stop
 }
 

@@ -36,8 +36,9 @@ type Progress struct {
 	Rows, RescuedRows     int64
 }
 
-// SchemaEvolved says that new columns, or fields inside columns, become part of the table with the
-// batch.
+// SchemaEvolved says that new columns, or fields inside columns, or wider types become part of the table
+// with the batch; where [Config.OnSchemaChange] is "fail", with the next run of it. Added and Widened are
+// empty rather than nil.
 type SchemaEvolved struct {
 	Batch    int64
 	From, To int64 // versions of the source schema; From is -1 when there was none

@@ -242,6 +242,33 @@ func (p *Pipeline) checkTransform(ctx context.Context) error {
 	return err
 }
 
+// CheckSQL fails when the transform names columns that are not there, as far as columns are known: those of
+// the newest source schema, or of the option schema.
+func (p *Pipeline) CheckSQL(ctx context.Context) error {
+	if p.set.transform == "" {
+		return nil
+	}
+	v, err := p.schemas.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	read := p.set.evolution.Given
+	if read == nil && v != nil {
+		read = v.Read()
+	}
+	if read == nil {
+		return nil
+	}
+	w := convert.New(p.stores(), p.duckOptions(p.set))
+	defer func() { _ = w.Close() }() // nothing is in it that is needed
+	task := p.set.task(read)
+	_, transform, err := w.TargetSchema(ctx, &task)
+	if transform != nil {
+		transform.Close()
+	}
+	return err
+}
+
 // Name is the name of the pipeline.
 func (p *Pipeline) Name() string { return p.name }
 

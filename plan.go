@@ -39,12 +39,14 @@ type Plan struct {
 	// become columns but be rescued, or stop the run.
 	Schema SchemaChange `json:"schema"`
 	// Reason is why the source schema would get a new version: "inferred", "given", "hints",
-	// "transform" or "new fields"; empty when it would get none.
+	// "partition columns", "transform", "new fields" or "wider types"; empty when it would get none.
 	Reason string `json:"reason,omitempty"`
 	// SourceSchema is the schema by which records would be read.
 	SourceSchema *schema.Struct `json:"sourceSchema"`
 	// Columns are those that the table would get; of a new table all.
 	Columns []NewField `json:"columns,omitempty"`
+	// Folders are the columns that folders k=v on the way to the files make.
+	Folders []NewField `json:"folders,omitempty"`
 	// Stop is why the run would stop before it has written anything; empty when it would not.
 	Stop string `json:"stop,omitempty"`
 	// Transform means that SQL makes the rows. LeftOut are fields that the transform was written without. They are not in the table.
@@ -59,6 +61,9 @@ type Plan struct {
 	WholeNumbers []string `json:"wholeNumbers,omitempty"`
 	// Wide are objects with so many different keys that these look like ids.
 	Wide []WideObject `json:"wide,omitempty"`
+	// RecordPath leads to the records when each file is one object around a list of them; empty when
+	// they are not like that, or the option recordPath says it.
+	RecordPath string `json:"recordPath,omitempty"`
 	// Bad are the first of the records that would be quarantined.
 	Bad        []QuarantinedRecord `json:"bad,omitempty"`
 	Unreadable []UnreadableFile    `json:"unreadable,omitempty"`
@@ -148,7 +153,7 @@ const (
 func (p *Pipeline) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 	out := &Plan{Pipeline: p.name, Source: p.source.String(), Target: p.place.Table, TableVersion: -1,
 		Mode: p.set.evolution.Mode.String(), RescuedColumn: p.set.rescue, Transform: p.set.transform != "",
-		Warnings: p.set.notes, Differences: p.Differences()}
+		Warnings: slices.Clone(p.set.notes), Differences: p.Differences()}
 	files, err := p.planFiles(ctx, out, o.fresh)
 	if err != nil {
 		return nil, err
@@ -167,8 +172,11 @@ func (p *Pipeline) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 		out.TableVersion = table.Version()
 	}
 	rules := p.set.rules(table)
+	if w, ok := p.set.narrow(p.place.Table, rules); ok {
+		out.Warnings = append(out.Warnings, w)
+	}
 	rules.Mode = evolve.AddNewColumns // a plan tells of new fields in any mode
-	l := &looker{Pipeline: p, files: files, table: table}
+	l := &looker{Pipeline: p, all: files, files: files, table: table}
 	if !o.Full {
 		l.files = sample(files)
 	}
@@ -270,8 +278,9 @@ func sample(files []objstore.Object) []objstore.Object {
 // looker reads files for a plan.
 type looker struct {
 	*Pipeline
-	table   *delta.Snapshot // nil: there is none yet
-	files   []objstore.Object
+	table   *delta.Snapshot   // nil: there is none yet
+	all     []objstore.Object // that are new
+	files   []objstore.Object // of these, to be read
 	workers []*convert.Converter
 }
 
@@ -318,7 +327,13 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 	if err != nil {
 		return err
 	}
-	task := l.set.task(v.Read())
+	if v.Partitions != nil {
+		rules.Reserved = append(slices.Clone(rules.Reserved), v.Partitions.Names()...)
+		for _, f := range v.Partitions.Fields {
+			out.Folders = append(out.Folders, NewField{Path: schema.Path(f.Name), DDL: f.Type.String()})
+		}
+	}
+	task := l.task(v)
 	task.Decode.Observe = true
 	seen, err := l.look(ctx, task.Decode)
 	if err != nil {
@@ -329,8 +344,8 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 			return err
 		}
 	}
-	if len(out.Schema.Added) > 0 && before != nil && l.adds() { // their values would not be rescued
-		if seen, err = l.look(ctx, l.set.task(v.Read()).Decode); err != nil {
+	if len(out.Schema.Added)+len(out.Schema.Widened) > 0 && before != nil && l.adds() { // their values would not be rescued
+		if seen, err = l.look(ctx, l.task(v).Decode); err != nil {
 			return err
 		}
 	}
@@ -355,6 +370,25 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 		return err
 	}
 	out.Stop = l.stops(out, before != nil || rules.Given != nil)
+	return nil
+}
+
+// task reads records by a version of the schema.
+func (l *looker) task(v *evolve.Version) convert.Task {
+	t := l.set.task(v.Read())
+	t.Decode.Partitions = v.PartitionNames()
+	return t
+}
+
+// partitions are the columns that the folders of all new files make.
+func (l *looker) partitions(rules evolve.Options) *schema.Struct {
+	keys := make([]string, len(l.all))
+	for i, f := range l.all {
+		keys[i] = f.Key
+	}
+	if s := evolve.Partitions(keys, l.set.partitions, rules); len(s.Fields) > 0 {
+		return s
+	}
 	return nil
 }
 
@@ -384,6 +418,9 @@ func (l *looker) stops(out *Plan, grown bool) string {
 	switch {
 	case grown && l.set.evolution.Mode == evolve.FailOnNewColumns && len(out.Schema.Added) > 0:
 		return "schemaEvolutionMode is failOnNewColumns, and there is a new field " + out.Schema.Added[0].Path
+	case grown && l.set.stopsOnChange && l.adds() && len(out.Schema.Added)+len(out.Schema.Widened) > 0:
+		f := slices.Concat(out.Schema.Added, out.Schema.Widened)[0]
+		return "onSchemaChange is fail, and " + f.Path + " would change the source schema; the run after it would load the files"
 	case l.set.uncarried == "fail" && len(out.Schema.Uncarried) > 0:
 		return "uncarried is fail, and the SQL does not carry the new field " + out.Schema.Uncarried[0].Path
 	case l.set.onCorrupt == convert.FailOnCorrupt && out.Read.Quarantine > 0:
@@ -412,6 +449,9 @@ func (l *looker) begin(ctx context.Context, out *Plan, before *evolve.Version, r
 				out.Reason = "hints"
 			}
 		}
+		if want := l.set.partitions; want != nil && !slices.Equal(want, v.PartitionNames()) && len(want)+len(v.PartitionNames()) > 0 {
+			v.Partitions, out.Reason = l.partitions(rules), "partition columns"
+		}
 		if v.Transform != l.set.digest() {
 			v.Transform, v.Uncarried, out.Reason = l.set.digest(), nil, "transform"
 		}
@@ -419,6 +459,7 @@ func (l *looker) begin(ctx context.Context, out *Plan, before *evolve.Version, r
 	}
 	v := &evolve.Version{Schema: rules.Given, Transform: l.set.digest()}
 	out.Schema.From, out.Reason = -1, "given"
+	v.Partitions = l.partitions(rules)
 	if v.Schema != nil {
 		return v, nil
 	}
@@ -434,6 +475,9 @@ func (l *looker) begin(ctx context.Context, out *Plan, before *evolve.Version, r
 	out.Schema.Added = newFields(d.Added)
 	out.Wide = wide(nil, seen, nil)
 	l.warnWide(out, d.Wide, nil)
+	if l.set.decode.RecordPath == "" && l.set.decode.Unwrap == "" && first.Records == first.Files {
+		out.RecordPath = recordList(seen, first.Records)
+	}
 	out.Mixed = mixed(nil, seen, out.Wide, nil)
 	return v, nil
 }
@@ -476,11 +520,54 @@ func (l *looker) grow(ctx context.Context, out *Plan, v *evolve.Version, seen *c
 	if !l.adds() {
 		return nil
 	}
+	rules.Mode = l.set.evolution.Mode
+	if err := d.Widen(seen.Demands, rules); err != nil {
+		return err
+	}
+	out.Schema.Widened = newFields(d.Widened)
 	v.Schema = d.Schema
-	if len(out.Schema.Added)+len(out.Schema.Uncarried) > 0 && out.Reason == "" {
+	switch {
+	case out.Reason != "":
+	case len(out.Schema.Added)+len(out.Schema.Uncarried) > 0:
 		out.Reason = "new fields"
+	case len(d.Widened) > 0:
+		out.Reason = "wider types"
 	}
 	return nil
+}
+
+// manyElements is the number of elements, for each object around them, from which a list looks like
+// records although other members stand beside it.
+const manyElements = 10
+
+// recordList is the record path to the one list of objects that each record is made of, if there is one;
+// o is what was seen at the top level of so many records.
+func recordList(o *decode.Observed, records int64) string {
+	if o == nil {
+		return ""
+	}
+	list := -1
+	for i, f := range o.Fields {
+		switch {
+		case f.Objects > 0 || list >= 0 && f.Arrays > 0:
+			return ""
+		case f.Arrays > 0:
+			list = i
+		}
+	}
+	if list < 0 {
+		return ""
+	}
+	f := o.Fields[list]
+	if f.Arrays != records || f.Element == nil || f.Element.Objects == 0 || f.Element.Values() != f.Element.Objects ||
+		len(o.Fields) > 1 && f.Element.Objects < manyElements*records {
+		return ""
+	}
+	path := "$." + f.Name + "[*]"
+	if decode.CheckRecordPath(path) != nil {
+		return ""
+	}
+	return path
 }
 
 // maxLeftOut bounds how many fields a plan asks the transform about.

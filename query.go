@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -112,11 +113,11 @@ func (o QueryOptions) table(ctx context.Context, n duck.TableName) (func() (arra
 		}
 		place = catalog.AtPath(path)
 	default:
-		return nil, fmt.Errorf("%s: %w%s", n, ErrNoTable, knownTables(o.Catalogs))
+		return nil, fmt.Errorf("%s: %w%s", n, ErrNoTable, knownTables(o.Catalogs, true))
 	}
 	s, err := delta.Load(ctx, o.places().open(place.Path), delta.LoadOptions{Version: o.Version, Timestamp: o.Time})
 	if errors.Is(err, delta.ErrNoTable) {
-		return nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(o.Catalogs))
+		return nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(o.Catalogs, n.Schema != ""))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", place.Table, err)
@@ -136,18 +137,45 @@ func (o QueryOptions) places() *places {
 
 func isPath(name string) bool { return strings.ContainsAny(name, "/\\") || name == "." || name == ".." }
 
-// knownTables is the end of an error about a table that is not there.
-func knownTables(catalogs map[string]Catalog) string {
+// knownTables is the end of an error about a table that is not there: where it was looked for, when it has
+// a name, and which there are.
+func knownTables(catalogs map[string]Catalog, named bool) string {
+	text := ""
+	if named {
+		text = " in " + lakes(catalogs)
+	}
 	names := Tables(catalogs)
 	if len(names) == 0 {
-		return ""
+		return text
 	}
 	const most = 10
-	text := "; there are " + strings.Join(names[:min(len(names), most)], ", ")
+	text += "; there are " + strings.Join(names[:min(len(names), most)], ", ")
 	if len(names) > most {
 		text += fmt.Sprintf(" and %d more", len(names)-most)
 	}
 	return text
+}
+
+// lakes names the folders in which tables are looked for by their names.
+func lakes(catalogs map[string]Catalog) string {
+	var all []string
+	for _, name := range sortedKeys(catalogs) {
+		if at := lakeOf(catalogs, name).Lake; !slices.Contains(all, at) {
+			all = append(all, at)
+		}
+	}
+	if len(all) == 0 {
+		all = []string{DefaultLake}
+	}
+	for i, at := range all {
+		if abs, err := filepath.Abs(at); err == nil && !isRemote(at) {
+			all[i] = abs
+		}
+	}
+	if len(all) == 1 {
+		return "the lake " + all[0]
+	}
+	return "the lakes " + strings.Join(all, ", ")
 }
 
 // Tables returns the names of the tables in the catalogs, and in [DefaultLake].

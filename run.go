@@ -307,12 +307,20 @@ func (r *run) leave(o objstore.Object) bool {
 func (r *run) warnOfListing(found *source.Found) {
 	if n := len(found.Changed); n > 0 && !r.set.source.AllowOverwrites {
 		r.warn(Warning{Code: "SILT-3005", Hint: "load them again with the option cloudFiles.allowOverwrites=true",
-			Text: fmt.Sprintf("%d files changed after they were loaded, first %s", n, r.source.URI(found.Changed[0].Key))})
+			Text: fmt.Sprintf("%s changed after %s loaded, first %s", plural(n, "file", "files"), map[bool]string{true: "it was", false: "they were"}[n == 1], r.source.URI(found.Changed[0].Key))})
 	}
 	if n := len(found.Skipped); n > 0 {
 		r.warn(Warning{Code: "SILT-3006",
-			Text: fmt.Sprintf("%d files or folders cannot be read, first %s: %s", n, r.source.URI(found.Skipped[0].Key), found.Skipped[0].Reason)})
+			Text: fmt.Sprintf("%s cannot be read, first %s: %s", plural(n, "file or folder", "files or folders"), r.source.URI(found.Skipped[0].Key), found.Skipped[0].Reason)})
 	}
+}
+
+// plural is a number and what it counts.
+func plural(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // wanted are the files of the next batch.

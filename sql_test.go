@@ -126,7 +126,7 @@ func TestTransform(t *testing.T) {
 		l.run()
 		l.file("2.json", `{"id":2,"l":[],"new":5}`+"\n"+`{"id":3,"l":["b"],"new":6}`+"\n")
 		s := l.run()
-		if len(s.Warnings) != 1 || s.Warnings[0].Code != "SILT-7004" || !strings.Contains(s.Warnings[0].Text, "no row of 1 records") {
+		if len(s.Warnings) != 1 || s.Warnings[0].Code != "SILT-7004" || !strings.Contains(s.Warnings[0].Text, "no row of 1 record with") {
 			t.Errorf("warnings %+v", s.Warnings)
 		}
 	})

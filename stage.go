@@ -33,7 +33,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 		dropped += r.Dropped
 	}
 	if dropped > 0 {
-		b.Warnings = append(b.Warnings, Warning{Code: "SILT-7004", Text: fmt.Sprintf("the SQL makes no row of %d records that have rescued data, so it is not in the table", dropped),
+		b.Warnings = append(b.Warnings, Warning{Code: "SILT-7004", Text: fmt.Sprintf("the SQL makes no row of %s with rescued data, so that is not in the table", plural(int(dropped), "record", "records")),
 			Hint: "a filter may mean it; unnest of an empty list drops its record: write LEFT JOIN unnest(…) ON true to keep it"})
 	}
 	outcomes := c.outcomes()
@@ -63,7 +63,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 		}
 		s.SchemaVersion = c.version.Number
 		if len(b.Schema.Added)+len(b.Schema.Widened) > 0 || c.before == nil {
-			c.emit(SchemaEvolved{Batch: c.plan.Batch, From: b.Schema.From, To: b.Schema.To, Added: b.Schema.Added, Widened: b.Schema.Widened})
+			c.evolved(b.Schema.Added, b.Schema.Widened)
 		}
 	}
 	if c.staging != nil && len(c.change.Adds) > 0 {
@@ -89,6 +89,16 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	s.Summary, err = json.Marshal(b)
 	c.progress.phase("commit")
 	return s, err
+}
+
+// evolved tells of a new version of the source schema.
+func (c *conversion) evolved(added, widened []NewField) {
+	e := SchemaEvolved{Batch: c.plan.Batch, From: -1, To: c.version.Number, Added: []NewField{}, Widened: []NewField{}}
+	if c.before != nil {
+		e.From = c.before.Number
+	}
+	e.Added, e.Widened = append(e.Added, added...), append(e.Widened, widened...)
+	c.emit(e)
 }
 
 // outcomes says of each file what became of it, over all tasks that read a part of it.

@@ -303,7 +303,7 @@ func loadTarget(ctx context.Context, cfg Config, version *int64) (*table, *delta
 	t := openTable(cfg.places(), mainTable, place.Table, place.Path)
 	s, err := delta.Load(ctx, t.store, delta.LoadOptions{Version: version})
 	if errors.Is(err, delta.ErrNoTable) {
-		return nil, nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(cfg.Catalogs))
+		return nil, nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(cfg.Catalogs, cfg.Target.Table != ""))
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("table %s: %w", place.Table, err)

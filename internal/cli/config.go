@@ -15,7 +15,9 @@ func (a *app) configCommand() *cobra.Command {
 	check := &cobra.Command{
 		Use:   "check",
 		Short: "Check the pipeline file; all mistakes are told at once",
-		Args:  arguments(0, 0),
+		Long: `Checks all of the pipeline file, and tells all mistakes at once. SQL is checked against the columns of its
+source once a run, or the option schema, has made them known.`,
+		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.configuration(true)
 			if err != nil {
@@ -29,8 +31,15 @@ func (a *app) configCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := closeAll(opened); err != nil {
-				return err
+			defer closeAll(opened) //nolint:errcheck // nothing was written
+			var failed failures
+			for _, p := range opened {
+				if err := p.CheckSQL(cmd.Context()); err != nil {
+					failed = append(failed, fmt.Errorf("pipeline %s: %w", p.Name(), err))
+				}
+			}
+			if failed != nil {
+				return failed
 			}
 			names := pipelineNames(chosen)
 			if a.machine() {

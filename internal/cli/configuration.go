@@ -67,6 +67,7 @@ func (a *app) configuration(need bool) (*configuration, error) {
 		if err != nil {
 			return nil, err
 		}
+		data = strings.TrimPrefix(data, "\ufeff") // as some editors begin a text
 		c.dir = filepath.Dir(path)
 		doc := &document{name: path, lines: strings.Split(strings.ReplaceAll(data, "\r\n", "\n"), "\n"), file: true}
 		var root *value

@@ -524,6 +524,11 @@ func (w *draftWriter) options(p *draftPipeline) {
 		w.comment(3, "What becomes of a field that nobody announced. addNewColumns: a column, at any depth. rescue: it is kept in the column _rescued_data until someone decides. failOnNewColumns: the run stops.")
 		w.line(3, "schemaEvolutionMode: addNewColumns")
 	}
+	if p.Plan != nil && p.Plan.RecordPath != "" {
+		w.line(0, "")
+		w.comment(3, "Each file is one object around a list. For a row of each of its elements, take the # out; recordKeep takes members beside the list along.")
+		w.line(3, "# recordPath: %s", p.Plan.RecordPath)
+	}
 	w.hints(p, given("schemaHints"))
 }
 

@@ -274,10 +274,20 @@ func (w *planWriter) line(label, format string, args ...any) {
 	fmt.Fprintf(&w.b, "  %-11s %s\n", label, strings.TrimRight(fmt.Sprintf(format, args...), " "))
 }
 
-// differences writes the defaults that are not those of Auto Loader.
+// differences writes the defaults that are not those of Auto Loader: those that show in every table, and
+// how many more there are.
 func (w *planWriter) differences(all []string) {
 	if len(all) == 0 {
 		return
+	}
+	if w.most <= mostPlanned {
+		few := slices.DeleteFunc(slices.Clone(all), func(d string) bool {
+			return !slices.ContainsFunc([]string{"inferColumnTypes=", "mergeSchema=", "lineage="}, func(p string) bool { return strings.HasPrefix(d, p) })
+		})
+		if more := len(all) - len(few); more > 0 && len(few) > 0 {
+			all = few
+			all[len(few)-1] += fmt.Sprintf(" and %d more; -v shows all", more)
+		}
 	}
 	for i, line := range wrap(all, 90) {
 		w.line([]string{"differs", ""}[min(i, 1)], "%s%s", []string{"from Auto Loader: ", ""}[min(i, 1)], line)
@@ -335,11 +345,12 @@ func (w *planWriter) schema() {
 	switch {
 	case s.From < 0:
 		w.line("schema", "would be v0   %s %s", count(s.Columns, "column"), map[string]string{"given": "as the option schema gives them"}[p.Reason])
-	case p.Reason == "hints", p.Reason == "given", p.Reason == "transform":
-		why := map[string]string{"hints": "the hints or the table's types changed", "given": "the option schema changed", "transform": "the SQL changed"}
+	case p.Reason == "hints", p.Reason == "given", p.Reason == "transform", p.Reason == "partition columns":
+		why := map[string]string{"hints": "the hints or the table's types changed", "given": "the option schema changed", "transform": "the SQL changed",
+			"partition columns": "the option partitionColumns changed"}
 		w.line("schema", "%s%s", changed, why[p.Reason])
 	case p.Reason != "" && len(s.Added) == 0:
-		w.line("schema", "%sno new column", changed)
+		w.line("schema", "%s%s", changed, changesText(s))
 	case p.Reason != "":
 		w.line("schema", "%s%s would become %s", changed, count(len(s.Added), "new field"), plural(len(s.Added), "a column", "columns"))
 	default:
@@ -354,6 +365,20 @@ func (w *planWriter) schema() {
 			return []string{"+ " + n.Path, cut(ddlText(n.DDL), 60), where(n.File, n.Line)}
 		}, "fields")
 	}
+	if n := len(s.Widened); n > 0 {
+		w.line("wider", "%s would get a type that holds all numbers", count(n, "column"))
+		w.list(n, func(i int) []string {
+			n := s.Widened[i]
+			return []string{"~ " + n.Path, ddlText(n.From) + " -> " + ddlText(n.DDL), where(n.File, n.Line)}
+		}, "columns")
+	}
+	if n := len(p.Folders); n > 0 && (s.From < 0 || p.Reason == "partition columns") {
+		var all []string
+		for _, f := range p.Folders {
+			all = append(all, f.Path+" "+ddlText(f.DDL))
+		}
+		w.line("folders", "%s from folders k=v: %s", count(n, "column"), some(all, w.most))
+	}
 	if p.Transform && len(p.Columns) > 0 && p.Stop == "" {
 		w.line("table", "the SQL would give it %s", count(len(p.Columns), map[bool]string{true: "column", false: "new column"}[p.TableVersion < 0]))
 		w.list(len(p.Columns), func(i int) []string {
@@ -367,8 +392,12 @@ func (w *planWriter) schema() {
 	if n := len(p.LeftOut); n > 0 {
 		w.line("left out", "%s the SQL was written without: %s", count(n, "field"), some(p.LeftOut, w.most))
 	}
-	if n := len(s.Pending); n > 0 {
-		w.line("pending", "only null, [] or {} so far, so no column yet: %s", some(s.Pending, min(w.most, 8)))
+	if len(s.Pending) > 0 {
+		most := mostPending
+		if w.most > mostPlanned {
+			most = w.most
+		}
+		pendingLines(w.line, s.Pending, most, "; -v shows all")
 	}
 }
 
@@ -447,6 +476,10 @@ func (w *planWriter) data() {
 // advice writes what is better decided before the load.
 func (w *planWriter) advice() {
 	p := w.plan
+	if p.RecordPath != "" {
+		w.line("envelope", "each file is one object around a list. For a row of each of its elements, set the option")
+		w.line("", "  recordPath: %s", p.RecordPath)
+	}
 	for _, o := range p.Wide {
 		keys := thousands(o.Keys)
 		if o.Hint == "" {
@@ -475,7 +508,16 @@ func (w *planWriter) advice() {
 		}
 		w.line("whole", "%s %s only whole numbers so far; %s", thousands(n), holds, would)
 		paths := idsLast(p.WholeNumbers)
-		w.line("", "%s", some(paths, min(w.most, 8)))
+		most := 4
+		if w.most > mostPlanned {
+			most = w.most
+		}
+		for _, at := range paths[:min(n, most)] {
+			w.line("", "%s", at)
+		}
+		if n > most {
+			w.line("", "+%s more; -v shows all", thousands(n-most))
+		}
 		if p.Schema.From < 0 && p.TableVersion < 0 {
 			w.line("", "where fractions are to be expected, say so before the first load: schemaHints: %s double", paths[0])
 		}
@@ -523,6 +565,7 @@ func (w *planWriter) verdict() string {
 	default:
 		add(len(p.Columns), "column to add", "columns to add")
 	}
+	add(len(p.Schema.Widened), "column to widen", "columns to widen")
 	add(len(p.Conflicts), "conflict", "conflicts")
 	add(int(p.Read.Quarantine), "record for quarantine", "records for quarantine")
 	add(len(p.Unreadable), "file that cannot be read", "files that cannot be read")

@@ -13,7 +13,7 @@ import (
 
 func (a *app) schemaCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "schema", Short: "Show what silt knows about the data of a source, and since when", Args: cobra.ArbitraryArgs, RunE: group}
-	version := int64(-1)
+	version, all := int64(-1), false
 	show := &cobra.Command{
 		Use:               "show [PIPELINE|TABLE]",
 		Short:             "Show the source schema: every field with its type",
@@ -24,9 +24,10 @@ func (a *app) schemaCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.showSchemas(histories, version)
+			return a.showSchemas(histories, version, all)
 		},
 	}
+	show.Flags().BoolVar(&all, "all", false, "list all paths that have no type yet")
 	show.Flags().Int64Var(&version, "version", -1, "the version to show (default: the newest)")
 	history := &cobra.Command{
 		Use:               "history [PIPELINE|TABLE]",
@@ -102,7 +103,8 @@ type notLoadedError struct{ table string }
 
 func (e *notLoadedError) Error() string { return "silt has loaded nothing into " + e.table + " yet" }
 
-func (a *app) showSchemas(histories []history, version int64) error {
+// showSchemas writes the fields of the newest version, or of another, and what there is to know about them.
+func (a *app) showSchemas(histories []history, version int64, all bool) error {
 	var shown []any
 	for _, h := range histories {
 		if len(h.Versions) == 0 {
@@ -126,8 +128,25 @@ func (a *app) showSchemas(histories []history, version int64) error {
 		}
 		fmt.Fprintf(a.stdout, "%s   source schema v%d of %s, %s\n\n", h.Target, v.Version, h.Pipeline, clock(v.WrittenAt))
 		writeFields(a.stdout, v.Schema)
-		if len(v.Pending) > 0 {
-			fmt.Fprintf(a.stdout, "\nno type yet, only null, [] or {} so far: %s\n", some(v.Pending, 12))
+		if n := len(v.Pending); n > 0 {
+			most := 8
+			if all {
+				most = n
+			}
+			fmt.Fprintf(a.stdout, "\n%s with only null, [] or {} so far, so no type yet:\n", count(n, "path"))
+			for _, at := range v.Pending[:min(n, most)] {
+				fmt.Fprintln(a.stdout, "  "+at)
+			}
+			if n > most {
+				fmt.Fprintf(a.stdout, "  +%s more; --all lists them\n", thousands(n-most))
+			}
+		}
+		wide := slices.DeleteFunc(slices.Clone(v.Wide), func(w silt.WideObject) bool { return w.Hint == "" })
+		if len(wide) > 0 {
+			fmt.Fprintf(a.stdout, "\nkeys that look like ids; as a map each of these is one column, in a new table with the option\n  schemaHints: |\n")
+			for i, o := range wide {
+				fmt.Fprintf(a.stdout, "    %s%s\n", o.Hint, map[bool]string{true: ","}[i < len(wide)-1])
+			}
 		}
 		writeWide(a.stdout, v.Wide)
 		if len(v.Uncarried) > 0 {

@@ -31,10 +31,11 @@ func summaryText(s *silt.Summary) string {
 	line("rows", "%s", rowsText(s))
 	if text := schemaText(s.Schema); text != "" {
 		line("schema", "%s", text)
-		for _, n := range s.Schema.Added[:min(len(s.Schema.Added), mostAdded)] {
-			line("", "+ %s", fieldText(n))
+		changed := slices.Concat(s.Schema.Added, s.Schema.Widened)
+		for _, n := range changed[:min(len(changed), mostAdded)] {
+			line("", "%s", fieldText(n))
 		}
-		if more := len(s.Schema.Added) - mostAdded; more > 0 {
+		if more := len(changed) - mostAdded; more > 0 {
 			line("", "and %d more: silt schema history", more)
 		}
 	}
@@ -43,7 +44,7 @@ func summaryText(s *silt.Summary) string {
 		uncarriedList(line, s.Schema.Uncarried, mostAdded)
 	}
 	if len(s.Schema.Pending) > 0 {
-		line("pending", "only null, [] or {} so far, so no column yet: %s", some(s.Schema.Pending, 6))
+		pendingLines(line, s.Schema.Pending, mostPending, ": silt schema show --all")
 	}
 	if s.Rescued.Rows > 0 || len(s.Rescued.Paths) > 0 {
 		line("rescued", "%s", rescuedText(s.Rescued))
@@ -160,14 +161,48 @@ func schemaText(c silt.SchemaChange) string {
 	case c.From < 0:
 		return fmt.Sprintf("v%d   %s", c.To, count(c.Columns, "column"))
 	}
-	if len(c.Added) == 0 {
-		return fmt.Sprintf("v%d -> v%d   no new column", c.From, c.To)
-	}
-	return fmt.Sprintf("v%d -> v%d   %s", c.From, c.To, count(len(c.Added), "new field"))
+	return fmt.Sprintf("v%d -> v%d   %s", c.From, c.To, changesText(c))
 }
 
+// changesText counts what a new version of a source schema has.
+func changesText(c silt.SchemaChange) string {
+	var parts []string
+	if n := len(c.Added); n > 0 {
+		parts = append(parts, count(n, "new field"))
+	}
+	if n := len(c.Widened); n > 0 {
+		parts = append(parts, count(n, "wider column"))
+	}
+	if parts == nil {
+		return "no new column"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// mostPending is how many paths without a type are named where they are not what was asked for.
+const mostPending = 3
+
+// pendingLines tells which paths have no type yet; all is how to see them all.
+func pendingLines(line func(label, format string, args ...any), pending []string, most int, all string) {
+	if text := strings.Join(pending, ", "); len(pending) <= most && len(text) <= 60 {
+		line("pending", "only null, [] or {} so far, so no column yet: %s", text)
+		return
+	}
+	line("pending", "%s with only null, [] or {} so far, so no column yet", count(len(pending), "path"))
+	for _, at := range pending[:min(len(pending), most)] {
+		line("", "%s", at)
+	}
+	if more := len(pending) - most; more > 0 {
+		line("", "+%s more%s", thousands(more), all)
+	}
+}
+
+// fieldText is a line about a field that came, or that became wider.
 func fieldText(n silt.NewField) string {
-	text := n.Path + "  " + cut(ddlText(n.DDL), 60)
+	text := "+ " + n.Path + "  " + cut(ddlText(n.DDL), 60)
+	if n.From != "" {
+		text = "~ " + n.Path + "  " + ddlText(n.From) + " -> " + ddlText(n.DDL)
+	}
 	if n.File != "" {
 		text += "   first " + where(n.File, n.Line)
 	}

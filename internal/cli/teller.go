@@ -125,15 +125,18 @@ func (t *teller) take(pipeline string, e silt.Event) {
 		r.progress = e
 		t.progress(log, pipeline, r)
 	case silt.SchemaEvolved:
-		var added []string
-		for _, f := range e.Added {
-			added = append(added, f.Path)
-		}
 		if e.From < 0 {
 			t.line(slog.LevelInfo, log, "schema inferred", "version", e.To)
 			break
 		}
-		t.line(slog.LevelWarn, log, "schema evolved", "from", e.From, "to", e.To, "added", some(added, 8), "code", "SILT-2001")
+		args := []any{"from", e.From, "to", e.To}
+		if len(e.Added) > 0 {
+			args = append(args, "added", some(paths(e.Added), 8))
+		}
+		if len(e.Widened) > 0 {
+			args = append(args, "widened", some(paths(e.Widened), 8))
+		}
+		t.line(slog.LevelWarn, log, "schema evolved", append(args, "code", "SILT-2001")...)
 	case silt.FileFailed:
 		t.line(slog.LevelWarn, log, "file cannot be read", "file", e.File, "tries", e.Tries, "given_up", e.GivenUp, "error", e.Err, "code", "SILT-3003")
 	case silt.BatchCommitted:
@@ -154,6 +157,14 @@ func (t *teller) take(pipeline string, e silt.Event) {
 			t.line(slog.LevelDebug, log, "run finished", "files", s.Files.Loaded, "records", s.Records.Read, "rows", s.Rows, "quarantined", s.Records.Quarantined, "took", s.Took.Round(time.Millisecond))
 		}
 	}
+}
+
+func paths(fields []silt.NewField) []string {
+	all := make([]string, len(fields))
+	for i, f := range fields {
+		all[i] = f.Path
+	}
+	return all
 }
 
 // interrupted is called when the user asked to end.
@@ -256,7 +267,7 @@ func eventJSON(pipeline string, e silt.Event) object {
 		return line("progress", member{"phase", e.Phase}, member{"filesDone", e.FilesDone}, member{"filesTotal", e.FilesTotal},
 			member{"bytesDone", e.BytesDone}, member{"bytesTotal", e.BytesTotal}, member{"rows", e.Rows}, member{"rescuedRows", e.RescuedRows})
 	case silt.SchemaEvolved:
-		return line("schema_evolved", member{"batch", e.Batch}, member{"from", e.From}, member{"to", e.To}, member{"added", e.Added})
+		return line("schema_evolved", member{"batch", e.Batch}, member{"from", e.From}, member{"to", e.To}, member{"added", e.Added}, member{"widened", e.Widened})
 	case silt.FileFailed:
 		return line("file_failed", member{"file", e.File}, member{"bytes", e.Bytes}, member{"tries", e.Tries}, member{"givenUp", e.GivenUp}, member{"error", fmt.Sprint(e.Err)})
 	case silt.BatchCommitted:

@@ -18,6 +18,7 @@ type Look struct {
 	Unreadable []Unreadable
 	Observed   map[string]*decode.Observed
 	Misfits    map[string]decode.Rescued
+	Demands    map[string]*decode.Observed
 	// Respelled is that of [decode.Reader].
 	Respelled bool
 }
@@ -34,7 +35,7 @@ const maxShown, maxShownText = 20, 4 << 10
 
 // Look reads files as a task would, and writes nothing.
 func (c *Converter) Look(ctx context.Context, files []Piece, opts decode.Options) (*Look, error) {
-	out := &Look{Observed: map[string]*decode.Observed{}, Misfits: map[string]decode.Rescued{}}
+	out := &Look{Observed: map[string]*decode.Observed{}, Misfits: map[string]decode.Rescued{}, Demands: map[string]*decode.Observed{}}
 	for _, o := range files { // one reader each, so that a file that fails leaves nothing behind
 		r, err := decode.NewReader([]decode.File{c.open(o, false)}, o.framed(opts))
 		if err != nil {
@@ -71,7 +72,7 @@ func (c *Converter) Look(ctx context.Context, files []Piece, opts decode.Options
 		out.Bad += report.Bad
 		out.Rescued += report.Rescued
 		out.FirstBad = append(out.FirstBad, bad[:min(len(bad), maxShown-len(out.FirstBad))]...)
-		out.merge(r.Observed(), r.Misfits())
+		out.merge(r.Observed(), r.Misfits(), r.Demands())
 		out.Respelled = out.Respelled || r.Respelled()
 	}
 	return out, nil
@@ -86,16 +87,18 @@ func (l *Look) Merge(m *Look) {
 	l.Bytes += m.Bytes
 	l.FirstBad = append(l.FirstBad, m.FirstBad[:min(len(m.FirstBad), maxShown-len(l.FirstBad))]...)
 	l.Unreadable = append(l.Unreadable, m.Unreadable...)
-	l.merge(m.Observed, m.Misfits)
+	l.merge(m.Observed, m.Misfits, m.Demands)
 	l.Respelled = l.Respelled || m.Respelled
 }
 
-func (l *Look) merge(observed map[string]*decode.Observed, misfits map[string]decode.Rescued) {
-	for at, o := range observed {
-		if l.Observed[at] == nil {
-			l.Observed[at] = new(decode.Observed)
+func (l *Look) merge(observed map[string]*decode.Observed, misfits map[string]decode.Rescued, demands map[string]*decode.Observed) {
+	for _, pair := range [][2]map[string]*decode.Observed{{l.Observed, observed}, {l.Demands, demands}} {
+		for at, o := range pair[1] {
+			if pair[0][at] == nil {
+				pair[0][at] = new(decode.Observed)
+			}
+			pair[0][at].Merge(o)
 		}
-		l.Observed[at].Merge(o)
 	}
 	for at, m := range misfits {
 		all := l.Misfits[at]
