@@ -18,6 +18,7 @@ type alteration struct {
 	protocol   *Protocol
 	schema     *schema.Struct
 	parameters map[string]json.RawMessage // that the history shows, under Spark's names
+	adds       []*Add                     // files of the table that are described anew
 }
 
 // alteration returns one that changes nothing yet.
@@ -60,9 +61,10 @@ func (s *Snapshot) alter(ctx context.Context, operation string, change func(base
 		t := s.beginSpecial(operation, special{isolation: serializable, alone: true, parameters: a.parameters})
 		t.plan = plan{schema: a.schema, metadata: a.metadata, protocol: a.protocol,
 			metadataChanged: !sameMetadata(a.metadata, s.metadata), protoChange: a.protocol != s.protocol}
-		if !t.plan.metadataChanged && !t.plan.protoChange {
+		if !t.plan.metadataChanged && !t.plan.protoChange && len(a.adds) == 0 {
 			return s, nil
 		}
+		t.Add(a.adds...)
 		next, err := t.Commit(ctx, nil)
 		var conflict *ConflictError
 		if err == nil || !errors.As(err, &conflict) || try == maxTries {

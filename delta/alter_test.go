@@ -106,7 +106,6 @@ func TestProperties(t *testing.T) {
 		"that_are_constraints":     {"delta.constraints.c": "id > 0"},
 		"that_map_by_id":           {"delta.columnMapping.mode": "id"},
 		"that_need_iceberg":        {"delta.enableIcebergCompatV2": "true"},
-		"that_track_old_rows":      {"delta.enableRowTracking": "true"},
 	} {
 		t.Run("are_refused/"+name, func(t *testing.T) {
 			store := new(objstore.Mem)
@@ -145,6 +144,27 @@ func TestProperties(t *testing.T) {
 		if a := files(t, s)[0]; a.BaseRowID == nil || *a.BaseRowID != 0 {
 			t.Errorf("got %+v", a)
 		}
+	})
+	t.Run("track_rows_that_are_there", func(t *testing.T) {
+		dir := t.TempDir()
+		store := objstore.NewDir(dir)
+		s := newTable(t, store, one, `{"id":1}`, `{"id":2}`)
+		appended(t, store, s, `{"id":3}`)
+		s = altered(t)(s.SetProperties(t.Context(), map[string]string{"delta.enableRowTracking": "true"}))
+		s = appended(t, store, s, `{"id":4}`)
+		ends := map[int64]bool{}
+		for _, a := range files(t, s) {
+			if a.BaseRowID == nil || a.DefaultRowCommitVersion == nil {
+				t.Fatalf("got %+v", a)
+			}
+			ends[*a.BaseRowID] = true
+		}
+		if c, _ := s.Domain("delta.rowTracking"); len(ends) != 3 || c != `{"rowIdHighWaterMark":3}` {
+			t.Errorf("got ids from %v, %s", ends, c)
+		}
+		checkSum(t, store, s)
+		wantRows(t, load(t, store), ids(1, 2, 3, 4)...)
+		readersSee(t, dir, ids(1, 2, 3, 4)...)
 	})
 	t.Run("change_beside_what_others_write", func(t *testing.T) {
 		store := new(objstore.Mem)

@@ -10,6 +10,12 @@
 // when an answer is lost or somebody else has the version, it reads the log and looks for itself. Its
 // error means that the table does not have the change, with one exception, [ErrOutcomeUnknown].
 //
+// Beside each commit lies a checksum, and every so many commits a log checkpoint: with them opening a
+// table to append to it costs the same whatever its size. [Snapshot.SetProperties] and
+// [Snapshot.AddColumns] with their siblings change what a table is; [Snapshot.Optimize],
+// [Snapshot.Vacuum], [Snapshot.CleanLog] and [Snapshot.Restore] look after it, and [Snapshot.Check] says
+// what is wrong with it.
+//
 // A table that uses a feature the package does not know is refused by the name of the feature, before
 // anything is read or written.
 //

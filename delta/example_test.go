@@ -91,3 +91,54 @@ func ExampleAdd_Remove() {
 	}
 	// Output: new.parquet
 }
+
+// A column gets another name and another is added, without a data file being written.
+func ExampleSnapshot_SetProperties() {
+	ctx := context.Background()
+	store := new(objstore.Mem)
+	tx, err := delta.NewTable(store, delta.TableOptions{Schema: schema.NewStruct(schema.Nullable("id", schema.Long))})
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := tx.Commit(ctx, nil)
+	if err == nil { // from now on columns are found by what they were first called
+		s, err = s.SetProperties(ctx, map[string]string{"delta.columnMapping.mode": "name"})
+	}
+	if err == nil {
+		s, err = s.RenameColumn(ctx, []string{"id"}, "vehicle id")
+	}
+	if err == nil {
+		s, err = s.AddColumns(ctx, delta.NewColumn{Path: []string{"speed"}, Type: schema.Double, Comment: "km/h"})
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(s.Schema().DDL())
+	// What cannot be is refused, and changes nothing.
+	_, err = s.SetProperties(ctx, map[string]string{"delta.columnMapping.mode": "none"})
+	fmt.Println(err)
+	// Output:
+	// `vehicle id` BIGINT,speed DOUBLE
+	// property delta.columnMapping.mode=none: the columns are mapped by name, and the data files are named by it
+}
+
+// Only what no version of the last two days needs is deleted from the log.
+func ExampleSnapshot_CleanLog() {
+	ctx := context.Background()
+	store := new(objstore.Mem) // or objstore.NewDir("lake/events")
+	tx, err := delta.NewTable(store, delta.TableOptions{Schema: schema.NewStruct(schema.Nullable("id", schema.Long))})
+	if err != nil {
+		log.Fatal(err)
+	}
+	s, err := tx.Commit(ctx, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	retention := 48 * time.Hour
+	found, err := s.CleanLog(ctx, delta.CleanLogOptions{Retention: &retention, DryRun: true})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%d files of %d bytes could be deleted, the oldest version would be %d\n", len(found.Files), found.Bytes, found.Oldest)
+	// Output: 0 files of 0 bytes could be deleted, the oldest version would be 0
+}

@@ -189,7 +189,7 @@ func CheckProperties(properties map[string]string) error {
 
 // SetProperties sets table properties in one commit, with the table features that they ask for. Columns
 // of a table can begin to be mapped by name (delta.columnMapping.mode=name), in-commit timestamps begin
-// with the commit. A property that Delta does not have, a value that it cannot have, and a change that
+// with the commit, and rows that are there get ids when they begin to be tracked. A property that Delta does not have, a value that it cannot have, and a change that
 // would need the data files to be written anew is a [*PropertyError], and nothing is changed.
 func (s *Snapshot) SetProperties(ctx context.Context, properties map[string]string) (*Snapshot, error) {
 	if err := CheckProperties(properties); err != nil {
@@ -273,7 +273,11 @@ func (s *Snapshot) withProperties(ctx context.Context, properties map[string]str
 		}
 	}
 	if m.isTrue("delta.enableRowTracking") && !before.isTrue("delta.enableRowTracking") {
-		if err := s.rowsTracked(ctx); err != nil {
+		if strings.EqualFold(m.Configuration["delta.rowTrackingSuspended"], "true") {
+			return a, &PropertyError{"delta.enableRowTracking", "true", "the tracking of rows is suspended (delta.rowTrackingSuspended)"}
+		}
+		var err error
+		if a.adds, err = s.untracked(ctx); err != nil {
 			return a, err
 		}
 		if m.Configuration[propRowIDColumn] == "" {
@@ -336,15 +340,18 @@ func (s *Snapshot) mapExisting(a *alteration, before string) error {
 	return a.setSchema(named.(*schema.Struct))
 }
 
-// rowsTracked fails when there are rows without ids.
-func (s *Snapshot) rowsTracked(ctx context.Context) error {
+// untracked returns the files whose rows have no ids, to be added again with some. Source: protocol,
+// "Writer Requirements for Row Tracking".
+func (s *Snapshot) untracked(ctx context.Context) (files []*Add, err error) {
 	for f, err := range s.Files(ctx) {
-		switch {
-		case err != nil:
-			return err
-		case f.BaseRowID == nil || f.DefaultRowCommitVersion == nil:
-			return &PropertyError{"delta.enableRowTracking", "true", "the table has rows without ids; rows can be tracked from a table's start"}
+		if err != nil {
+			return nil, err
+		}
+		if f.BaseRowID == nil || f.DefaultRowCommitVersion == nil {
+			again := *f
+			again.DataChange, again.BaseRowID, again.DefaultRowCommitVersion = false, nil, nil
+			files = append(files, &again)
 		}
 	}
-	return nil
+	return files, nil
 }
