@@ -283,33 +283,52 @@ type TableFinding struct {
 	Fix     string `json:"fix,omitempty"` // what can be done about it
 }
 
-// TableReport is what a check of a table has looked at and found.
-type TableReport struct {
-	Table    string         `json:"table"`
-	Version  int64          `json:"version"`
-	Files    int64          `json:"numFiles"`
-	Bytes    int64          `json:"sizeInBytes"`
-	Commits  int64          `json:"numCommits"` // that are in the log
-	Checksum bool           `json:"checksum"`   // whether the version has one
-	Findings []TableFinding `json:"findings"`
+// CheckOptions say what of a table to check.
+type CheckOptions struct {
+	// Version is the one to check; nil is the newest.
+	Version *int64
+	// Rows reads every row, too.
+	Rows bool
+	// Progress, when set, is told now and then how far it is. It is called from several goroutines.
+	Progress func(TableProgress)
 }
 
-// CheckTable compares what a table says with what is there: log, checkpoint and checksum with each other,
-// and with the data files. It reads no rows. What it finds is no error. With version nil it is the newest.
-func CheckTable(ctx context.Context, cfg Config, version *int64, progress func(TableProgress)) (*TableReport, error) {
-	t, s, err := loadTarget(ctx, cfg, version)
+// TableReport is what a check of a table has looked at and found. Sizes are in bytes.
+type TableReport struct {
+	Table    string `json:"table"`
+	Version  int64  `json:"version"`
+	Files    int64  `json:"numFiles"`
+	Bytes    int64  `json:"sizeInBytes"`
+	Commits  int64  `json:"numCommits"`           // that are in the log
+	Checksum bool   `json:"checksum"`             // whether the version has one
+	Rows     int64  `json:"numRecords,omitempty"` // that were read
+	// Orphans are files below the table that no version in the log names. Somebody may be about to commit
+	// them.
+	Orphans     int64          `json:"numOrphans"`
+	OrphanBytes int64          `json:"orphanSizeInBytes"`
+	Findings    []TableFinding `json:"findings"`
+}
+
+// CheckTable compares what a table says with what is there: log, checkpoints and checksums with each other,
+// and with the data files. What it finds is no error.
+func CheckTable(ctx context.Context, cfg Config, o CheckOptions) (*TableReport, error) {
+	t, s, err := loadTarget(ctx, cfg, o.Version)
 	if err != nil {
 		return nil, err
 	}
-	if s, err = delta.Load(ctx, &watchedStore{Store: t.store, tell: progress}, delta.LoadOptions{Version: version}); err != nil {
+	if s, err = delta.Load(ctx, &watchedStore{Store: t.store, tell: o.Progress}, delta.LoadOptions{Version: o.Version}); err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.name, err)
 	}
-	r, err := s.Check(ctx)
+	check := s.Check
+	if o.Rows {
+		check = s.CheckRows
+	}
+	r, err := check(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.name, err)
 	}
 	out := &TableReport{Table: t.name, Version: s.Version(), Files: r.Files, Bytes: r.Bytes, Commits: r.Commits, Checksum: r.Checksum,
-		Findings: make([]TableFinding, len(r.Findings))}
+		Rows: r.Rows, Orphans: r.Orphans, OrphanBytes: r.OrphanBytes, Findings: make([]TableFinding, len(r.Findings))}
 	for i, f := range r.Findings {
 		out.Findings[i] = TableFinding(f)
 	}

@@ -341,7 +341,9 @@ func variantsAsJSON(t *testing.T, rows []string) []string {
 	out := slices.Clone(rows)
 	for i, text := range rows {
 		var row map[string]any
-		var v struct{ V *struct{ Metadata, Value []byte } }
+		var v struct {
+			V *struct{ Metadata, Value []byte }
+		}
 		if json.Unmarshal([]byte(text), &v) != nil || v.V == nil || v.V.Metadata == nil {
 			continue // no variant
 		}

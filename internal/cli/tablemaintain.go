@@ -385,28 +385,35 @@ it one by one. Loads do it by themselves every ten versions. It changes nothing 
 
 func (a *app) tableCheckCommand() *cobra.Command {
 	var v tableVersion
+	rows := false
 	cmd := a.tableVerb("check", "Compare what a table's log says with the files that are there",
-		`Compares what a table says with what is there: that the log has no gap, that its checkpoint and checksum
+		`Compares what a table says with what is there: that the log has no gap, that its checkpoints and checksums
 agree with the versions, and that each data file is there in its size with statistics that can be read.
-It reads no rows, and changes nothing. When it finds something it exits with 1.`, "",
+With --rows it reads every row, too, and compares them with the statistics. It changes nothing. When it
+finds something it exits with 1.`, `  silt table check main.demo.events
+  silt table check ./lake/events --rows`,
 		func(cmd *cobra.Command, cfg silt.Config) error {
 			version, err := v.of(cmd, cfg)
 			if err != nil {
 				return err
 			}
 			progress := a.watch("checking")
-			r, err := silt.CheckTable(cmd.Context(), cfg, version, progress.tell)
+			r, err := silt.CheckTable(cmd.Context(), cfg, silt.CheckOptions{Version: version, Rows: rows, Progress: progress.tell})
 			progress.close()
 			if err != nil {
 				return err
 			}
-			return a.showCheck(r)
+			return a.showCheck(r, rows)
 		})
 	v.at(cmd, "to check")
+	cmd.Flags().BoolVar(&rows, "rows", false, "read every row")
 	return cmd
 }
 
-func (a *app) showCheck(r *silt.TableReport) error {
+// mostFindings is how many findings people are shown.
+const mostFindings = 20
+
+func (a *app) showCheck(r *silt.TableReport, rows bool) error {
 	if len(r.Findings) > 0 {
 		a.status = exitFailed
 	}
@@ -415,7 +422,7 @@ func (a *app) showCheck(r *silt.TableReport) error {
 		o[len(o)-1].value = a.status
 		return a.printJSON(o)
 	}
-	for _, f := range r.Findings[:min(len(r.Findings), 20)] {
+	for _, f := range r.Findings[:min(len(r.Findings), mostFindings)] {
 		what := f.Subject
 		if f.Path != "" {
 			what += " " + f.Path
@@ -423,19 +430,29 @@ func (a *app) showCheck(r *silt.TableReport) error {
 			what += fmt.Sprintf(" of version %d", f.Version)
 		}
 		fmt.Fprintf(a.stdout, "! %s: %s\n", what, f.Problem)
+		if f.Fix != "" {
+			fmt.Fprintf(a.stdout, "    %s\n", f.Fix)
+		}
 	}
-	if more := len(r.Findings) - 20; more > 0 {
+	if more := len(r.Findings) - mostFindings; more > 0 {
 		fmt.Fprintf(a.stdout, "! and %s more; --json lists all\n", thousands(more))
 	}
-	looked := fmt.Sprintf("%s, %s in the log", count(r.Files, "file"), count(r.Commits, "version"))
+	looked := fmt.Sprintf("%s (%s), %s in the log", count(r.Files, "file"), size(r.Bytes), count(r.Commits, "version"))
 	if r.Checksum {
 		looked += ", a checksum"
 	}
-	if len(r.Findings) == 0 {
-		fmt.Fprintf(a.stdout, "%s is as its log says at version %d: %s, %s.\n", r.Table, r.Version, looked, size(r.Bytes))
-		return nil
+	if rows {
+		looked += ", " + count(r.Rows, "row")
 	}
-	fmt.Fprintf(a.stdout, "%s at version %d: %s found; looked at %s.\n", r.Table, r.Version, count(len(r.Findings), "problem"), looked)
+	if len(r.Findings) == 0 {
+		fmt.Fprintf(a.stdout, "%s is as its log says at version %d: %s.\n", r.Table, r.Version, looked)
+	} else {
+		fmt.Fprintf(a.stdout, "%s at version %d: %s found; looked at %s.\n", r.Table, r.Version, count(len(r.Findings), "problem"), looked)
+	}
+	if r.Orphans > 0 {
+		fmt.Fprintf(a.stdout, "%s (%s) below it %s in no version of the log; silt table vacuum deletes what stays so for a week.\n",
+			count(r.Orphans, "file"), size(r.OrphanBytes), plural(int(r.Orphans), "is", "are"))
+	}
 	return nil
 }
 
