@@ -20,7 +20,7 @@ func decodePath(p string) (key string, err error) {
 	if key = strings.TrimPrefix(key, "./"); hasDots(key) {
 		key = path.Clean(key)
 	}
-	if key == "" || key == ".." || strings.HasPrefix(key, "../") || strings.ContainsRune(key, 0) {
+	if key == "" || key == ".." || key[0] == '/' || strings.HasPrefix(key, "../") || strings.ContainsRune(key, 0) {
 		return "", fmt.Errorf("data file %q lies outside the table", p)
 	}
 	return key, nil
