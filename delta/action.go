@@ -128,6 +128,8 @@ type CommitInfo struct {
 	EngineInfo          string                     `json:"engineInfo,omitempty"`
 	// TxnID is the nonce by which a writer knows its own commit.
 	TxnID string `json:"txnId,omitempty"`
+	// Tags say what a feature wants to be said of the commit.
+	Tags map[string]json.RawMessage `json:"tags,omitempty"`
 }
 
 // sidecar names a file with the file actions of a V2 checkpoint.
@@ -152,6 +154,7 @@ type action struct {
 	DomainMetadata *DomainMetadata `json:"domainMetadata,omitempty"`
 	Add            *Add            `json:"add,omitempty"`
 	Remove         *Remove         `json:"remove,omitempty"`
+	CDC            *ChangeFile     `json:"cdc,omitempty"`
 	// In checkpoints only.
 	Sidecar            *sidecar            `json:"sidecar,omitempty"`
 	CheckpointMetadata *checkpointMetadata `json:"checkpointMetadata,omitempty"`

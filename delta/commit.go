@@ -390,7 +390,7 @@ func (t *Transaction) draft(ctx context.Context, base *Snapshot) (*draft, error)
 	}
 	if !t.moves() && len(t.adds) > 0 {
 		var err error
-		if p, err = p.markIdentities(t.adds, versionOrZero(base)); err != nil {
+		if p, err = p.markIdentities(t.adds, len(t.removes) > 0, versionOrZero(base)); err != nil {
 			return nil, err
 		}
 	}
@@ -437,6 +437,10 @@ func (t *Transaction) draft(ctx context.Context, base *Snapshot) (*draft, error)
 	}
 	for _, a := range adds {
 		actions = append(actions, action{Add: a})
+	}
+	for _, f := range t.changes {
+		f.PartitionValues = notNil(f.PartitionValues)
+		actions = append(actions, action{CDC: f})
 	}
 	content, err := marshalActions(actions)
 	if err != nil {
@@ -515,6 +519,9 @@ func (t *Transaction) commitInfo(base *Snapshot, p plan) *CommitInfo {
 	}
 	if base.version >= 0 {
 		ci.ReadVersion = &base.version
+	}
+	if id, _ := rowColumns(p.protocol, p.metadata); id != "" {
+		ci.Tags = map[string]json.RawMessage{tagRowTracking: quoteJSON(strconv.FormatBool(t.keepsIDs || len(t.removes) == 0))}
 	}
 	if x := t.special; x != nil {
 		ci.OperationParameters, ci.OperationMetrics, ci.IsolationLevel = x.parameters, rawTexts(x.metrics), x.isolation

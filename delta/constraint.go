@@ -111,6 +111,16 @@ func (e *IdentityError) Error() string {
 	return fmt.Sprintf("column %s is GENERATED ALWAYS AS IDENTITY: rows cannot bring values for it", schema.Quote(e.Column))
 }
 
+// fieldOf returns the field of a column of data files, which may be one of row ids.
+func fieldOf(s *schema.Struct, c *column) schema.Field {
+	if i := s.IndexFold(c.name); i >= 0 {
+		return s.Fields[i]
+	}
+	f := schema.Nullable(c.name, c.typ)
+	f, _ = f.WithMetadata(metaPhysicalName, c.name) // a text in memory: it does not fail
+	return f
+}
+
 // rules computes and checks the rows that a writer is given.
 type rules struct {
 	columns   []*column   // logical, of rows as data files hold them
@@ -131,7 +141,7 @@ func newRules(ctx context.Context, wc WriteContext, all []*column, e Evaluator) 
 	input := &schema.Struct{}
 	var fields []schema.Field
 	for i, c := range all {
-		f := wc.Schema.Fields[wc.Schema.IndexFold(c.name)]
+		f := fieldOf(wc.Schema, c)
 		fields = append(fields, f)
 		if sql, ok := f.MetadataString(metaGenerated); ok {
 			r.generated = append(r.generated, i)

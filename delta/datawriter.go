@@ -33,6 +33,10 @@ type WriteContext struct {
 	// TargetSize is about the size of a data file in bytes.
 	TargetSize int64        `json:"targetSize"`
 	Stats      StatsColumns `json:"stats"`
+	// RowIDColumn and RowVersionColumn are the names under which data files keep the ids of rows that
+	// have moved, and the versions that changed them last; empty when the table does not track rows.
+	RowIDColumn      string `json:"rowIdColumn,omitempty"`
+	RowVersionColumn string `json:"rowVersionColumn,omitempty"`
 	// TightBounds says that statistics tell whether they are exact, for tables with deletion vectors.
 	TightBounds bool `json:"tightBounds,omitempty"`
 	// Constraints are the conditions that rows must meet.
@@ -50,6 +54,9 @@ type DataWriterOptions struct {
 	Name func(part int) string
 	// Tags become the tags of each Add.
 	Tags map[string]string
+	// RowIDs says that the rows come with their ids, from a scan with [ScanOptions.RowIDs], and keep them.
+	// A row whose version is null has changed; one whose id is null is new.
+	RowIDs bool
 	// Evaluator evaluates constraints and generated columns; nil refuses tables that have any.
 	Evaluator Evaluator
 	// NumberFrom is the place in the series of an identity column that the first row gets, from 0. Writers
@@ -61,22 +68,25 @@ type DataWriterOptions struct {
 
 // DataWriter writes rows into data files. It belongs to one goroutine.
 type DataWriter struct {
-	store  objstore.Store
-	wc     WriteContext
-	o      DataWriterOptions
-	cols   []*column // those in data files
-	keys   []*column // partition columns
-	out    *arrow.Schema
-	format parquetenc.Options
-	source *arrow.Schema // of the last record, and how to reshape it
-	shapes []*reshaper
-	pos    []int
-	rules  *rules               // nil when the table has none
-	ids    []*identity          // by column, keys last; nil for those that are not numbered
-	open   map[string]*dataFile // by partition
-	adds   []*Add
-	parts  int
-	err    error
+	store objstore.Store
+	wc    WriteContext
+	o     DataWriterOptions
+	cols  []*column // those in data files
+	keys  []*column // partition columns
+	// tracked is the number of cols before those of row ids, which have no statistics.
+	tracked int
+	out     *arrow.Schema
+	format  parquetenc.Options
+	source  *arrow.Schema // of the last record, and how to reshape it
+	shapes  []*reshaper
+	pos     []int
+	dir     string               // of all files; ends in a slash or is empty
+	rules   *rules               // nil when the table has none
+	ids     []*identity          // by column, keys last; nil for those that are not numbered
+	open    map[string]*dataFile // by partition
+	adds    []*Add
+	parts   int
+	err     error
 }
 
 // pieceBytes is the size, in Arrow's memory, of the pieces in which records are handed on.
@@ -107,6 +117,12 @@ func NewDataWriter(ctx context.Context, store objstore.Store, wc WriteContext, o
 	codec, err := parquetCodec(wc.Codec)
 	if err != nil {
 		return nil, err
+	}
+	if w.tracked = len(w.cols); o.RowIDs {
+		if wc.RowIDColumn == "" || wc.RowVersionColumn == "" {
+			return nil, fmt.Errorf("the rows of the table are not tracked (%s)", propRowTracking)
+		}
+		w.cols = append(w.cols, rowColumn(wc.RowIDColumn), rowColumn(wc.RowVersionColumn))
 	}
 	all := w.all()
 	if w.ids, err = identities(wc.Schema, all, o.NumberFrom); err != nil {
@@ -361,7 +377,7 @@ func (w *DataWriter) newFile(ctx context.Context, p *partition) (*dataFile, erro
 		name = fmt.Sprintf("part-%05d-%s.%s.parquet", w.parts, uuid.NewString(), strings.ToLower(w.wc.Codec))
 	}
 	w.parts++
-	f := &dataFile{key: p.dir() + name, part: p, stats: newFileStats(w.cols, w.wc.Stats, w.wc.TightBounds)}
+	f := &dataFile{key: w.dir + p.dir() + name, part: p, stats: newFileStats(w.cols[:w.tracked], w.wc.Stats, w.wc.TightBounds)}
 	ow, err := objstore.Create(ctx, w.store, f.key)
 	if err != nil {
 		return nil, fmt.Errorf("write data file %s: %w", f.key, err)

@@ -28,7 +28,7 @@ type identity struct {
 func identities(s *schema.Struct, cols []*column, from int64) ([]*identity, error) {
 	out := make([]*identity, len(cols))
 	for i, c := range cols {
-		id, err := newIdentity(s.Fields[s.IndexFold(c.name)])
+		id, err := newIdentity(fieldOf(s, c))
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +100,7 @@ func (id *identity) values(mem memory.Allocator, n int) (arrow.Array, error) {
 
 // markIdentities returns the plan with the greatest numbers that new files hold. It fails when some of
 // them were given out already: by a writer of another version, or by two of this one.
-func (p plan) markIdentities(adds []*Add, version int64) (plan, error) {
+func (p plan) markIdentities(adds []*Add, rewritten bool, version int64) (plan, error) {
 	fields := slices.Clone(p.schema.Fields)
 	changed := false
 	for i, f := range fields {
@@ -118,7 +118,7 @@ func (p plan) markIdentities(adds []*Add, version int64) (plan, error) {
 		given := numbersGiven(adds, physical, id.step > 0)
 		mark, had := f.MetadataInt(metaIdentityMark)
 		for k, g := range given {
-			if !id.open && (had && (g.first <= mark) == (id.step > 0) || k > 0 && (g.first <= given[k-1].last) == (id.step > 0)) {
+			if !id.open && !rewritten && (had && (g.first <= mark) == (id.step > 0) || k > 0 && (g.first <= given[k-1].last) == (id.step > 0)) {
 				return p, &ConflictError{MetadataChanged, version, "numbers of the identity column " + schema.Quote(f.Name) + " were given out twice"}
 			}
 		}

@@ -32,7 +32,7 @@ func (s *Snapshot) beginSpecial(operation string, x special) *Transaction {
 
 // checkWrite fails when the package lacks what the table needs of the transaction.
 func (t *Transaction) checkWrite(base *Snapshot) error {
-	if t.special != nil {
+	if t.moves() {
 		return base.protocol.checkMaintain()
 	}
 	return base.protocol.checkAppend(base.metadata, base.schema)

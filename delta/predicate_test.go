@@ -71,7 +71,7 @@ func drawnColumns() []drawnColumn {
 		{[]string{"t"}, schema.String, append(text("", "a", "ab", "b", "é", "😀", long+"a", long+"b", long+"😀x"), text(long)...)},
 		{[]string{"ok"}, schema.Boolean, []drawnValue{{"true", int64(1), true}, {"false", int64(0), false}}},
 		{[]string{"d"}, schema.Date, timed("2006-01-02", `"`, "2024-01-01T00:00:00Z", "2024-02-29T00:00:00Z", "1969-12-31T00:00:00Z")},
-		{[]string{"ts"}, schema.Timestamp, timed("2006-01-02 15:04:05.000000Z", `"`, "2024-01-01T00:00:00.123Z", "2024-01-01T00:00:00.123001Z", "2024-01-01T00:00:00.123999Z", "2024-01-01T00:00:00.124Z", "1969-12-31T23:59:59.999999Z")},
+		{[]string{"ts"}, schema.Timestamp, timed("2006-01-02T15:04:05.000000Z", `"`, "2024-01-01T00:00:00.123Z", "2024-01-01T00:00:00.123001Z", "2024-01-01T00:00:00.123999Z", "2024-01-01T00:00:00.124Z", "1969-12-31T23:59:59.999999Z")},
 		{[]string{"dec"}, schema.Decimal{Precision: 38, Scale: 2}, []drawnValue{
 			{`"1.00"`, 1.0, json.Number("1")}, {`"-2.50"`, -2.5, json.Number("-2.5")}, {`"123456789012345678.01"`, 123456789012345678.01, json.Number("123456789012345678.01")},
 		}},
@@ -251,7 +251,12 @@ type drawnTable struct {
 
 func drawTable(t *testing.T, rt *rapid.T, cols []drawnColumn) *drawnTable {
 	d := &drawnTable{store: new(objstore.Mem), rows: map[int]drawnRow{}}
-	o := delta.TableOptions{Schema: drawnSchema(), Properties: map[string]string{"delta.enableDeletionVectors": "true"}}
+	o := delta.TableOptions{Schema: drawnSchema(), Properties: map[string]string{}}
+	for _, p := range []string{"delta.enableDeletionVectors", "delta.enableChangeDataFeed", "delta.enableRowTracking"} {
+		if rapid.Bool().Draw(rt, p) {
+			o.Properties[p] = "true"
+		}
+	}
 	if rapid.Bool().Draw(rt, "partitioned") {
 		o.PartitionBy = []string{"p"}
 	}
@@ -281,6 +286,9 @@ func drawTable(t *testing.T, rt *rapid.T, cols []drawnColumn) *drawnTable {
 
 // deleteSome deletes rows by deletion vectors.
 func (d *drawnTable) deleteSome(t *testing.T, rt *rapid.T) {
+	if !d.snap.WritesDeletionVectors() {
+		return
+	}
 	tx := d.snap.Begin("DELETE")
 	changed := false
 	for add, err := range d.snap.Files(t.Context()) {

@@ -25,6 +25,9 @@ type ScanOptions struct {
 	// SkipOnly makes Where leave out files and row groups only: their rows come whether it is true for
 	// them or not.
 	SkipOnly bool
+	// RowIDs adds two columns behind the others, see [Snapshot.TracksRows]: the id of each row, and the
+	// version that changed it last. Their names are the table's own.
+	RowIDs bool
 	// Allocator is where Arrow memory comes from; nil is Go's.
 	Allocator memory.Allocator
 }
@@ -64,7 +67,13 @@ func (s *Snapshot) Scan(o ScanOptions) *Scan {
 }
 
 // Schema returns the columns of the scan's batches.
-func (sc *Scan) Schema() *arrow.Schema { return sc.schema.Arrow() }
+func (sc *Scan) Schema() *arrow.Schema {
+	if !sc.o.RowIDs {
+		return sc.schema.Arrow()
+	}
+	id, version := rowColumns(sc.s.protocol, sc.s.metadata)
+	return arrow.NewSchema(append(sc.schema.Arrow().Fields(), rowColumn(id).out, rowColumn(version).out), nil)
+}
 
 // Batches yields the rows, file by file. Fields that a file lacks, at any depth, are null. The caller
 // releases each batch.
@@ -139,12 +148,31 @@ func (sc *Scan) File(ctx context.Context, add *Add) iter.Seq2[FileRows, error] {
 				return
 			}
 			rows := l.fileRows()
-			rows.RecordBatch = firstColumns(l.rec, len(sc.schema.Fields))
+			if rows.RecordBatch, err = sc.output(l, add); err != nil {
+				yield(FileRows{}, fmt.Errorf("data file %s: %w", add.Path, err))
+				return
+			}
 			if !yield(rows, nil) {
 				return
 			}
 		}
 	}
+}
+
+// output returns the columns that are wanted of a record.
+func (sc *Scan) output(l located, add *Add) (arrow.RecordBatch, error) {
+	if !sc.o.RowIDs {
+		return firstColumns(l.rec, len(sc.schema.Fields)), nil
+	}
+	all, err := withRowIDs(sc.o.Allocator, l, add)
+	if err != nil {
+		return nil, err
+	}
+	defer all.Release()
+	n, m := len(sc.schema.Fields), int(all.NumCols())
+	fields := append(slices.Clone(all.Schema().Fields()[:n]), all.Schema().Fields()[m-2:]...)
+	columns := append(slices.Clone(all.Columns()[:n]), all.Columns()[m-2:]...)
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, all.NumRows()), nil
 }
 
 // firstColumns returns a record of the first n columns.
@@ -174,6 +202,13 @@ func (sc *Scan) columns() ([]*column, error) {
 		if i := read.IndexFold(name); i >= 0 {
 			cols[i].isKey = true
 		}
+	}
+	if sc.o.RowIDs {
+		if !sc.s.TracksRows() {
+			return nil, fmt.Errorf("the rows of the table are not tracked (%s)", propRowTracking)
+		}
+		id, version := rowColumns(sc.s.protocol, sc.s.metadata)
+		cols = append(cols, rowColumn(id), rowColumn(version))
 	}
 	return cols, nil
 }

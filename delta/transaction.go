@@ -25,6 +25,7 @@ type Transaction struct {
 	incoming  *schema.Struct
 	adds      []*Add
 	removes   []*Remove
+	changes   []*ChangeFile
 	txns      []Txn
 	nonce     string
 	details   CommitDetails
@@ -33,6 +34,8 @@ type Transaction struct {
 	reads     func(*Add) bool
 	readRows  anyOf // what Read was given
 	vectors   vectorWriter
+	onlyMoves bool // see moves
+	keepsIDs  bool // KeepsRowIDs
 
 	plan plan
 	// files is the context that was given out, under which the data files are written.
@@ -208,6 +211,7 @@ func (t *Transaction) WriteContext() WriteContext {
 		Schema: t.plan.schema, Mapping: columnMapping(t.plan.protocol, m), PartitionBy: m.PartitionColumns,
 		Codec: "zstd", TargetSize: 128 << 20, TightBounds: t.plan.protocol.supports("deletionVectors"),
 	}
+	wc.RowIDColumn, wc.RowVersionColumn = rowColumns(t.plan.protocol, m)
 	if codec := m.Configuration[propCodec]; codec != "" {
 		wc.Codec = codec
 	}
@@ -221,12 +225,14 @@ func (t *Transaction) WriteContext() WriteContext {
 	wc.Stats.Always = append(wc.Stats.Always, identityPaths(t.plan.schema)...)
 	switch {
 	case err != nil:
-	case t.special != nil:
+	case t.moves():
 		err = t.plan.protocol.checkMaintain()
 	default:
 		err = t.plan.protocol.checkAppend(m, t.plan.schema)
 	}
-	if err == nil && !t.moves() {
+	if t.moves() {
+		wc.Schema = withoutMetadata(wc.Schema, metaGenerated, metaIdentity) // the rows have these values
+	} else if err == nil {
 		wc.NeedsSQL = needsSQL(m, t.plan.schema)
 		wc.Constraints, err = constraints(m, t.plan.schema)
 	}
@@ -238,7 +244,11 @@ func (t *Transaction) WriteContext() WriteContext {
 }
 
 // moves reports whether the files that are added hold only rows that were in the table before.
-func (t *Transaction) moves() bool { return t.special != nil }
+func (t *Transaction) moves() bool { return t.special != nil || t.onlyMoves }
+
+// KeepsRowIDs says that rows which were in the table before are in new files under the ids that they had,
+// see [Snapshot.TracksRows]. The history shows it.
+func (t *Transaction) KeepsRowIDs() { t.keepsIDs = true }
 
 // WrittenUnder says that the files to be added were written under a context that another transaction gave
 // out, so that the table's rules for rows have been applied. The commit fails when it has others by now.
