@@ -148,6 +148,16 @@ var differences = []struct {
 		siltRows: []string{`{"_rescued_data":"{\"b\":2,\"_file_path\":\"1.json\"}","a":1}`}, compatRows: []string{`{"a":1}`},
 	},
 	{
+		point: "Two records of one key in a merge", silt: "the last counts, see [merge](merge.md)", autoloader: "both are inserted; an error when the table has the key",
+		file: "1.json", content: `{"a":1,"b":1}` + "\n" + `{"a":1,"b":2}`, options: map[string]string{"inferColumnTypes": "true", "write.mode": "merge", "write.keys": "a"},
+		siltRows: []string{`{"a":1,"b":2}`}, compatRows: []string{`{"a":1,"b":1}`, `{"a":1,"b":2}`},
+	},
+	{
+		point: "NULL in the key of a merge", silt: "the record goes to the quarantine", autoloader: "meets nothing, and is inserted",
+		file: "1.json", content: `{"a":1,"b":1}` + "\n" + `{"b":2}`, options: map[string]string{"inferColumnTypes": "true", "write.mode": "merge", "write.keys": "a"},
+		siltRows: []string{`{"a":1,"b":1}`}, compatRows: []string{`{"a":1,"b":1}`, `{"b":2}`},
+	},
+	{
 		point: "`addNewColumns` with option `schema`", silt: "the schema is where it starts from", autoloader: "refused", refused: "addNewColumns does not go with option schema",
 		file: "1.json", content: `{"a":1,"b":2}`, options: map[string]string{"schema": "a bigint", "schemaEvolutionMode": "addNewColumns"},
 		siltRows: []string{`{"a":1,"b":2}`},

@@ -389,6 +389,7 @@ func (m *merger) sum(s *fileSum) {
 	m.note(s.met)
 	m.counts.TargetUpdated += s.updated
 	m.counts.TargetDeleted += s.deleted
+	m.counts.TargetMissing += s.missing
 }
 
 // added takes new files. The caller holds the lock.
@@ -404,6 +405,7 @@ func (m *merger) added(adds []*delta.Add) {
 type fileSum struct {
 	met                      map[int32]outcome
 	updated, deleted, copied int64
+	missing                  int64 // deleted because no change row meets them
 }
 
 // batch returns what rows of a file become, which the caller releases.
@@ -553,6 +555,7 @@ func (m *merger) decide(ctx context.Context, old arrow.RecordBatch, names []stri
 	if names == nil { // the table lacks the keys, so that no row is met
 		for i := range d.gone {
 			remove(i)
+			sum.missing++
 		}
 		return d, nil
 	}
@@ -563,6 +566,7 @@ func (m *merger) decide(ctx context.Context, old arrow.RecordBatch, names []stri
 		switch {
 		case row < 0 && m.spec.DeleteMissing:
 			remove(i)
+			sum.missing++
 		case row < 0 || m.src.late(row, seq, i):
 		default:
 			at, by = append(at, int32(i)), append(by, row)
@@ -740,6 +744,8 @@ func (m *merger) metrics() map[string]string {
 	took := time.Since(m.began).Milliseconds()
 	for name, n := range map[string]int64{
 		"numSourceRows": c.Rows, "numTargetRowsInserted": c.Inserted, "numTargetRowsUpdated": c.TargetUpdated,
+		"numTargetRowsMatchedUpdated": c.TargetUpdated, "numTargetRowsNotMatchedBySourceUpdated": 0,
+		"numTargetRowsMatchedDeleted": c.TargetDeleted - c.TargetMissing, "numTargetRowsNotMatchedBySourceDeleted": c.TargetMissing,
 		"numTargetRowsDeleted": c.TargetDeleted, "numTargetRowsCopied": c.TargetCopied,
 		"numOutputRows":       c.Inserted + c.TargetUpdated + c.TargetCopied,
 		"numTargetFilesAdded": c.FilesAdded, "numTargetFilesRemoved": c.FilesRemoved,

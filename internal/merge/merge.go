@@ -104,8 +104,10 @@ type Counts struct {
 	// Conflicting are the Duplicates that differ from the row that counts, without a sequence to decide.
 	Conflicting int64 `json:"conflicting,omitempty"`
 	// TargetUpdated, TargetDeleted and TargetCopied are rows of the table; one change row can meet several.
+	// TargetMissing are those deleted because no change row meets them.
 	TargetUpdated int64 `json:"targetUpdated"`
 	TargetDeleted int64 `json:"targetDeleted"`
+	TargetMissing int64 `json:"targetMissing,omitempty"`
 	TargetCopied  int64 `json:"targetCopied"`
 	// FilesScanned were read for their keys; FilesRemoved and FilesAdded are data files.
 	FilesScanned int64 `json:"filesScanned"`

@@ -158,6 +158,7 @@ func (x *table) rows() string {
 
 // ofRows are the counts that do not depend on how rows are replaced.
 func ofRows(c merge.Counts) merge.Counts {
+	c.TargetMissing = 0
 	c.TargetCopied, c.FilesAdded, c.FilesRemoved, c.FilesScanned, c.VectorsAdded, c.VectorsUpdated = 0, 0, 0, 0, 0, 0
 	return c
 }
@@ -258,7 +259,7 @@ func TestMerge(t *testing.T) {
 		{
 			name: "rows_the_source_lacks_are_deleted_when_asked", table: "id BIGINT, a BIGINT", files: []lines{`{"id":1,"a":1}` + "\n" + `{"id":2,"a":2}`, `{"id":30,"a":3}`},
 			spec: merge.Spec{Keys: []string{"id"}, DeleteMissing: true}, source: "id BIGINT, a BIGINT", changes: []lines{`{"id":1,"a":1}`},
-			want: `{"id":1,"a":1}`, counts: merge.Counts{Rows: 1, Unchanged: 1, TargetDeleted: 2, TargetCopied: 1, FilesScanned: 2, FilesRemoved: 2, FilesAdded: 1},
+			want: `{"id":1,"a":1}`, counts: merge.Counts{Rows: 1, Unchanged: 1, TargetDeleted: 2, TargetMissing: 2, TargetCopied: 1, FilesScanned: 2, FilesRemoved: 2, FilesAdded: 1},
 		},
 		{
 			name: "null_updates_are_ignored_when_asked", table: "id BIGINT, a STRING, s STRUCT<x: INT, y: INT>", files: []lines{`{"id":1,"a":"x","s":{"x":1,"y":2}}` + "\n" + `{"id":2,"a":"x","s":{"x":1,"y":2}}`},
