@@ -348,6 +348,9 @@ func (s *settings) tooMany(w evolve.Wide) Warning {
 	}
 	out := Warning{Code: "SILT-3007"}
 	switch {
+	case w.Deep:
+		at := strings.SplitAfterN(w.String(), ".", 4)
+		out.Text = fmt.Sprintf("%s… is nested deeper than columns can be%s", strings.Join(at[:min(3, len(at))], ""), where)
 	case len(w.Path) == 0:
 		out.Text = fmt.Sprintf("the records have more fields than the %d columns of maxColumns; the others have none%s", s.evolution.MaxColumns, where)
 	case w.Hint != "":

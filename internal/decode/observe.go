@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 
@@ -397,7 +398,7 @@ func (p *parser) observeObject(o *Observed, i int) int {
 			member = o.Fields[next].Observed
 		} else {
 			member = o.member(name)
-			if member == nil && len(name) > 0 && p.Text[value] != 'n' {
+			if member == nil && canName(name) && p.Text[value] != 'n' {
 				o.leaveOut(1, p.position)
 			}
 		}
@@ -409,12 +410,9 @@ func (p *parser) observeObject(o *Observed, i int) int {
 	return i + 1
 }
 
-// member is field without making a string of a name that is known. No column can have an empty name,
-// so it is nil for one.
+// member is field without making a string of a name that is known. It is nil for what cannot be the name
+// of a column.
 func (o *Observed) member(name []byte) *Observed {
-	if len(name) == 0 {
-		return nil
-	}
 	if o.Wide {
 		return o.Each
 	}
@@ -429,7 +427,19 @@ func (o *Observed) member(name []byte) *Observed {
 			}
 		}
 	}
+	if !canName(name) {
+		return nil
+	}
 	return o.field(string(name))
+}
+
+// maxName is the length of the longest name of a column, in bytes.
+const maxName = 1024
+
+// canName reports whether a column can have the name: readers of tables take a NUL for its end, and a
+// very long one is a value in the wrong place.
+func canName(name []byte) bool {
+	return len(name) > 0 && len(name) <= maxName && bytes.IndexByte(name, 0) < 0
 }
 
 func (p *parser) observeArray(o *Observed, i int) int {

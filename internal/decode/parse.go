@@ -147,6 +147,7 @@ func (p *parser) tryRecord(i, row int) int {
 	p.cells = 0
 	if p.opts.Variant {
 		p.root.appended()
+		p.root.kids[0].fill(row) // corrupt records before it have a row and no value
 		end := p.variant(i, p.root.kids[0], 0)
 		if end == misfit {
 			return p.Fail(i, jsonscan.RepeatedKey)

@@ -176,7 +176,7 @@ func (p *parser) settle() {
 		name := p.name(u.name, u.end, u.info)
 		member := u.parent.seen.member(name)
 		switch {
-		case member == nil && len(name) > 0 && p.Text[u.value] != 'n':
+		case member == nil && canName(name) && p.Text[u.value] != 'n':
 			u.parent.seen.leaveOut(1, p.position)
 		case member == nil:
 		case p.opts.Observe:

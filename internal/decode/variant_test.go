@@ -2,6 +2,7 @@ package decode
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -63,6 +64,17 @@ func TestVariant(t *testing.T) {
 		opts := Options{Schema: ddl(t, "a BIGINT, v VARIANT"), Rescue: "_r", NoFilePath: true, Framing: "lines"}
 		got := decodeFiles(t, opts, file("f", "{\"a\":1,\"v\":{\"x\":1}}\n{\"a\":2}\n{\"v\":{\"x\":1,\"x\":2},\"a\":3}\n"))
 		if len(got.rows) != 3 || !strings.Contains(got.rows[2], `{\"v\":{\"x\":1,\"x\":2}}`) || strings.Contains(got.rows[1], `"v"`) {
+			t.Errorf("got %q", got.rows)
+		}
+	})
+	t.Run("a_row_without_a_value_stays_in_its_place", func(t *testing.T) {
+		opts := Options{Schema: ddl(t, "v VARIANT"), Variant: true, NullRows: true, Compat: true, Framing: "lines"}
+		got := decodeFiles(t, opts, file("f", "[1]\n[1,\n{\"a\":[2,x]}\n[3]\n"))
+		var has []bool
+		for _, row := range got.rows {
+			has = append(has, strings.Contains(row, `"v"`))
+		}
+		if !slices.Equal(has, []bool{true, false, false, true}) {
 			t.Errorf("got %q", got.rows)
 		}
 	})

@@ -107,7 +107,9 @@ type Decision struct {
 	// Wide are the objects with too many fields, and those that would better be maps.
 	Wide []Wide
 
-	wide map[string]bool // paths of objects with more keys than are told apart
+	// lost are the paths of objects that get no column although they hold values: those with more keys than
+	// are told apart, and those that are nested too deep.
+	lost map[string]bool
 }
 
 // A NewColumnsError stops a pipeline in the mode FailOnNewColumns.
@@ -194,10 +196,7 @@ func structPath(at string) ([]string, error) {
 func (d *Decision) newFields(path []string, s *schema.Struct, o *decode.Observed, opts Options) []schema.Field {
 	for _, w := range KeyedByData(path, o) {
 		if w.Rescued {
-			if d.wide == nil {
-				d.wide = map[string]bool{}
-			}
-			d.wide[w.String()] = true
+			d.lose(w.Path)
 		}
 	}
 	var fields []schema.Field
@@ -306,6 +305,13 @@ func stringLeaves(t schema.Type) schema.Type {
 // finish is the type of a column for what was seen, or nil when that has no type yet: VOID, a list of
 // it, an object without typed fields. Source: Spark's JsonInferSchema, canonicalizeType.
 func (d *Decision) finish(path []string, t schema.Type, opts Options) schema.Type {
+	if len(path) > maxDepth && !schema.IsScalar(t) {
+		d.Wide = append(d.Wide, Wide{Path: path, Keys: 1, Rescued: true, Deep: true})
+		for n := 1; n <= len(path); n++ {
+			d.lose(path[:n])
+		}
+		return nil
+	}
 	switch t := t.(type) {
 	case schema.Primitive:
 		if t != schema.Void {
@@ -336,14 +342,26 @@ func (d *Decision) finish(path []string, t schema.Type, opts Options) schema.Typ
 	default:
 		return t
 	}
-	if d.wide[schema.Path(path...)] {
-		return nil // it has too many
+	if d.lost[schema.Path(path...)] {
+		return nil
 	}
 	for len(path) > 1 && path[len(path)-1] == "element" {
 		path = path[:len(path)-1] // it is the list that has no type yet
 	}
 	d.Pending = append(d.Pending, schema.Path(path...))
 	return nil
+}
+
+// maxDepth is the deepest nesting of objects and lists that becomes columns. Readers of Parquet and of
+// Arrow have limits not far above.
+const maxDepth = 50
+
+// lose notes that the object or list at path has values and no column, so that it is not pending.
+func (d *Decision) lose(path []string) {
+	if d.lost == nil {
+		d.lost = map[string]bool{}
+	}
+	d.lost[schema.Path(path...)] = true
 }
 
 // describe says of each addition where it was seen first.

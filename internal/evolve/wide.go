@@ -19,6 +19,8 @@ type Wide struct {
 	// Rescued means that fields have no column because there are too many of them, so that their values
 	// go to the rescued data.
 	Rescued bool `json:"rescued,omitempty"`
+	// Deep means that they have none because they are nested too deep.
+	Deep bool `json:"deep,omitempty"`
 	// Hint is the schema hint that makes the object a map, empty where that is no way out.
 	Hint string `json:"hint,omitempty"`
 	// First is where the first value without a column is, or the first value of the object.
