@@ -388,6 +388,9 @@ func (t *Transaction) draft(ctx context.Context, base *Snapshot) (*draft, error)
 	if err := t.check(p, base); err != nil {
 		return nil, err
 	}
+	if err := t.checkReplaced(ctx, base); err != nil {
+		return nil, err
+	}
 	if !t.moves() && len(t.adds) > 0 {
 		var err error
 		if p, err = p.markIdentities(t.adds, len(t.removes) > 0, versionOrZero(base)); err != nil {
@@ -546,10 +549,10 @@ func (t *Transaction) name(base *Snapshot) string {
 func (t *Transaction) parameters(p plan) map[string]json.RawMessage {
 	columns, _ := json.Marshal(append([]string{}, p.metadata.PartitionColumns...))
 	texts := map[string]string{"partitionBy": string(columns)}
-	if t.dependent() {
+	if t.dependent() && t.replaces == nil {
 		texts = map[string]string{}
 	}
-	if t.operation == "WRITE" {
+	if t.operation == "WRITE" && t.replaces == nil {
 		texts["mode"] = "Append"
 	}
 	maps.Copy(texts, t.details.Parameters)
@@ -558,7 +561,7 @@ func (t *Transaction) parameters(p plan) map[string]json.RawMessage {
 
 // metrics are those of the operation under Spark's names.
 func (t *Transaction) metrics() map[string]json.RawMessage {
-	if t.dependent() {
+	if t.dependent() && t.replaces == nil {
 		return rawTexts(t.details.Metrics)
 	}
 	var size, rows int64

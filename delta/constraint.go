@@ -81,7 +81,8 @@ func constraints(m *Metadata, s *schema.Struct) (out []Constraint, err error) {
 // A ConstraintError means that a row breaks a rule of its table. Nothing of the rows that came with it is
 // in the table.
 type ConstraintError struct {
-	// Kind is "CHECK constraint" or "generated column"; Name is that of the constraint or the column.
+	// Kind is "CHECK constraint", "generated column" or "condition of the overwrite"; Name is that of the
+	// constraint or the column.
 	Kind, Name string
 	SQL        string
 	// Values are those of the columns that the SQL names, in the row that breaks the rule.
@@ -131,12 +132,21 @@ type rules struct {
 	input     []int // places of the columns that values sees
 	checks    []Constraint
 	holds     BoundExpressions
+	where     condition // that every row meets; nil is true
+	whereText string
 }
 
 // newRules binds what the table demands of its rows; all are the columns of the table as data files hold
 // them. It returns nil when nothing is demanded.
-func newRules(ctx context.Context, wc WriteContext, all []*column, e Evaluator) (*rules, error) {
+func newRules(ctx context.Context, wc WriteContext, all []*column, where Predicate, e Evaluator) (*rules, error) {
 	r := &rules{checks: wc.Constraints}
+	if where != nil {
+		var err error
+		if r.where, err = (binder{schema: wc.Schema, mode: wc.Mapping}).predicate(where); err != nil {
+			return nil, err
+		}
+		r.whereText = predicateText(where)
+	}
 	var made []Expression
 	input := &schema.Struct{}
 	var fields []schema.Field
@@ -151,10 +161,11 @@ func newRules(ctx context.Context, wc WriteContext, all []*column, e Evaluator) 
 			input.Fields = append(input.Fields, f)
 		}
 	}
-	if len(made)+len(r.checks) == 0 {
+	sql := len(made)+len(r.checks) > 0
+	switch {
+	case !sql && r.where == nil:
 		return nil, nil
-	}
-	if e == nil {
+	case sql && e == nil:
 		return nil, &UnsupportedError{"write", wc.NeedsSQL}
 	}
 	table := schema.NewStruct(fields...)
@@ -208,7 +219,7 @@ func (r *rules) apply(ctx context.Context, w *DataWriter, arrays []arrow.Array, 
 			return err
 		}
 	}
-	if r.holds == nil {
+	if r.holds == nil && r.where == nil {
 		return nil
 	}
 	rec, err := r.record(ctx, w, arrays, nil, n)
@@ -216,6 +227,9 @@ func (r *rules) apply(ctx context.Context, w *DataWriter, arrays []arrow.Array, 
 		return err
 	}
 	defer rec.Release()
+	if err := r.meets(rec); err != nil || r.holds == nil {
+		return err
+	}
 	holds, err := r.holds.Eval(ctx, rec)
 	if err != nil {
 		return err
@@ -231,6 +245,21 @@ func (r *rules) apply(ctx context.Context, w *DataWriter, arrays []arrow.Array, 
 				return &ConstraintError{"CHECK constraint", r.checks[k].Name, r.checks[k].SQL, valuesOf(rec, i, r.checks[k].SQL)}
 			}
 		}
+	}
+	return nil
+}
+
+// meets fails when a row is not of those that the writer was told to expect.
+func (r *rules) meets(rec arrow.RecordBatch) error {
+	if r.where == nil {
+		return nil
+	}
+	is := make([]bool, rec.NumRows())
+	if err := r.where.mark(rec, is); err != nil {
+		return err
+	}
+	if i := slices.Index(is, false); i >= 0 {
+		return &ConstraintError{"condition of the overwrite", "where", r.whereText, valuesOf(rec, i, r.whereText)}
 	}
 	return nil
 }

@@ -57,6 +57,8 @@ type DataWriterOptions struct {
 	// RowIDs says that the rows come with their ids, from a scan with [ScanOptions.RowIDs], and keep them.
 	// A row whose version is null has changed; one whose id is null is new.
 	RowIDs bool
+	// Where is true for every row, or the write fails: it is that of [Transaction.Replace].
+	Where Predicate
 	// Evaluator evaluates constraints and generated columns; nil refuses tables that have any.
 	Evaluator Evaluator
 	// NumberFrom is the place in the series of an identity column that the first row gets, from 0. Writers
@@ -128,7 +130,7 @@ func NewDataWriter(ctx context.Context, store objstore.Store, wc WriteContext, o
 	if w.ids, err = identities(wc.Schema, all, o.NumberFrom); err != nil {
 		return nil, err
 	}
-	if w.rules, err = newRules(ctx, wc, all, o.Evaluator); err != nil {
+	if w.rules, err = newRules(ctx, wc, all, o.Where, o.Evaluator); err != nil {
 		return nil, err
 	}
 	w.out = arrow.NewSchema(outFields(w.cols), nil)

@@ -37,7 +37,7 @@ func identities(s *schema.Struct, cols []*column, from int64) ([]*identity, erro
 			if id.step < 0 {
 				room = uint64(id.next) - uint64(1<<63)
 			}
-			if id.done = id.done || uint64(from) > room/max(uint64(id.step), -uint64(id.step)); !id.done {
+			if id.done = id.done || uint64(from) > room/min(uint64(id.step), -uint64(id.step)); !id.done {
 				id.next += from * id.step
 			}
 		}
@@ -67,7 +67,7 @@ func newIdentity(f schema.Field) (*identity, error) {
 	}
 	id := &identity{column: f.Name, next: start, step: step}
 	id.open = string(f.Metadata[metaIdentityOpen]) == "true"
-	if mark, ok := f.MetadataInt(metaIdentityMark); ok && (mark >= start) == (step > 0) {
+	if mark, ok := f.MetadataInt(metaIdentityMark); ok && reaches(mark, start, step > 0) {
 		// The first number of the series beyond the mark, which need not be of the series.
 		id.next = start + (mark-start)/step*step
 		id.advance()
@@ -118,7 +118,7 @@ func (p plan) markIdentities(adds []*Add, rewritten bool, version int64) (plan, 
 		given := numbersGiven(adds, physical, id.step > 0)
 		mark, had := f.MetadataInt(metaIdentityMark)
 		for k, g := range given {
-			if !id.open && !rewritten && (had && (g.first <= mark) == (id.step > 0) || k > 0 && (g.first <= given[k-1].last) == (id.step > 0)) {
+			if !id.open && !rewritten && (had && reaches(mark, g.first, id.step > 0) || k > 0 && reaches(given[k-1].last, g.first, id.step > 0)) {
 				return p, &ConflictError{MetadataChanged, version, "numbers of the identity column " + schema.Quote(f.Name) + " were given out twice"}
 			}
 		}
@@ -126,7 +126,7 @@ func (p plan) markIdentities(adds []*Add, rewritten bool, version int64) (plan, 
 			continue
 		}
 		last := given[len(given)-1].last
-		if had && (mark >= last) == (id.step > 0) {
+		if had && reaches(mark, last, id.step > 0) {
 			continue
 		}
 		if fields[i], err = f.WithMetadata(metaIdentityMark, last); err != nil {
@@ -147,6 +147,9 @@ func (p plan) markIdentities(adds []*Add, rewritten bool, version int64) (plan, 
 	p.schema, p.metadata, p.metadataChanged = s, &m, true
 	return p, nil
 }
+
+// reaches reports whether a is as far in a series as b, or further.
+func reaches(a, b int64, up bool) bool { return a == b || (a > b) == up }
 
 // numbers are those of one file, in the order in which they are given.
 type numbers struct{ first, last int64 }

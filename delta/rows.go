@@ -112,39 +112,23 @@ func (x *rowChange) run(ctx context.Context, operation string, where Predicate, 
 			return nil, err
 		}
 	}
-	if err := x.tx.Read(where); err != nil {
-		return nil, err
-	}
 	wc := x.tx.WriteContext()
 	if wc.Refused != "" {
 		return nil, errors.New(wc.Refused)
-	}
-	if s.metadata.isTrue(propAppendOnly) {
-		return nil, fmt.Errorf("the table is append-only (%s)", propAppendOnly)
-	}
-	var err error
-	if x.where, err = s.binder().predicate(where); err != nil {
-		return nil, err
 	}
 	if set != nil {
 		if len(wc.NeedsSQL) > 0 && x.o.Evaluator == nil {
 			return nil, &UnsupportedError{"write", wc.NeedsSQL}
 		}
+		var err error
 		if x.set, err = newAssignments(ctx, s.schema, set, x.o); err != nil {
 			return nil, err
 		}
 		defer x.set.close()
 	}
-	x.scan = s.Scan(ScanOptions{RowIDs: s.TracksRows(), Allocator: x.o.Allocator})
 	defer x.abort(ctx)
-	skip := s.Scan(ScanOptions{Where: where})
-	for add, err := range skip.Files(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		if err := x.file(ctx, add, wc); err != nil {
-			return nil, fmt.Errorf("data file %s: %w", add.Path, err)
-		}
+	if err := x.files(ctx, where, wc); err != nil {
+		return nil, err
 	}
 	if x.o.DryRun || x.m.NumDeletedRows+x.m.NumUpdatedRows == 0 {
 		return s, nil
@@ -153,18 +137,48 @@ func (x *rowChange) run(ctx context.Context, operation string, where Predicate, 
 		return nil, err
 	}
 	x.m.ExecutionTime = time.Since(x.started)
-	shown := x.o.Predicate
-	if shown == "" {
-		shown = predicateText(where)
-	}
-	x.tx.SetCommitInfo(CommitDetails{Parameters: map[string]string{"predicate": `["` + strings.ReplaceAll(shown, `"`, `\"`) + `"]`},
-		Metrics: x.m.texts(operation), UserMetadata: x.o.UserMetadata})
+	x.tx.SetCommitInfo(CommitDetails{Parameters: map[string]string{"predicate": x.shown(where)}, Metrics: x.m.texts(operation), UserMetadata: x.o.UserMetadata})
 	x.tx.KeepsRowIDs()
 	next, err := x.tx.Commit(ctx, nil)
 	if err == nil || errors.Is(err, ErrOutcomeUnknown) {
 		x.rows, x.changes = nil, nil // the files may be in the table
 	}
 	return next, err
+}
+
+// shown is the predicate as the history shows it: a list of conditions, as JSON.
+func (x *rowChange) shown(where Predicate) string {
+	text := x.o.Predicate
+	if text == "" {
+		text = predicateText(where)
+	}
+	return "[" + string(quoteJSON(text)) + "]"
+}
+
+// files goes through the files that may have rows that are meant.
+func (x *rowChange) files(ctx context.Context, where Predicate, wc WriteContext) error {
+	s := x.s
+	if s.metadata.isTrue(propAppendOnly) {
+		return fmt.Errorf("the table is append-only (%s)", propAppendOnly)
+	}
+	if err := x.tx.Read(where); err != nil {
+		return err
+	}
+	var err error
+	if x.where, err = s.binder().predicate(where); err != nil {
+		return err
+	}
+	x.scan = s.Scan(ScanOptions{RowIDs: s.TracksRows(), Allocator: x.o.Allocator})
+	skip := s.Scan(ScanOptions{Where: where})
+	for add, err := range skip.Files(ctx) {
+		if err != nil {
+			return err
+		}
+		if err := x.file(ctx, add, wc); err != nil {
+			return fmt.Errorf("data file %s: %w", add.Path, err)
+		}
+	}
+	return nil
 }
 
 // file deletes or updates the rows of one data file.

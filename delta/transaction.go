@@ -34,7 +34,10 @@ type Transaction struct {
 	reads     func(*Add) bool
 	readRows  anyOf // what Read was given
 	vectors   vectorWriter
-	onlyMoves bool // see moves
+	onlyMoves bool      // see moves
+	replaces  condition // of Replace; nil when it was not called
+	kept      int       // of the adds, those that hold rows which Replace left
+	replaced  *replacedSchema
 	keepsIDs  bool // KeepsRowIDs
 
 	plan plan
@@ -286,6 +289,9 @@ func (t *Transaction) makePlan(base *Snapshot) (plan, error) {
 	}
 	if err := t.checkWrite(base); err != nil {
 		return plan{}, err
+	}
+	if t.replaced != nil {
+		return t.planReplaced(base)
 	}
 	p := plan{schema: base.schema, metadata: base.metadata, protocol: base.protocol}
 	if t.incoming == nil {
