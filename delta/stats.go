@@ -2,6 +2,7 @@ package delta
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"math"
 	"math/big"
@@ -434,6 +435,8 @@ type stringBounds struct {
 	prefix int
 	lo, hi []byte
 	any    bool
+	// first are the first bytes of lo and hi: by those alone most strings are between the two.
+	first [2]uint64
 }
 
 func (b *stringBounds) add(a arrow.Array, valid []byte) {
@@ -447,7 +450,13 @@ func (b *stringBounds) add(a arrow.Array, valid []byte) {
 		if valid != nil && !bitutil.BitIsSet(valid, i) {
 			continue
 		}
-		v := b.head(data[offsets[i]-base : offsets[i+1]-base])
+		v := data[offsets[i]-base : offsets[i+1]-base]
+		if b.any && len(v) >= 8 {
+			if x := binary.BigEndian.Uint64(v); b.first[0] < x && x < b.first[1] {
+				continue
+			}
+		}
+		v = b.head(v)
 		switch {
 		case !b.any:
 			b.lo, b.hi, b.any = bytes.Clone(v), bytes.Clone(v), true
@@ -455,8 +464,19 @@ func (b *stringBounds) add(a arrow.Array, valid []byte) {
 			b.lo = append(b.lo[:0], v...)
 		case bytes.Compare(v, b.hi) > 0:
 			b.hi = append(b.hi[:0], v...)
+		default:
+			continue
 		}
+		b.first = [2]uint64{firstBytes(b.lo), firstBytes(b.hi)}
 	}
+}
+
+// firstBytes are the first eight bytes of v as a number, with zeros for those it lacks. Where two such
+// numbers differ they have the order of what they are of.
+func firstBytes(v []byte) uint64 {
+	var b [8]byte
+	copy(b[:], v)
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // head is as much of v as decides what its bound is cut to: twice the prefix, in UTF-16 units of which one

@@ -12,6 +12,8 @@ type bounds struct {
 	any      bool
 	lo, hi   uint64
 	min, max []byte // of byte strings
+	// first are the first bytes of min and max: most strings are between them by those alone.
+	first [2]uint64
 }
 
 func (b *bounds) reset() { *b = bounds{min: b.min[:0], max: b.max[:0]} }
@@ -72,6 +74,11 @@ func (b *bounds) booleans(falses, trues int) {
 
 // text takes a byte string in. Of one that is too long to be told only the beginning is kept.
 func (b *bounds) text(p physical, v []byte) {
+	if p == typeByteArray && b.any && len(v) >= 8 {
+		if x := binary.BigEndian.Uint64(v); b.first[0] < x && x < b.first[1] {
+			return
+		}
+	}
 	v = v[:min(len(v), longestBound+1)]
 	switch {
 	case !b.any:
@@ -81,7 +88,18 @@ func (b *bounds) text(p physical, v []byte) {
 		b.min = append(b.min[:0], v...)
 	case lessText(p, b.max, v):
 		b.max = append(b.max[:0], v...)
+	default:
+		return
 	}
+	b.first = [2]uint64{firstBytes(b.min), firstBytes(b.max)}
+}
+
+// firstBytes are the first eight bytes of v as a number, with zeros for those it lacks. Where two such
+// numbers differ they have the order of what they are of.
+func firstBytes(v []byte) uint64 {
+	var b [8]byte
+	copy(b[:], v)
+	return binary.BigEndian.Uint64(b[:])
 }
 
 // lessText compares strings by their bytes, and decimals, of two's complement, as numbers.

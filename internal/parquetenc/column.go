@@ -212,11 +212,48 @@ func (c *column) addTexts(a arrow.Array, s *scope, p []byte) {
 	if buffers[2] != nil {
 		data = buffers[2].Bytes()
 	}
-	for i := range s.npos {
-		if p == nil || p[i] == alive {
-			c.addText(data[offsets[i]:offsets[i+1]])
+	switch size := int(offsets[s.npos] - offsets[0]); {
+	case c.byDict:
+		c.findTexts(data, offsets, p)
+	case size <= pieceBytes:
+		c.plainTexts(data, offsets, p)
+	default:
+		for i := range s.npos {
+			if p == nil || p[i] == alive {
+				c.addText(data[offsets[i]:offsets[i+1]])
+			}
 		}
 	}
+}
+
+// findTexts adds the texts between the offsets to the dictionary, and their indices to the page.
+func (c *column) findTexts(data []byte, offsets []int32, p []byte) {
+	n := len(c.indices)
+	out := grow(c.indices, n+len(offsets)-1)
+	for i := range len(offsets) - 1 {
+		if p == nil || p[i] == alive {
+			out[n] = c.texts.find(data[offsets[i]:offsets[i+1]])
+			n++
+		}
+	}
+	c.values += int64(n - len(c.indices))
+	c.indices = out[:n]
+}
+
+// plainTexts adds the texts between the offsets to the page.
+func (c *column) plainTexts(data []byte, offsets []int32, p []byte) {
+	at := len(c.plain)
+	b := grow(c.plain, at+4*(len(offsets)-1)+int(offsets[len(offsets)-1]-offsets[0]))
+	for i := range len(offsets) - 1 {
+		if p == nil || p[i] == alive {
+			v := data[offsets[i]:offsets[i+1]]
+			c.bounds.text(c.physical, v)
+			binary.LittleEndian.PutUint32(b[at:], uint32(len(v)))
+			at += 4 + copy(b[at+4:], v)
+			c.values++
+		}
+	}
+	c.plain = b[:at]
 }
 
 // hasLong reports whether there is a value that is longer than n bytes.

@@ -48,7 +48,10 @@ func hash64(v uint64) uint64 { return (v ^ v>>29) * 0x9E3779B97F4A7C15 }
 // add appends the indices of the values to out.
 func (d *numbers) add(out []uint32, vals []uint64) []uint32 {
 	mask := uint64(len(d.slots) - 1)
-	for _, v := range vals {
+	at := len(out)
+	out = grow(out, at+len(vals))
+	indices := out[at:]
+	for i, v := range vals {
 		s := hash64(v) >> d.shift
 		for {
 			x := d.slots[s&mask]
@@ -56,7 +59,7 @@ func (d *numbers) add(out []uint32, vals []uint64) []uint32 {
 				d.vals = append(d.vals, v)
 				x = uint32(len(d.vals))
 				d.slots[s&mask] = x
-				out = append(out, x-1)
+				indices[i] = x - 1
 				if 2*len(d.vals) > len(d.slots) {
 					d.grow()
 					mask = uint64(len(d.slots) - 1)
@@ -64,7 +67,7 @@ func (d *numbers) add(out []uint32, vals []uint64) []uint32 {
 				break
 			}
 			if d.vals[x-1] == v {
-				out = append(out, x-1)
+				indices[i] = x - 1
 				break
 			}
 			s++

@@ -262,10 +262,10 @@ func (c *column) levels(s *scope, p []byte) {
 	}
 }
 
-// grow returns b with n bytes; the new ones are to be set.
-func grow(b []byte, n int) []byte {
+// grow returns b with n elements; the new ones are to be set.
+func grow[T any](b []T, n int) []T {
 	if n > cap(b) {
-		b = append(make([]byte, 0, max(n, 2*cap(b))), b...)
+		b = append(make([]T, 0, max(n, 2*cap(b))), b...)
 	}
 	return b[:n]
 }
