@@ -210,7 +210,11 @@ var rules = []rule{
 			Hint: "leave the column out by a transform: the table numbers its rows itself"}
 	}),
 	typed(exitFailed, "unsupported_table", func(e *delta.UnsupportedError) problem {
-		return problem{Code: codeFeature, Title: e.Error(), Hint: "write to another table, or drop the feature there"}
+		p := problem{Code: codeFeature, Title: e.Error(), Hint: "write to another table, or drop the feature there"}
+		if e.Operation != "read" && e.Operation != "write" { // maintenance
+			p.Detail, p.Hint = "nothing was written", "let an engine do it that knows the feature; loads into the table go on"
+		}
+		return p
 	}),
 	typed(exitUsage, "no_version", func(e *delta.VersionError) problem {
 		return problem{Code: codeNoVersion, Title: e.Error(), Hint: "silt table history lists them"}
