@@ -49,7 +49,7 @@ func flags() config {
 	python := flag.String("python", "python3", "a Python with the packages of requirements.txt")
 	jars := flag.String("jars", ".cache/peers/jars", "folder of the jars of pom.xml")
 	cache := flag.String("cache", ".cache/bench", "folder for data and results")
-	peers := flag.String("peers", "duckdb,clickhouse,pyarrow,polars,spark", "those to measure silt against")
+	peers := flag.String("peers", "duckdb,duckdb-unordered,clickhouse,pyarrow,polars,spark", "those to measure silt against")
 	parts := flag.String("parts", "load,small,log", "what to measure: load is few large files, small is many small ones, log is a table of many data files")
 	flag.Int64Var(&c.mb, "mb", 256, "size of the data in large files, in MB of 1,000,000 bytes")
 	flag.IntVar(&c.files, "files", 50, "number of large files")

@@ -25,14 +25,16 @@ type contender struct {
 type peer struct {
 	key, name, script string
 	packages          []string // of Python
+	args              []string // of the script, behind those of all
 }
 
 var known = []peer{
-	{"duckdb", "DuckDB to Parquet", "duckdb_parquet.py", []string{"duckdb"}},
-	{"clickhouse", "ClickHouse to Parquet", "clickhouse_parquet.py", []string{"chdb"}},
-	{"pyarrow", "pyarrow + deltalake", "pyarrow_delta.py", []string{"pyarrow", "deltalake"}},
-	{"polars", "Polars + deltalake", "polars_delta.py", []string{"polars", "deltalake"}},
-	{"spark", "Spark + Delta Lake", "spark_delta.py", []string{"pyspark"}},
+	{"duckdb", "DuckDB to Parquet", "duckdb_parquet.py", []string{"duckdb"}, nil},
+	{"duckdb-unordered", "DuckDB, rows in any order", "duckdb_parquet.py", []string{"duckdb"}, []string{"SET preserve_insertion_order = false"}},
+	{"clickhouse", "ClickHouse to Parquet", "clickhouse_parquet.py", []string{"chdb"}, nil},
+	{"pyarrow", "pyarrow + deltalake", "pyarrow_delta.py", []string{"pyarrow", "deltalake"}, nil},
+	{"polars", "Polars + deltalake", "polars_delta.py", []string{"polars", "deltalake"}, nil},
+	{"spark", "Spark + Delta Lake", "spark_delta.py", []string{"pyspark"}, nil},
 }
 
 // installed returns the packages that Python has, and their versions.
@@ -115,7 +117,7 @@ func (c *config) script(p peer, source, out string) *exec.Cmd {
 	script := abs("bench/peers/" + p.script)
 	threads := strconv.Itoa(c.threads)
 	if p.key != "spark" {
-		cmd := exec.Command(c.python, script, source, out, threads)
+		cmd := exec.Command(c.python, append([]string{script, source, out, threads}, p.args...)...)
 		cmd.Env = append(os.Environ(), "TOKIO_WORKER_THREADS="+threads)
 		return cmd
 	}
