@@ -283,3 +283,57 @@ func appendOne(ctx context.Context, store objstore.Store, i int) error {
 	_, err = tx.Commit(ctx, nil)
 	return err
 }
+
+func TestUpdate(t *testing.T) {
+	t.Run("reads_what_was_committed_since", func(t *testing.T) {
+		mem := new(objstore.Mem)
+		first := grown(t, mem, 2, nil)
+		newest := grownFrom(t, mem, 2, 9)
+		got, err := first.Update(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Version() != newest.Version() || !slices.Equal(addTexts(t, got), addTexts(t, newest)) {
+			t.Errorf("got version %d with %d files", got.Version(), len(files(t, got)))
+		}
+		if same, err := got.Update(t.Context()); err != nil || same != got {
+			t.Errorf("got %v, %v", same, err)
+		}
+	})
+	t.Run("loads_the_table_when_commits_are_gone", func(t *testing.T) {
+		dir := t.TempDir()
+		store := objstore.NewDir(dir)
+		first := grown(t, store, 2, nil)
+		newest := grownFrom(t, store, 2, 13) // with a checkpoint of version 10
+		withoutCommits(t, dir, 9)
+		got, err := first.Update(t.Context())
+		if err != nil || got.Version() != newest.Version() || len(files(t, got)) != 13 {
+			t.Errorf("got %v, %v", got, err)
+		}
+	})
+	t.Run("loads_the_table_when_it_is_far_behind", func(t *testing.T) {
+		mem := new(objstore.Mem)
+		grown(t, mem, 1, nil)
+		grownFrom(t, mem, 1, 115)
+		store := &countingStore{Store: mem}
+		behind, err := delta.Load(t.Context(), store, at(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := behind.Update(t.Context()); err != nil || got.Version() != 114 || len(files(t, got)) != 115 {
+			t.Errorf("got %v, %v", got, err)
+		}
+		if store.opens > 30 {
+			t.Errorf("it took %d reads", store.opens)
+		}
+	})
+}
+
+// grownFrom appends rows of the ids from from on below to.
+func grownFrom(t *testing.T, store objstore.Store, from, to int) (s *delta.Snapshot) {
+	t.Helper()
+	for id := from; id < to; id++ {
+		s = commit(t, begin(t, store, id))
+	}
+	return s
+}

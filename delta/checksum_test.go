@@ -235,10 +235,10 @@ func TestChecksum(t *testing.T) {
 	})
 }
 
-// countingStore counts the bytes that are read from objects.
+// countingStore counts the objects that are opened, and the bytes that are read from them.
 type countingStore struct {
 	objstore.Store
-	bytes int64
+	bytes, opens int64
 }
 
 func (c *countingStore) Open(ctx context.Context, key string, r objstore.Range) (io.ReadCloser, objstore.Object, error) {
@@ -249,6 +249,7 @@ func (c *countingStore) Open(ctx context.Context, key string, r objstore.Range) 
 			n = min(n, r.Len)
 		}
 		c.bytes += n
+		c.opens++
 	}
 	return body, o, err
 }

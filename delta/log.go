@@ -238,6 +238,9 @@ func listLog(ctx context.Context, store objstore.Store, from int64) (*listing, e
 			return nil, fmt.Errorf("list the Delta log: %w", err)
 		}
 		name := strings.TrimPrefix(o.Key, logDir)
+		if name > "a" || strings.HasPrefix(name, "_") { // what is behind the versions, such as many sidecars
+			break
+		}
 		switch {
 		case len(name) > 20 && name[:20] > maxVersion: // no version has such a number
 		case commitName.MatchString(name):

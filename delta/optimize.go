@@ -48,9 +48,6 @@ const maxDeleted = 0.05
 // of it is given up, and the rest is committed.
 func (s *Snapshot) Optimize(ctx context.Context, o OptimizeOptions) (*Snapshot, OptimizeMetrics, error) {
 	var m OptimizeMetrics
-	if s.metadata.isTrue("delta.enableRowTracking") {
-		return nil, m, &UnsupportedError{"optimize", []string{"rowTracking (property delta.enableRowTracking)"}}
-	}
 	if err := s.protocol.checkMaintain(); err != nil {
 		return nil, m, err
 	}
@@ -61,6 +58,7 @@ func (s *Snapshot) Optimize(ctx context.Context, o OptimizeOptions) (*Snapshot, 
 	if x.o.Allocator == nil {
 		x.o.Allocator = memory.DefaultAllocator
 	}
+	x.scan = s.Scan(ScanOptions{RowIDs: s.TracksRows(), Allocator: x.o.Allocator})
 	bins, err := x.bins(ctx)
 	if err != nil || len(bins) == 0 {
 		return s, m, err
@@ -78,9 +76,10 @@ func (s *Snapshot) Optimize(ctx context.Context, o OptimizeOptions) (*Snapshot, 
 }
 
 type optimizer struct {
-	s  *Snapshot
-	o  OptimizeOptions
-	wc WriteContext
+	s    *Snapshot
+	o    OptimizeOptions
+	wc   WriteContext
+	scan *Scan
 }
 
 // bin is files of one partition that become one, or as many as its rows need.
@@ -148,21 +147,17 @@ func valuesKey(values map[string]*string) string {
 
 // pack writes the rows of a bin's files into new ones.
 func (x *optimizer) pack(ctx context.Context, b *bin) error {
-	cols, err := x.s.Scan(ScanOptions{}).columns()
-	if err != nil {
-		return err
-	}
-	w, err := NewDataWriter(ctx, x.s.store, x.wc, DataWriterOptions{Allocator: x.o.Allocator})
+	w, err := NewDataWriter(ctx, x.s.store, x.wc, DataWriterOptions{RowIDs: x.s.TracksRows(), Allocator: x.o.Allocator})
 	if err != nil {
 		return err
 	}
 	defer w.Abort(ctx)
 	var rows int64
 	for _, f := range b.files {
-		n, err := x.copy(ctx, w, f.Add, cols)
+		n, err := x.copy(ctx, w, f.Add)
 		switch {
 		case err != nil:
-			return fmt.Errorf("data file %s: %w", f.Path, err)
+			return err
 		case f.counted && n != f.rows:
 			return fmt.Errorf("data file %s: it has %d rows, and the log says %d", f.Path, n, f.rows)
 		}
@@ -183,15 +178,17 @@ func (x *optimizer) pack(ctx context.Context, b *bin) error {
 	return nil
 }
 
-func (x *optimizer) copy(ctx context.Context, w *DataWriter, a *Add, cols []*column) (rows int64, err error) {
-	for rec, err := range x.s.readFile(ctx, x.o.Allocator, a, cols) {
-		if err == nil {
-			err = w.Write(ctx, rec)
-		}
+func (x *optimizer) copy(ctx context.Context, w *DataWriter, a *Add) (rows int64, err error) {
+	for rec, err := range x.scan.File(ctx, a) {
 		if err != nil {
 			return rows, err
 		}
 		rows += rec.NumRows()
+		err = w.Write(ctx, rec.RecordBatch)
+		rec.Release()
+		if err != nil {
+			return rows, fmt.Errorf("rows of data file %s: %w", a.Path, err)
+		}
 	}
 	return rows, nil
 }
@@ -230,6 +227,9 @@ func (x *optimizer) transaction(s *Snapshot, bins []*bin, m OptimizeMetrics) *Tr
 	t := s.beginSpecial("OPTIMIZE", special{isolation: snapshotIsolation, metrics: m.texts(), parameters: map[string]json.RawMessage{
 		"predicate": quoteJSON("[]"), "zOrderBy": quoteJSON("[]"), "clusterBy": quoteJSON("[]"), "auto": json.RawMessage("false")}})
 	t.files = &x.wc
+	if s.TracksRows() {
+		t.KeepsRowIDs()
+	}
 	now := time.Now()
 	for _, b := range bins {
 		for _, f := range b.files {

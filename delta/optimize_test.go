@@ -214,13 +214,44 @@ func TestOptimize(t *testing.T) {
 		}
 		wantRows(t, load(t, store), ids(0, 1, 2)...)
 	})
-	t.Run("row_tracking_is_refused_by_name", func(t *testing.T) {
-		store := new(objstore.Mem)
-		s := grown(t, store, 2, map[string]string{"delta.enableRowTracking": "true"})
-		var unsupported *delta.UnsupportedError
-		if _, _, err := s.Optimize(t.Context(), delta.OptimizeOptions{}); !errors.As(err, &unsupported) || !strings.Contains(err.Error(), "rowTracking") {
-			t.Errorf("got %v", err)
+	t.Run("rows_that_are_tracked_keep_their_ids", func(t *testing.T) {
+		dir := t.TempDir()
+		store := objstore.NewDir(dir)
+		s := grown(t, store, 3, map[string]string{"delta.enableRowTracking": "true"})
+		rowIDs := func(s *delta.Snapshot) []string {
+			var out []string
+			for rec, err := range s.Scan(delta.ScanOptions{RowIDs: true}).Batches(t.Context()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				n := int(rec.NumCols())
+				for i := range int(rec.NumRows()) {
+					out = append(out, rec.Column(0).ValueStr(i)+" "+rec.Column(n-2).ValueStr(i)+" "+rec.Column(n-1).ValueStr(i))
+				}
+			}
+			slices.Sort(out)
+			return out
 		}
+		want := rowIDs(s)
+		for range 2 { // the second time the ids are in the files
+			var err error
+			if s, _, err = s.Optimize(t.Context(), delta.OptimizeOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if got := rowIDs(s); !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+			s = appended(t, store, s, fmt.Sprintf(`{"id":%d}`, 100+s.Version()))
+			want = rowIDs(s)
+		}
+		if tags := history(t, store)[1].Tags; string(tags["delta.rowTracking.preserved"]) != `"true"` {
+			t.Errorf("got %v", tags)
+		}
+		a := files(t, s)
+		if seen := *a[0].BaseRowID; len(a) != 2 || seen < 3 || strings.Contains(a[0].Stats, "row-id") {
+			t.Errorf("got %+v", a[0])
+		}
+		readersSee(t, dir, rows(t, s)...)
 	})
 	t.Run("a_file_that_is_not_as_the_log_says_is_not_lost", func(t *testing.T) {
 		store := new(objstore.Mem)

@@ -301,10 +301,35 @@ func (s *Snapshot) after(entries ...[]action) (*Snapshot, error) {
 	return b.finish()
 }
 
-// Update returns the newest version of the table. It reads only what was committed since s.
+// manyCommits is how many commits an update reads at most. Behind more of them, the table is loaded from a
+// checkpoint that is newer.
+const manyCommits = 100
+
+// Update returns the newest version of the table. It lists and reads only what was committed since s, as
+// long as that is all there and not very much.
 func (s *Snapshot) Update(ctx context.Context) (*Snapshot, error) {
-	entries, err := readEntries(ctx, s.store, s.version+1)
-	if err != nil || len(entries) == 0 {
+	l, err := listLog(ctx, s.store, s.version+1)
+	if err != nil {
+		return s, err
+	}
+	newest := l.newestVersion()
+	if newest <= s.version {
+		return s, nil
+	}
+	whole := int64(len(l.commits)) == newest-s.version && versionOf(l.commits[0].Key) == s.version+1
+	if !whole || len(l.commits) > manyCommits && len(l.checkpoints) > 0 {
+		return Load(ctx, s.store, LoadOptions{Resolve: s.resolve})
+	}
+	entries := make([][]action, len(l.commits))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(logReads)
+	for i, o := range l.commits {
+		g.Go(func() (err error) {
+			entries[i], err = readCommit(gctx, s.store, versionOf(o.Key))
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
 		return s, err
 	}
 	return s.after(entries...)
