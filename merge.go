@@ -15,6 +15,7 @@ import (
 
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/crash"
 	"github.com/siltlake/silt/internal/duck"
 	"github.com/siltlake/silt/internal/merge"
@@ -306,11 +307,18 @@ func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Sn
 			engine.Close()
 		}
 	}()
-	o := merge.Options{Workers: p.workers(), SQL: func(ctx context.Context) (*duck.Engine, error) {
+	sql := func(ctx context.Context) (*duck.Engine, error) {
+		if engine != nil {
+			return engine, nil
+		}
 		var err error
 		engine, err = duck.Open(ctx, p.duckOptions(p.set))
 		return engine, err
-	}}
+	}
+	o := merge.Options{Workers: p.workers(), SQL: sql}
+	if tx.WriteContext().NeedsSQL != nil {
+		o.Writer.Evaluator = convert.Evaluator{Engine: sql}
+	}
 	r, err := merge.Into(ctx, tx, s, store, *c.Merge, merge.Changes{Schema: rows.Schema(), Rows: func(ctx context.Context) iter.Seq2[arrow.RecordBatch, error] {
 		return rows.Scan(delta.ScanOptions{}).Batches(ctx)
 	}}, o)

@@ -39,6 +39,15 @@ func (c combiner) update(ctx context.Context, old, change arrow.RecordBatch) (ar
 	cols := make([]arrow.Array, old.NumCols())
 	defer releaseAll(cols)
 	for i := range cols {
+		switch i - len(c.fields) {
+		case 0: // the id of the row
+			old.Column(i).Retain()
+			cols[i] = old.Column(i)
+			continue
+		case 1: // the version that changed it last, which is that of the merge
+			cols[i] = array.MakeArrayOfNull(memory.DefaultAllocator, arrow.PrimitiveTypes.Int64, int(old.NumRows()))
+			continue
+		}
 		var err error
 		if cols[i], err = c.column(ctx, old.Column(i), change.Column(i), c.fields[i]); err != nil {
 			return nil, err

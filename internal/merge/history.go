@@ -430,6 +430,11 @@ func (h *history) bounded(ctx context.Context, rec arrow.RecordBatch, from, to [
 	if err := set(IsCurrent, current.NewArray(), nil); err != nil {
 		return nil, err
 	}
+	if n := h.src.rows.NumCols(); rec.NumCols() > n { // a row of the table, that is another one now
+		null := array.MakeArrayOfNull(memory.DefaultAllocator, arrow.PrimitiveTypes.Int64, int(rec.NumRows()))
+		made = append(made, null)
+		cols[n+1] = null
+	}
 	return array.NewRecordBatch(rec.Schema(), cols, rec.NumRows()), nil
 }
 
@@ -451,7 +456,7 @@ func (h *history) insertAll(ctx context.Context) error {
 		}
 		known := h.known(rec)
 		rec.Release()
-		err = h.put(known)
+		err = h.out.insert(ctx, known)
 		known.Release()
 		if err != nil {
 			return err

@@ -24,14 +24,18 @@ import (
 // Result is what a merge is about to do.
 type Result struct {
 	Counts
-	store objstore.Store
-	adds  []*delta.Add
+	store   objstore.Store
+	adds    []*delta.Add
+	changes []*delta.ChangeFile
 }
 
 // Discard deletes the data files of a merge that is not committed, as far as it can.
 func (r *Result) Discard(ctx context.Context) {
 	for _, a := range r.adds {
 		_ = r.store.Delete(context.WithoutCancel(ctx), a.Path, objstore.Cond{})
+	}
+	for _, c := range r.changes {
+		_ = r.store.Delete(context.WithoutCancel(ctx), c.Path, objstore.Cond{})
 	}
 }
 
@@ -52,18 +56,18 @@ func Into(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store o
 	}
 	defer m.src.release()
 	err := m.run(ctx)
-	if m.news != nil {
-		m.news.Abort(ctx)
-	}
+	m.out.abort(ctx)
 	if err != nil {
-		(&Result{store: store, adds: m.adds}).Discard(ctx)
+		(&Result{store: store, adds: m.adds, changes: m.changes}).Discard(ctx)
 		return nil, err
 	}
 	tx.Add(m.adds...)
 	tx.Remove(m.removes...)
+	tx.AddChanges(m.changes...)
+	tx.KeepsRowIDs()
 	tx.SetReads(func(a *delta.Add) bool { return spec.DeleteMissing || s == nil || m.pruner.meets(a) })
 	tx.SetCommitInfo(delta.CommitDetails{Parameters: m.parameters(), Metrics: m.metrics()})
-	return &Result{m.counts, store, m.adds}, nil
+	return &Result{m.counts, store, m.adds, m.changes}, nil
 }
 
 // merger is one merge.
@@ -84,11 +88,11 @@ type merger struct {
 	history *history // nil: rows are replaced
 
 	mu       sync.Mutex
-	put      func(arrow.RecordBatch) error // writes rows that have no place in a file, under the lock
-	news     *delta.DataWriter             // that put writes with; nil until there are some
-	outcomes []outcome                     // by change row
+	out      *output
+	outcomes []outcome // by change row
 	adds     []*delta.Add
 	removes  []*delta.Remove
+	changes  []*delta.ChangeFile
 	counts   Counts
 }
 
@@ -111,10 +115,8 @@ func (m *merger) checkTable() error {
 	if m.s == nil {
 		return nil
 	}
-	for _, property := range []string{"delta.enableRowTracking", "delta.enableChangeDataFeed"} {
-		if strings.EqualFold(m.s.Metadata().Configuration[property], "true") {
-			return &delta.UnsupportedError{Operation: "merge into", Features: []string{"property " + property}}
-		}
+	if len(m.wc.NeedsSQL) > 0 && m.o.Writer.Evaluator == nil {
+		return &delta.UnsupportedError{Operation: "merge into", Features: m.wc.NeedsSQL}
 	}
 	return nil
 }
@@ -147,7 +149,7 @@ func (m *merger) begin(ctx context.Context, changes Changes) error {
 }
 
 func (m *merger) run(ctx context.Context) error {
-	m.put = func(rec arrow.RecordBatch) error { return m.write(ctx, rec) } // the file outlives the group
+	m.out = newOutput(ctx, m)
 	switch {
 	case m.history != nil:
 		if err := m.history.run(ctx); err != nil {
@@ -163,12 +165,8 @@ func (m *merger) run(ctx context.Context) error {
 			return err
 		}
 	}
-	if m.news != nil {
-		adds, err := m.news.Close(ctx)
-		if err != nil {
-			return err
-		}
-		m.added(adds)
+	if err := m.out.close(ctx); err != nil {
+		return err
 	}
 	m.count()
 	return nil
@@ -177,7 +175,9 @@ func (m *merger) run(ctx context.Context) error {
 // files works on the files of the table that may hold rows to change, several at once.
 func (m *merger) files(ctx context.Context, work func(context.Context, *delta.Add) error) error {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(1, m.o.Workers))
+	if g.SetLimit(max(1, m.o.Workers)); len(m.wc.NeedsSQL) > 0 {
+		g.SetLimit(1) // the evaluator belongs to one goroutine
+	}
 	for add, err := range m.s.Files(ctx) {
 		if err != nil {
 			return errors.Join(err, g.Wait())
@@ -333,28 +333,23 @@ func (m *merger) rewrite(ctx context.Context, add *delta.Add) error {
 	}
 	var w *delta.DataWriter
 	if !m.o.DryRun {
-		if w, err = delta.NewDataWriter(ctx, m.store, m.wc, m.o.Writer); err != nil {
+		if w, err = m.out.keeper(ctx); err != nil {
 			return err
 		}
 		defer w.Abort(ctx)
 	}
 	sum := fileSum{met: map[int32]outcome{}}
-	for part, err := range m.s.Scan(delta.ScanOptions{}).File(ctx, add) {
+	for part, err := range m.s.Scan(delta.ScanOptions{RowIDs: m.s.TracksRows()}).File(ctx, add) {
 		if err != nil {
 			return err
 		}
-		old, err := shaper.Shape(ctx, part.RecordBatch)
-		if err != nil {
-			return err
-		}
-		rec, err := m.batch(ctx, add, part, old, &sum)
+		rec, err := m.batch(ctx, shaper, add, part, &sum)
 		part.Release()
-		old.Release()
 		if err != nil {
 			return err
 		}
 		if w != nil {
-			err = w.Write(ctx, rec)
+			err = m.out.keep(ctx, w, rec)
 		}
 		rec.Release()
 		if err != nil {
@@ -409,7 +404,12 @@ type fileSum struct {
 }
 
 // batch returns what rows of a file become, which the caller releases.
-func (m *merger) batch(ctx context.Context, add *delta.Add, part delta.FileRows, old arrow.RecordBatch, sum *fileSum) (arrow.RecordBatch, error) {
+func (m *merger) batch(ctx context.Context, shaper *delta.Shaper, add *delta.Add, part delta.FileRows, sum *fileSum) (arrow.RecordBatch, error) {
+	old, err := m.shape(ctx, shaper, part.RecordBatch)
+	if err != nil {
+		return nil, err
+	}
+	defer old.Release()
 	d, changed, err := m.plan(ctx, add, part, old, sum)
 	if err != nil {
 		return nil, err
@@ -421,6 +421,9 @@ func (m *merger) batch(ctx context.Context, add *delta.Add, part delta.FileRows,
 		return old, nil
 	}
 	defer changed.Release()
+	if err := m.out.tell(ctx, old, d, changed); err != nil {
+		return nil, err
+	}
 	places := make([]int32, 0, n) // in old, then in changed
 	next := 0
 	for i := range n {
@@ -451,7 +454,7 @@ func (m *merger) mark(ctx context.Context, add *delta.Add) error {
 	}
 	sum := fileSum{met: map[int32]outcome{}}
 	gone, rows := roaring64.New(), int64(0)
-	for part, err := range m.s.Scan(delta.ScanOptions{}).File(ctx, add) {
+	for part, err := range m.s.Scan(delta.ScanOptions{RowIDs: m.s.TracksRows()}).File(ctx, add) {
 		if err != nil {
 			return err
 		}
@@ -484,7 +487,7 @@ func (m *merger) mark(ctx context.Context, add *delta.Add) error {
 }
 
 func (m *merger) markBatch(ctx context.Context, shaper *delta.Shaper, add *delta.Add, part delta.FileRows, gone *roaring64.Bitmap, sum *fileSum) error {
-	old, err := shaper.Shape(ctx, part.RecordBatch)
+	old, err := m.shape(ctx, shaper, part.RecordBatch)
 	if err != nil {
 		return err
 	}
@@ -494,6 +497,9 @@ func (m *merger) markBatch(ctx context.Context, shaper *delta.Shaper, add *delta
 		return err
 	}
 	defer changed.Release()
+	if err := m.out.tell(ctx, old, d, changed); err != nil {
+		return err
+	}
 	for i, is := range d.gone {
 		if is {
 			gone.Add(uint64(part.Place(i)))
@@ -502,22 +508,7 @@ func (m *merger) markBatch(ctx context.Context, shaper *delta.Shaper, add *delta
 	for _, i := range d.update {
 		gone.Add(uint64(part.Place(int(i))))
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.put(changed)
-}
-
-// write writes rows that have no place in a file. The caller holds the lock.
-func (m *merger) write(ctx context.Context, rec arrow.RecordBatch) (err error) {
-	if m.o.DryRun || rec.NumRows() == 0 {
-		return nil
-	}
-	if m.news == nil {
-		if m.news, err = delta.NewDataWriter(ctx, m.store, m.wc, m.o.Writer); err != nil {
-			return err
-		}
-	}
-	return m.news.Write(ctx, rec)
+	return m.out.move(changed)
 }
 
 // decision is what is to become of the rows of a batch.
@@ -622,7 +613,7 @@ func (m *merger) changed(ctx context.Context, old arrow.RecordBatch, d *decision
 
 // differ reports whether row i of a is another than row j of b, but for passive columns.
 func (m *merger) differ(a arrow.RecordBatch, i int, b arrow.RecordBatch, j int) bool {
-	for c, f := range a.Schema().Fields() {
+	for c, f := range m.src.rows.Schema().Fields() {
 		if m.src.fields[c].has && !m.src.passive(f.Name) && !equal(a.Column(c), i, b.Column(c), j) {
 			return true
 		}
@@ -648,7 +639,7 @@ func (m *merger) insert(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = m.put(rec)
+		err = m.out.insert(ctx, rec)
 		rec.Release()
 		if err != nil {
 			return err
@@ -750,7 +741,7 @@ func (m *merger) metrics() map[string]string {
 		"numOutputRows":       c.Inserted + c.TargetUpdated + c.TargetCopied,
 		"numTargetFilesAdded": c.FilesAdded, "numTargetFilesRemoved": c.FilesRemoved,
 		"numTargetBytesAdded": c.BytesAdded, "numTargetBytesRemoved": c.BytesRemoved,
-		"numTargetChangeFilesAdded": 0, "numTargetDeletionVectorsAdded": c.VectorsAdded,
+		"numTargetChangeFilesAdded": int64(len(m.changes)), "numTargetDeletionVectorsAdded": c.VectorsAdded,
 		"numTargetDeletionVectorsUpdated": c.VectorsUpdated, "numTargetDeletionVectorsRemoved": 0, "executionTimeMs": took,
 	} {
 		out[name] = strconv.FormatInt(n, 10)

@@ -301,6 +301,29 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+func TestFeed(t *testing.T) {
+	for _, vectors := range []string{"false", "true"} {
+		x := create(t, delta.TableOptions{Schema: ddl(t, "id BIGINT, a STRING"), Properties: map[string]string{"delta.enableDeletionVectors": vectors, "delta.enableChangeDataFeed": "true"}},
+			`{"id":1,"a":"x"}`+"\n"+`{"id":2,"a":"y"}`+"\n"+`{"id":3,"a":"z"}`)
+		x.merge(merge.Spec{Keys: []string{"id"}, DeleteMissing: true}, changes(t, ddl(t, "id BIGINT, a STRING"), `{"id":1,"a":"X"}`+"\n"+`{"id":2,"a":"y"}`+"\n"+`{"id":4,"a":"n"}`))
+		var got []string
+		s := x.load()
+		for rec, err := range s.Changes(t.Context(), s.Version(), s.Version()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range int(rec.NumRows()) {
+				got = append(got, rec.Column(2).ValueStr(i)+" "+rec.Column(0).ValueStr(i)+" "+rec.Column(1).ValueStr(i))
+			}
+			rec.Release()
+		}
+		slices.Sort(got)
+		if want := []string{"delete 3 z", "insert 4 n", "update_postimage 1 X", "update_preimage 1 x"}; !slices.Equal(got, want) {
+			t.Errorf("deletion vectors %s: changes %q, want %q", vectors, got, want)
+		}
+	}
+}
+
 func TestMergeFails(t *testing.T) {
 	for _, c := range []struct {
 		name, source string

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"pgregory.net/rapid"
 
 	"github.com/siltlake/silt/delta"
@@ -285,12 +286,13 @@ func TestHistories(t *testing.T) {
 
 type history struct {
 	*table
-	rt     *rapid.T
-	all    *schema.Struct
-	keys   *schema.Struct
-	mapped bool
-	model  model
-	txn    int64
+	rt            *rapid.T
+	all           *schema.Struct
+	keys          *schema.Struct
+	mapped        bool
+	feed, tracked bool
+	model         model
+	txn           int64
 }
 
 func newHistory(t *testing.T, rt *rapid.T, all *schema.Struct) *history {
@@ -299,6 +301,13 @@ func newHistory(t *testing.T, rt *rapid.T, all *schema.Struct) *history {
 	o := delta.TableOptions{Properties: map[string]string{}}
 	if rapid.Bool().Draw(rt, "deletion vectors") {
 		o.Properties["delta.enableDeletionVectors"] = "true"
+	}
+	h.feed, h.tracked = rapid.IntRange(0, 2).Draw(rt, "feed") == 0, rapid.IntRange(0, 2).Draw(rt, "row tracking") == 0
+	if h.feed {
+		o.Properties["delta.enableChangeDataFeed"] = "true"
+	}
+	if h.tracked {
+		o.Properties["delta.enableRowTracking"] = "true"
 	}
 	if h.mapped {
 		o.Properties["delta.columnMapping.mode"] = "name"
@@ -340,7 +349,7 @@ func (h *history) write(tx *delta.Transaction, s *schema.Struct, rows []row) []*
 
 // others lets another writer change the table.
 func (h *history) others() {
-	if rapid.IntRange(0, 2).Draw(h.rt, "other writer packs") == 0 {
+	if rapid.IntRange(0, 2).Draw(h.rt, "other writer packs") == 0 && !h.tracked {
 		if _, _, err := h.load().Optimize(h.t.Context(), delta.OptimizeOptions{}); err != nil {
 			h.t.Fatal(err)
 		}
@@ -387,7 +396,8 @@ func (h *history) step() {
 		if try < 2 && rapid.IntRange(0, 3).Draw(h.rt, "conflict") == 0 {
 			h.others()
 		}
-		_, err = tx.Commit(h.t.Context(), nil)
+		before, ids := h.rows(), h.ids()
+		next, err := tx.Commit(h.t.Context(), nil)
 		var conflict *delta.ConflictError
 		if errors.As(err, &conflict) {
 			r.Discard(h.t.Context())
@@ -395,6 +405,13 @@ func (h *history) step() {
 		}
 		if err != nil {
 			h.t.Fatal(err)
+		}
+		h.checkFeed(next, before)
+		after := h.ids()
+		for id, key := range ids {
+			if now, ok := after[id]; ok && now != key || !ok && !spec.DeleteMissing {
+				h.rt.Fatalf("row id %d was that of %s, and is that of %q", id, key, now)
+			}
 		}
 		want := h.model.merge(spec, s, rows)
 		want.TargetUpdated, want.TargetDeleted = r.TargetUpdated, r.TargetDeleted // an append may be ordered behind
@@ -415,6 +432,84 @@ func (h *history) step() {
 			h.rt.Fatalf("committed again: %v", err)
 		}
 		r.Discard(h.t.Context())
+	}
+}
+
+// ids are the keys of the rows by their ids, where rows are tracked.
+func (h *history) ids() map[int64]string {
+	out := map[int64]string{}
+	if !h.tracked {
+		return out
+	}
+	for rec, err := range h.load().Scan(delta.ScanOptions{Columns: h.keys.Names(), RowIDs: true}).Batches(h.t.Context()) {
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		n := int(rec.NumCols()) - 2
+		for i := range int(rec.NumRows()) {
+			key := ""
+			for c := range n {
+				key += rec.Column(c).ValueStr(i) + "|"
+			}
+			id := rec.Column(n).(*array.Int64).Value(i)
+			if out[id] != "" {
+				h.rt.Fatalf("two rows have the id %d", id)
+			}
+			out[id] = key
+		}
+		rec.Release()
+	}
+	return out
+}
+
+// checkFeed wants the changes of a version to make of the rows before it those after it.
+func (h *history) checkFeed(s *delta.Snapshot, before string) {
+	if !h.feed {
+		return
+	}
+	count := map[string]int{}
+	parse := func(line string) row {
+		r := row{}
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			h.t.Fatal(err)
+		}
+		return r
+	}
+	tally := func(text string, n int) {
+		for line := range strings.SplitSeq(text, "\n") {
+			if line != "" {
+				count[texts([]row{parse(line)})] += n
+			}
+		}
+	}
+	tally(before, 1)
+	tally(h.rows(), -1)
+	for rec, err := range s.Changes(h.t.Context(), s.Version(), s.Version()) {
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		st := array.RecordToStructArray(rec)
+		for i := range st.Len() {
+			b, err := json.Marshal(st.GetOneForMarshal(i))
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			r := parse(string(b))
+			n := 1
+			if kind := r["_change_type"]; kind == "delete" || kind == "update_preimage" {
+				n = -1
+			}
+			for _, c := range []string{"_change_type", "_commit_version", "_commit_timestamp"} {
+				delete(r, c)
+			}
+			count[texts([]row{r})] += n
+		}
+		rec.Release()
+	}
+	for text, n := range count {
+		if n != 0 {
+			h.rt.Fatalf("the changes of version %d leave %+d of %s", s.Version(), n, text)
+		}
 	}
 }
 
