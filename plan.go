@@ -141,6 +141,7 @@ type PlanOptions struct {
 	Full bool
 
 	fresh bool // as if nothing had been loaded and there were no table
+	again bool // of all files, also of those that are loaded
 }
 
 const (
@@ -151,21 +152,30 @@ const (
 
 // Plan says what the next run would do. Nothing is written.
 func (p *Pipeline) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
+	out, l, err := p.looked(ctx, o)
+	if l != nil {
+		l.close()
+	}
+	return out, err
+}
+
+// looked makes a plan and returns it with the looker that has read the files, to be closed.
+func (p *Pipeline) looked(ctx context.Context, o PlanOptions) (*Plan, *looker, error) {
 	out := &Plan{Pipeline: p.name, Source: p.source.String(), Target: p.place.Table, TableVersion: -1,
 		Mode: p.set.evolution.Mode.String(), RescuedColumn: p.set.rescue, Transform: p.set.transform != "",
 		Warnings: slices.Clone(p.set.notes), Differences: p.Differences()}
-	files, err := p.planFiles(ctx, out, o.fresh)
+	files, err := p.planFiles(ctx, out, o.fresh || o.again)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var table *delta.Snapshot
 	var before *evolve.Version
 	if !o.fresh {
 		if table, err = p.target.load(ctx); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if before, err = p.schemas.Latest(ctx); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	if table != nil {
@@ -180,24 +190,29 @@ func (p *Pipeline) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 	if !o.Full {
 		l.files = sample(files)
 	}
-	defer l.close()
-	return out, l.fill(ctx, out, before, rules)
+	return out, l, l.fill(ctx, out, before, rules)
 }
 
 // InferSchema says what the files of a source hold: the plan of a first load, into a table that is not
 // there. The target of cfg does not matter. Nothing is written.
 func InferSchema(ctx context.Context, cfg Config, o PlanOptions) (*Plan, error) {
-	cfg.Target = Path("nowhere")
-	if from, err := openFolder(cfg.places(), cfg.Source); err == nil {
-		cfg.Target = Path(from.path + ".nowhere") // beside the source, since it must not lie in it
-	}
-	p, err := Open(ctx, cfg)
+	p, err := OpenSource(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
 	o.fresh = true
 	return p.Plan(ctx, o)
+}
+
+// OpenSource opens a pipeline whose files are to be looked at: its table is one that is not there, whatever
+// the target of cfg.
+func OpenSource(ctx context.Context, cfg Config) (*Pipeline, error) {
+	cfg.Target = Path("nowhere")
+	if from, err := openFolder(cfg.places(), cfg.Source); err == nil {
+		cfg.Target = Path(from.path + ".nowhere") // beside the source, since it must not lie in it
+	}
+	return Open(ctx, cfg)
 }
 
 // planFiles lists what is new.

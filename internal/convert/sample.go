@@ -1,0 +1,133 @@
+package convert
+
+import (
+	"context"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/siltlake/silt/internal/decode"
+)
+
+// Sample is the first rows of some files.
+type Sample struct {
+	// Read are the rows as they are read, Made those that the SQL makes of them, nil without SQL. They are
+	// to be released.
+	Read, Made []arrow.RecordBatch
+	// Bad is the number of bad records met on the way, FirstBad the first of them.
+	Bad      int64
+	FirstBad []decode.BadRecord
+	// Failed says why the SQL fails on rows.
+	Failed []string
+}
+
+// Release gives the rows back.
+func (s *Sample) Release() {
+	for _, rec := range append(s.Read, s.Made...) {
+		rec.Release()
+	}
+}
+
+// Sample reads the first n rows of the task's files as the task would, and writes nothing.
+func (c *Converter) Sample(ctx context.Context, t Task, n int64) (*Sample, error) {
+	r := &run{Converter: c, task: &t}
+	var files []decode.File
+	for i, o := range t.Files {
+		r.files = append(r.files, i)
+		files = append(files, c.open(Piece{Object: o}, false))
+	}
+	opts := t.Decode
+	opts.BatchRows = int(n)
+	var err error
+	if r.reader, err = decode.NewReader(files, opts); err != nil {
+		return nil, err
+	}
+	defer r.reader.Close()
+	r.reader.TakeTurns(c.Long)
+	out := new(Sample)
+	if err := r.sample(ctx, n, out); err != nil {
+		out.Release()
+		return nil, err
+	}
+	if t.SQL == "" || len(out.Read) == 0 {
+		return out, nil
+	}
+	if err := r.transformed(ctx, out); err != nil {
+		out.Release()
+		return nil, err
+	}
+	return out, nil
+}
+
+// sample reads rows until there are n. A file that cannot be read ends it.
+func (r *run) sample(ctx context.Context, n int64, out *Sample) error {
+	for n > 0 {
+		b, err := r.reader.Next(ctx)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		out.Bad += int64(len(b.Bad))
+		for _, bad := range b.Bad[:min(len(b.Bad), maxShown-len(out.FirstBad))] {
+			bad.Text = append([]byte(nil), bad.Text[:min(len(bad.Text), maxShownText)]...)
+			out.FirstBad = append(out.FirstBad, bad)
+		}
+		if b.Record.NumRows() == 0 {
+			b.Record.Release()
+			continue
+		}
+		rec := r.withLineage(b)
+		some := rec.NewSlice(0, min(n, rec.NumRows()))
+		kept, err := copyRecord(some) // the decoder uses its memory again
+		some.Release()
+		rec.Release()
+		if err != nil {
+			return err
+		}
+		out.Read = append(out.Read, kept)
+		n -= kept.NumRows()
+	}
+	return nil
+}
+
+// transformed runs the SQL over the rows of a sample.
+func (r *run) transformed(ctx context.Context, out *Sample) error {
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	defer r.transform.Close()
+	if !r.transform.RowLocal() {
+		in, err := array.NewRecordReader(out.Read[0].Schema(), out.Read)
+		if err != nil {
+			return err
+		}
+		defer in.Release()
+		made, err := r.transform.ApplyAll(ctx, in)
+		if err != nil {
+			return err
+		}
+		defer made.Release()
+		for made.Next() {
+			rec := made.RecordBatch()
+			rec.Retain()
+			out.Made = append(out.Made, rec)
+		}
+		return made.Err()
+	}
+	for _, rec := range out.Read {
+		rows, failed, err := r.transform.ApplyRows(ctx, rec)
+		if err != nil {
+			return err
+		}
+		for _, made := range rows {
+			out.Made = append(out.Made, made.Batch)
+		}
+		for _, f := range failed {
+			out.Failed = append(out.Failed, f.Err.Error())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package silt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/siltlake/silt/internal/convert"
+	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
+)
+
+// Preview is the first rows of a source: as they are read, and as the SQL makes them.
+type Preview struct {
+	Pipeline string
+	Source   string
+	Target   string
+	// Read are the rows as they are read. Made are those that the transform makes of them; nil without one.
+	Read, Made array.RecordReader
+	// Quarantine is the number of records on the way to these rows that would be quarantined, Bad the first
+	// of them; Failed says why the SQL fails on rows.
+	Quarantine int64
+	Bad        []QuarantinedRecord
+	Failed     []string
+	Warnings   []Warning
+}
+
+// Release gives the rows back.
+func (p *Preview) Release() {
+	p.Read.Release()
+	if p.Made != nil {
+		p.Made.Release()
+	}
+}
+
+// ErrNoFile means that a source has no such file.
+var ErrNoFile = errors.New("the source has no such file")
+
+// PreviewOptions say what to show.
+type PreviewOptions struct {
+	// Rows is the most rows to read; 0 is 20.
+	Rows int
+	// File is the file to read, below the source or as a URI; empty: the files in the order of a run.
+	File string
+}
+
+// defaultPreview is the number of rows of a preview.
+const defaultPreview = 20
+
+// Preview reads the first rows of the source as a run would that loads all of it, whether it is loaded or
+// not. It needs no table, and writes nothing.
+func (p *Pipeline) Preview(ctx context.Context, o PreviewOptions) (*Preview, error) {
+	plan, l, err := p.looked(ctx, PlanOptions{again: true})
+	if l != nil {
+		defer l.close()
+	}
+	if err != nil {
+		return nil, err
+	}
+	files := l.all
+	if o.File != "" {
+		files = slices.DeleteFunc(slices.Clone(files), func(f objstore.Object) bool {
+			return f.Key != o.File && p.source.URI(f.Key) != o.File && !strings.HasSuffix(f.Key, "/"+o.File)
+		})
+		if len(files) == 0 {
+			return nil, fmt.Errorf("%s: %w", o.File, ErrNoFile)
+		}
+	}
+	task := p.set.task(plan.SourceSchema)
+	for _, f := range plan.Folders {
+		if path, err := schema.ParsePath(f.Path); err == nil {
+			task.Decode.Partitions = append(task.Decode.Partitions, path[0])
+		}
+	}
+	task.Files = files
+	if l.table != nil && p.set.transform != "" {
+		task.Types = l.table.Schema()
+	}
+	n := o.Rows
+	if n <= 0 {
+		n = defaultPreview
+	}
+	s, err := l.workers[0].Sample(ctx, task, int64(n))
+	if err != nil {
+		return nil, err
+	}
+	defer s.Release()
+	out := &Preview{Pipeline: p.name, Source: p.source.String(), Target: p.place.Table, Quarantine: s.Bad, Failed: s.Failed, Warnings: plan.Warnings}
+	for _, b := range s.FirstBad {
+		out.Bad = append(out.Bad, QuarantinedRecord{File: b.File, Line: b.Line, Offset: b.Offset, Length: b.Length, Cut: b.Cut,
+			Reason: convert.ReasonNotJSON, Detail: b.Reason.String(), ErrorAt: b.At, Record: b.Text})
+	}
+	if out.Read, err = rowsOf(s.Read, task.Source()); err != nil || p.set.transform == "" {
+		return out, err
+	}
+	made, transform, err := l.workers[0].TargetSchema(ctx, &task)
+	if err != nil {
+		return nil, err
+	}
+	transform.Close()
+	out.Made, err = rowsOf(s.Made, made)
+	return out, err
+}
+
+// rowsOf reads records, of which there may be none.
+func rowsOf(records []arrow.RecordBatch, s *schema.Struct) (array.RecordReader, error) {
+	columns := s.Arrow()
+	if len(records) > 0 {
+		columns = records[0].Schema()
+	}
+	return array.NewRecordReader(columns, records)
+}
