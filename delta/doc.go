@@ -6,6 +6,13 @@
 // a table. Data files are written by a [DataWriter] from the transaction's [WriteContext], here or on
 // another machine, and become part of the table when the [Transaction] commits, all at once.
 //
+// A [Predicate] says which rows are meant: of a scan, which skips files by it; of [Snapshot.DeleteRows],
+// [Snapshot.UpdateRows] and [Transaction.Replace]; of what a transaction depends on, [Transaction.Read].
+// [Snapshot.Changes] reads what has changed from version to version.
+//
+// Rules that a table has for its rows, such as CHECK constraints, hold for all that is written. Those that
+// are SQL are evaluated by the [Evaluator] that the writer brings; without one the table is not written.
+//
 // A commit can be lost on the way. [Transaction.Commit] never writes twice: it carries a nonce, and
 // when an answer is lost or somebody else has the version, it reads the log and looks for itself. Its
 // error means that the table does not have the change, with one exception, [ErrOutcomeUnknown].

@@ -3,6 +3,10 @@ package delta_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -233,4 +237,114 @@ func TestChangesOfVersions(t *testing.T) {
 		}
 		t.Error("no error")
 	})
+}
+
+func TestChangesOfOthers(t *testing.T) {
+	table := filepath.Join(testdata(t), "spark-4.4.0-generated", "cdf")
+	s := load(t, objstore.NewDir(filepath.Join(table, "delta")))
+	names, want := parquetRows(t, filepath.Join(table, "expected_changes"))
+	var got []string
+	for rec, err := range s.Changes(t.Context(), 0, s.Version()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, cells(rec, names)...)
+		rec.Release()
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestRowIDsOfOthers(t *testing.T) {
+	table := filepath.Join(testdata(t), "spark-4.4.0-generated", "row_tracking")
+	dir := copyTable(t, filepath.Join(table, "delta"))
+	makeWritable(t, dir)
+	s := load(t, objstore.NewDir(dir))
+	idsOfRows := func(s *delta.Snapshot) []string {
+		var out []string
+		for rec, err := range s.Scan(delta.ScanOptions{RowIDs: true}).Batches(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, id := range idsOf(rec) {
+				out = append(out, fmt.Sprintf("id: int64 %d; row_id: int64 %s; row_commit_version: int64 %s; ", id, rec.Column(2).ValueStr(i), rec.Column(3).ValueStr(i)))
+			}
+			rec.Release()
+		}
+		slices.Sort(out)
+		return out
+	}
+	_, want := parquetRows(t, filepath.Join(table, "expected_row_tracking"))
+	v := regexp.MustCompile(`v: "[^"]*"; `)
+	for i := range want {
+		want[i] = v.ReplaceAllString(want[i], "")
+	}
+	slices.Sort(want)
+	got := idsOfRows(s)
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	s, _, err := s.UpdateRows(t.Context(), delta.Compare{Column: []string{"id"}, Value: 5}, []delta.Assignment{{Column: "v", Value: "silt"}}, delta.ChangeOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if strings.HasPrefix(want[i], "id: int64 5;") {
+			want[i] = fmt.Sprintf("id: int64 5; row_id: int64 5; row_commit_version: int64 %d; ", s.Version())
+		}
+	}
+	if got := idsOfRows(s); !slices.Equal(got, want) {
+		t.Errorf("after an update got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	readersSee(t, dir, rows(t, s)...)
+}
+
+// TestOthersSeeChanges has deltalake read the feed of changes that silt has written.
+func TestOthersSeeChanges(t *testing.T) {
+	py := python(t)
+	for name, o := range map[string]delta.TableOptions{
+		"by_rewriting": {}, "of_partitions": {PartitionBy: []string{"p"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			store := objstore.NewDir(dir)
+			o.Schema = ddl(t, "id BIGINT, p STRING")
+			o.Properties = maps.Clone(o.Properties)
+			if o.Properties == nil {
+				o.Properties = map[string]string{}
+			}
+			o.Properties["delta.enableChangeDataFeed"] = "true"
+			s := newTable(t, store, o, `{"id":1,"p":"x"}`, `{"id":2,"p":"y"}`, `{"id":3,"p":"y"}`)
+			s, _, err := s.UpdateRows(t.Context(), delta.Compare{Column: []string{"id"}, Value: 2}, []delta.Assignment{{Column: "p", Value: "z"}}, delta.ChangeOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s, _, err = s.DeleteRows(t.Context(), delta.Compare{Column: []string{"id"}, Op: delta.Greater, Value: 2}, delta.ChangeOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			readersSee(t, dir, rows(t, s)...)
+			out, err := exec.Command(py, filepath.Join("testdata", "changes.py"), dir).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%.2000s", err, out)
+			}
+			var want []string
+			for rec, err := range s.Changes(t.Context(), 0, s.Version()) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, id := range idsOf(rec) {
+					want = append(want, fmt.Sprintf("%d %s %s %s", id, rec.Column(1).ValueStr(i), rec.Column(2).ValueStr(i), rec.Column(3).ValueStr(i)))
+				}
+			}
+			got := strings.Split(strings.TrimSpace(string(out)), "\n")
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Errorf("deltalake sees\n%s\nsilt\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
 }
