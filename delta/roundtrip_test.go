@@ -60,7 +60,8 @@ var roundTrips = []roundTrip{
 	{name: "partitions", ddl: "id BIGINT, p STRING, day DATE, ts TIMESTAMP, i INT, dec DECIMAL(9,2), v STRUCT<x: BIGINT>", partition: []string{"p", "day", "ts", "i", "dec"},
 		rows: []string{`{"id":1,"p":"a b/c=d:%é","day":"2024-01-01","ts":"2024-01-01 01:02:03.000004Z","i":-1,"dec":"1.50","v":{"x":1}}`, `{"id":2}`,
 			`{"id":3,"p":"x","day":"1960-01-01","ts":"1960-01-01 01:02:03Z","i":7,"dec":"3.25"}`, `{"id":4,"p":"x","day":"1960-01-01","ts":"1960-01-01 01:02:03Z","i":7,"dec":"3.25"}`},
-		grow: "id BIGINT, p STRING, v STRUCT<y: STRING>", more: []string{`{"id":10,"p":"x","v":{"y":"z"}}`}},
+		grow: "id BIGINT, p STRING, v STRUCT<y: STRING>", more: []string{`{"id":10,"p":"x","v":{"y":"z"}}`},
+		unchanged: map[string]string{"duckdb": "Failed to parse value '1960-01-01 01:02:03+00'"}}, // which it has written
 	{name: "column_mapping_name", ddl: "id BIGINT, `a b` STRUCT<`c;d`: STRING, `=`: ARRAY<STRUCT<`{}`: BIGINT>>>, p STRING", partition: []string{"p"},
 		rows: []string{`{"id":1,"a b":{"c;d":"x","=":[{"{}":2}]},"p":"q"}`, `{"id":2}`, `{"id":3,"p":"q"}`},
 		grow: "id BIGINT, `new (1)` MAP<STRING, STRUCT<`\t`: BIGINT>>, `a b` STRUCT<` `: BIGINT>",
