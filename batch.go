@@ -288,6 +288,15 @@ func every[E any](all []E, first, step int) (some []E) {
 func (c *conversion) resume(ctx context.Context) error {
 	v := *c.before
 	c.version, c.pending = &v, v.Pending
+	if c.before.Number > c.plan.SchemaVersion && c.plan.SchemaVersion >= 0 && !c.rules.Mode.Adds() {
+		planned, err := c.schemas.Version(ctx, c.plan.SchemaVersion)
+		if err != nil {
+			return err
+		}
+		c.renew("new fields refused") // the run stopped for them, and the mode has been changed since
+		c.version.Schema, c.version.Uncarried, c.pending = planned.Schema, planned.Uncarried, planned.Pending
+		v.Schema = planned.Schema
+	}
 	if want := c.set.partitions; want != nil && !slices.Equal(want, v.PartitionNames()) && len(want)+len(v.PartitionNames()) > 0 {
 		c.renew("partition columns")
 		c.version.Partitions = nil

@@ -111,6 +111,28 @@ func TestOnSchemaChangeFail(t *testing.T) {
 		l.run()
 		l.want(`{"a":1}`, `{"a":2,"b":2}`, `{"c":3}`)
 	})
+	t.Run("the_columns_are_refused_by_another_mode", func(t *testing.T) {
+		l := strict(t, nil)
+		l.file("1.json", `{"a":1}`)
+		l.run()
+		l.file("2.json", `{"a":2,"b":2}`)
+		stops(l, "b BIGINT")
+		l.cfg.Options["schemaEvolutionMode"] = "rescue"
+		l.run()
+		l.file("3.json", `{"b":3}`)
+		l.run()
+		l.want(`{"_rescued_data":"{\"b\":2,\"_file_path\":\"2.json\"}","a":2}`, `{"_rescued_data":"{\"b\":3,\"_file_path\":\"3.json\"}"}`, `{"a":1}`)
+		if got := l.schema(); got != "a BIGINT,_rescued_data STRING" {
+			t.Errorf("the table has %s", got)
+		}
+		l.cfg.Options["schemaEvolutionMode"] = "addNewColumns"
+		l.file("4.json", `{"b":4}`)
+		stops(l, "b BIGINT")
+		l.run()
+		if got := l.schema(); got != "a BIGINT,_rescued_data STRING,b BIGINT" {
+			t.Errorf("the table has %s", got)
+		}
+	})
 	t.Run("without_mergeSchema_the_table_refuses_the_column_after_the_stop", func(t *testing.T) {
 		l := strict(t, map[string]string{"mergeSchema": "false"})
 		l.file("1.json", `{"a":1}`)

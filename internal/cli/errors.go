@@ -145,7 +145,7 @@ var rules = []rule{
 	}),
 	typed(exitStopped, "schema_changed", func(e *silt.SchemaChangedError) problem {
 		p := problem{Code: codeChanged, Title: fmt.Sprintf("the source schema has changed to version %d, and onSchemaChange is fail", e.To),
-			Hint: "look at silt schema diff, then run the same command again: it loads the same files by the new schema"}
+			Hint: "look at silt schema diff, then run the same command again: it loads the same files by the new schema; to keep the fields aside, set schemaEvolutionMode: rescue first"}
 		p.wrote = fmt.Sprintf("version %d of the source schema", e.To)
 		if all := slices.Concat(e.Added, e.Widened); len(all) > 0 {
 			p.Detail, p.Path, p.File, p.Line = newFieldLines(all), all[0].Path, all[0].File, int(all[0].Line)

@@ -23,7 +23,8 @@ type Version struct {
 	Partitions *schema.Struct `json:"-"`
 
 	WrittenAt time.Time `json:"writtenAt"`
-	// Reason is "inferred", "new fields", "wider types", "given", "hints" or "transform".
+	// Reason is "inferred", "new fields", "new fields refused", "too many fields", "wider types", "given",
+	// "hints", "partition columns", "transform" or "rollback".
 	Reason string `json:"reason"`
 	Batch  int64  `json:"batch"`
 	// Query is the id of the checkpoint whose batch wrote the version.
