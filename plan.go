@@ -274,9 +274,9 @@ func unfinished(ctx context.Context, log *checkpoint.Log) (files []objstore.Obje
 
 type nothingSeen struct{}
 
-func (nothingSeen) Lookup(string) (objstore.Object, bool) { return objstore.Object{}, false }
-
-func (nothingSeen) GivenUp(string) bool { return false }
+func (nothingSeen) Pass(context.Context) (func(string) (objstore.Object, bool, bool, error), func(), error) {
+	return func(string) (objstore.Object, bool, bool, error) { return objstore.Object{}, false, false, nil }, func() {}, nil
+}
 
 // sample takes some files, spread over all of them.
 func sample(files []objstore.Object) []objstore.Object {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -30,6 +31,8 @@ type run struct {
 	tried map[string]tried
 	// ahead are new files of the last listing that no batch has taken yet.
 	ahead []objstore.Object
+	// uncompacted says that the checkpoint could not be made smaller, which is told once.
+	uncompacted bool
 
 	progress progress
 }
@@ -222,6 +225,16 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if files := r.nextAhead(); len(files) > 0 {
 		return files, nil
 	}
+	if err := r.log.Compact(ctx); err != nil {
+		held := (*checkpoint.HeldError)(nil)
+		if ctx.Err() != nil || errors.As(err, &held) {
+			return nil, err
+		}
+		if !r.uncompacted {
+			r.uncompacted = true
+			r.warn(Warning{Code: "SILT-6010", Text: "the checkpoint could not be made smaller: " + err.Error()})
+		}
+	}
 	o := r.wanted(r.set)
 	o.Ahead = listAhead
 	found, err := source.Discover(ctx, r.source.store, o, r.seen)
@@ -256,8 +269,8 @@ func (r *run) nextAhead() (files []objstore.Object) {
 	for len(files) == 0 && len(r.ahead) > 0 {
 		files, r.ahead = r.set.source.Cut(r.ahead)
 		files = slices.DeleteFunc(files, func(o objstore.Object) bool {
-			before, known := r.seen.Lookup(o.Key)
-			return r.leave(o) || known && (before.ETag == o.ETag || !r.set.source.AllowOverwrites && !r.seen.GivenUp(o.Key))
+			before, known, givenUp := r.seen.Recent(o.Key)
+			return r.leave(o) || known && (before.ETag == o.ETag || !r.set.source.AllowOverwrites && !givenUp)
 		})
 	}
 	return files

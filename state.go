@@ -139,21 +139,47 @@ func (s *State) uri(b *checkpoint.Batch, key string) string {
 	return key
 }
 
-// Files yields the files that were planned, the newest batch first.
+// Files yields the files that were planned, the newest batch first. Of batches so old that their objects
+// are gone, each file is there once, with what its last batch made of it, in the order of keys.
 func (s *State) Files(ctx context.Context) iter.Seq2[FileState, error] {
 	return func(yield func(FileState, error) bool) {
+		oldest, last := int64(0), checkpoint.Batch{}
 		for b, err := range s.log.Batches(ctx) {
 			if err != nil {
 				yield(FileState{}, err)
 				return
 			}
+			oldest, last = b.Plan.Batch, b
 			for _, f := range b.Files {
 				if !yield(s.file(&b, f), nil) {
 					return
 				}
 			}
 		}
+		for r, err := range s.log.Rows(ctx, oldest) {
+			if err != nil {
+				yield(FileState{}, err)
+				return
+			}
+			if !yield(s.row(&last, r), nil) {
+				return
+			}
+		}
 	}
+}
+
+// row is a file of a batch whose objects were removed. Last is a batch that has the folder of the source.
+func (s *State) row(last *checkpoint.Batch, r checkpoint.Row) FileState {
+	committed := r.Committed
+	out := FileState{
+		Path: s.uri(last, r.Key), Size: r.Size, ModTime: r.ModTime, ETag: r.ETag, Status: "planned", Batch: r.Batch,
+		DiscoveryTime: r.Planned, CommitTime: &committed, SchemaVersion: r.SchemaVersion,
+	}
+	if o := r.Outcome; o != nil {
+		out.Status, out.Tries, out.Error = string(o.State), o.Tries, o.Error
+		out.Records, out.Rows, out.Rescued, out.Bad = o.Records, o.Rows, o.Rescued, o.Bad
+	}
+	return out
 }
 
 func (s *State) file(b *checkpoint.Batch, f checkpoint.File) FileState {

@@ -99,7 +99,7 @@ func (b *batch) do(ctx context.Context, a Action) (done bool, err error) {
 // next makes the batch after this one the one at hand.
 func (b *batch) next() {
 	if b.seen != nil {
-		b.seen.add(b.n, b.out.Plan, b.files, b.out.Staged.Files)
+		b.seen.add(b.n, rowsOf(b.out.Plan, b.files, &b.out.Staged, b.out.Commits.Time))
 	}
 	b.at, b.parent = b.n+1, b.planSum
 	b.last = max(b.last, b.n)
@@ -377,9 +377,17 @@ func (l *Log) Sweep(ctx context.Context, clean func(context.Context, Batch) erro
 	defer cancel(nil)
 	defer context.AfterFunc(l.lease.gone, func() { cancel(context.Cause(l.lease.gone)) })()
 	if l.cleaned == nil {
-		var err error
-		if l.cleaned, err = l.ids(ctx, "archive"); err != nil {
+		cleaned, err := l.ids(ctx, "archive")
+		if err != nil {
 			return err
+		}
+		closed, err := l.ids(ctx, "commits")
+		if err != nil {
+			return err
+		}
+		l.cleaned, l.swept = cleaned, l.at
+		for closed[l.swept-1] { // what is below a gap was removed, because it was cleaned
+			l.swept--
 		}
 	}
 	for ; l.swept < l.at; l.swept++ {
@@ -402,6 +410,9 @@ func (l *Log) sweep(ctx context.Context, n int64, clean func(context.Context, Ba
 	b, _, err := l.readBatch(ctx, n)
 	if err == nil {
 		err = l.readEnd(ctx, n, &b)
+	}
+	if isMissing(err) && n < l.held() {
+		return nil // it was removed, because it was cleaned, and a late put brought a part of it back
 	}
 	if err != nil || b.Archived {
 		return err

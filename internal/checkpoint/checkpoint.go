@@ -11,6 +11,7 @@
 //	staged/N      what each table gets, to the byte; the sources are not needed any more
 //	commits/N     the tables have it; the batch is closed
 //	archive/N     the sources are cleaned; nothing is left to do
+//	seen/A-B      what batches A to B did with each file, sorted; made of the objects of the batches
 //	runs/ID       the summary of a run
 //
 // [Next] decides what to do from what is known; it does no I/O and is what the model in the tests
@@ -19,6 +20,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +39,10 @@ type Options struct {
 	NewID    func() string    // unique names; nil makes random UUIDs
 	Owner    string           // host:pid, for people and for a restart on the same host
 	Pipeline string           // the pipeline's name, for people
+	// Fan is how many batches a run of the files seen holds, and how many runs are merged to one; 0 is 10.
+	Fan int
+	// Keep is how many of the newest batches keep all their objects; 0 is 100.
+	Keep int
 }
 
 // Effects are what a batch does to the world outside the checkpoint. All of them may be called again
@@ -108,12 +114,15 @@ type Log struct {
 	newID  func() string
 	meta   metadata
 	lease  *lease // nil: to be looked at only
+	fan    int64
+	keep   int64
 
 	seen   *Seen
-	at     int64  // the batch at hand: RunBatch starts there
-	parent string // digest of the plan before it
-	last   int64  // greatest batch that has a plan, as found by Open; -1: none
-	swept  int64  // the first batch that may have to be cleaned
+	runs   []runHead // as found by Open
+	at     int64     // the batch at hand: RunBatch starts there
+	parent string    // digest of the plan before it
+	last   int64     // greatest batch that has a plan, as found by Open; -1: none
+	swept  int64     // the first batch that may have to be cleaned
 	// cleaned are the batches from swept on that have been, as found by the first Sweep.
 	cleaned map[int64]bool
 }
@@ -164,7 +173,8 @@ func OpenReadOnly(ctx context.Context, store objstore.Store, prefix string) (*Lo
 }
 
 func newLog(store objstore.Store, prefix string, o Options) *Log {
-	l := &Log{store: store, prefix: prefix, clock: o.Clock, newID: o.NewID}
+	l := &Log{store: store, prefix: prefix, clock: o.Clock, newID: o.NewID,
+		fan: int64(cmp.Or(o.Fan, defaultFan)), keep: int64(cmp.Or(o.Keep, defaultKeep))}
 	if prefix != "" && !strings.HasSuffix(prefix, "/") {
 		l.prefix += "/"
 	}

@@ -133,7 +133,14 @@ func (l *Log) locate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	l.last = -1
+	if l.runs, _, err = l.findRuns(ctx); err != nil {
+		return err
+	}
+	held := int64(0) // by runs, so that objects of batches below may be gone
+	if len(l.runs) > 0 {
+		held = l.runs[len(l.runs)-1].Last + 1
+	}
+	l.last = held - 1
 	for n := range plans {
 		l.last = max(l.last, n)
 	}
@@ -147,7 +154,7 @@ func (l *Log) locate(ctx context.Context) error {
 		}
 		l.last++
 	}
-	for n := range l.last {
+	for n := held; n < l.last; n++ {
 		for kind, ids := range map[string]map[int64]bool{"offsets": plans, "commits": closed} {
 			if ids[n] {
 				continue

@@ -8,11 +8,17 @@ import (
 	"strings"
 )
 
-// Batches yields the batches that have a plan, the newest first. An error ends it.
+// Batches yields the batches that have a plan, the newest first, as far back as their objects are kept.
+// An error ends it.
 func (l *Log) Batches(ctx context.Context) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
 		for n := l.last; n >= 0; n-- {
 			b, _, err := l.readBatch(ctx, n)
+			if err != nil && n < l.held() && ctx.Err() == nil {
+				if there, existsErr := l.exists(ctx, name("sources/0", n)); existsErr == nil && !there {
+					return // its objects were removed
+				}
+			}
 			if err == nil {
 				err = l.readEnd(ctx, n, &b)
 			}
@@ -36,6 +42,47 @@ func (l *Log) readEnd(ctx context.Context, n int64, b *Batch) error {
 	b.Commits = &c
 	b.Archived, err = l.exists(ctx, name("archive", n))
 	return err
+}
+
+// Rows yields the last row of each file that runs hold and that was last met by a batch before the given
+// one, in the order of keys. An error ends it.
+func (l *Log) Rows(ctx context.Context, before int64) iter.Seq2[Row, error] {
+	return func(yield func(Row, error) bool) {
+		var cursors []*cursor
+		defer func() {
+			for _, c := range cursors {
+				c.close()
+			}
+		}()
+		for _, r := range l.runs {
+			c, err := l.openRun(ctx, r)
+			if err == nil {
+				err = c.next()
+			}
+			if err != nil {
+				yield(Row{}, err)
+				return
+			}
+			cursors = append(cursors, c)
+		}
+		for k, err := range merged(cursors) {
+			if err != nil {
+				yield(Row{}, err)
+				return
+			}
+			if k.row.Batch < before && !yield(k.row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// held is the first batch that no run holds.
+func (l *Log) held() int64 {
+	if len(l.runs) == 0 {
+		return 0
+	}
+	return l.runs[len(l.runs)-1].Last + 1
 }
 
 // Runs yields the summaries of runs in the order of their ids. One that cannot be read is a *StateError,

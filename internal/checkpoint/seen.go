@@ -2,19 +2,31 @@ package checkpoint
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/siltlake/silt/objstore"
 )
 
-// Seen knows which version of a file is planned. It is no copy: RunBatch adds each batch it closes.
+// Seen knows which version of a file is planned. It is no copy: RunBatch adds each batch it closes. What
+// [Log.Compact] has put into runs it reads from there, so that it is small however many files there are.
 type Seen struct {
-	end   int64 // the batch to add next
-	files map[string]objstore.Object
+	log    *Log
+	end    int64 // the batch to add next
+	runs   []runHead
+	groups []group // of the batches after the runs
+	// tried are files that were taken again when a batch last met them. One that a run holds may have
+	// been loaded since; then it is not asked for.
 	tried map[string]try
-	// givenUp are the files no version of which was ever loaded.
-	givenUp map[string]bool
+}
+
+// group is what some batches in a row did.
+type group struct {
+	first   int64
+	entries map[string]entry
 }
 
 // try is the last outcome of a file that is taken again.
@@ -23,18 +35,52 @@ type try struct {
 	at time.Time
 }
 
-// Lookup returns the version of the file that was planned last and is not taken again.
-func (s *Seen) Lookup(key string) (objstore.Object, bool) {
-	o, ok := s.files[key]
-	return o, ok
+// entry is what a span of batches did with one key. Entries of spans that follow each other are put
+// together by then.
+type entry struct {
+	row Row // of the last batch that met the key
+	// file is the version that was planned last and not taken again, when row is of one that is.
+	file   *objstore.Object
+	loaded bool // some version was
 }
 
-// GivenUp reports whether the file was given up and no version of it loaded, so that another version is
-// a new file.
-func (s *Seen) GivenUp(key string) bool { return s.givenUp[key] }
+// Row is what became of a file in the last batch that met it.
+type Row struct {
+	File          // its Outcome is nil when the batch is not staged
+	Batch         int64
+	Planned       time.Time
+	Committed     time.Time // zero: not yet
+	SchemaVersion int64
+}
 
-// Len is the number of files.
-func (s *Seen) Len() int { return len(s.files) }
+func (e *entry) again() bool { return e.row.Outcome != nil && e.row.Outcome.State.Again() }
+
+// version is the version that was planned last and is not taken again; nil is none.
+func (e *entry) version() *objstore.Object {
+	if e.again() {
+		return e.file
+	}
+	return &e.row.Object
+}
+
+// then is the entry of the spans of e and of next, which follows it.
+func (e *entry) then(next entry) entry {
+	next.loaded = next.loaded || e.loaded
+	if v := e.version(); next.again() && next.file == nil && v != nil {
+		kept := *v // e may be written over by what is returned
+		next.file = &kept
+	}
+	return next
+}
+
+func newEntry(r Row) entry {
+	return entry{row: r, loaded: r.Outcome == nil || r.Outcome.State == Loaded}
+}
+
+// failing reports whether the last try of the file is worth to be remembered.
+func (r *Row) failing() bool {
+	return r.Outcome != nil && (r.Outcome.State == Deferred || r.Outcome.State == Failed)
+}
 
 // Tried returns the last outcome of this version of a file, if it was deferred or failed, and when its
 // batch was planned.
@@ -46,30 +92,147 @@ func (s *Seen) Tried(o objstore.Object) (last FileOutcome, at time.Time, ok bool
 	return t.FileOutcome, t.at, true
 }
 
+// Recent returns the version of a file that was planned last and is not taken again, and whether no
+// version was ever loaded, as far as the batches know that no run holds. Those since the last pass are
+// among them as long as [Log.Compact] was not called.
+func (s *Seen) Recent(key string) (v objstore.Object, known, givenUp bool) {
+	var all entry
+	for _, g := range s.groups {
+		if e, ok := g.entries[key]; ok {
+			all, known = all.join(known, e), true
+		}
+	}
+	return all.answer(known)
+}
+
+// join is then, for an entry that may be the first.
+func (e *entry) join(known bool, next entry) entry {
+	if !known {
+		return next
+	}
+	return e.then(next)
+}
+
+func (e *entry) answer(known bool) (objstore.Object, bool, bool) {
+	if !known {
+		return objstore.Object{}, false, false
+	}
+	v := e.version()
+	if v == nil {
+		return objstore.Object{}, false, false
+	}
+	return *v, true, !e.loaded
+}
+
+// Pass starts a look at keys, which come in ascending order. Lookup returns the version of the file
+// that was planned last and is not taken again, and whether it was given up and no version of it was
+// ever loaded, so that another version is a new file.
+func (s *Seen) Pass(ctx context.Context) (lookup func(key string) (v objstore.Object, known, givenUp bool, err error), end func(), err error) {
+	cursors, err := s.open(ctx)
+	if isMissing(err) {
+		var changed bool
+		if changed, err = s.refresh(ctx); err == nil && changed {
+			cursors, err = s.open(ctx)
+		}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	end = func() {
+		for _, c := range cursors {
+			c.close()
+		}
+	}
+	last := ""
+	return func(key string) (objstore.Object, bool, bool, error) {
+		if key < last {
+			return objstore.Object{}, false, false, fmt.Errorf("%q comes after %q", key, last)
+		}
+		last = key
+		var all entry
+		known := false
+		for _, c := range cursors {
+			if err := c.seek(key); err != nil {
+				return objstore.Object{}, false, false, err
+			}
+			if c.at.key == key && c.ok {
+				all, known = all.join(known, c.at.entry), true
+			}
+		}
+		for _, g := range s.groups {
+			if e, ok := g.entries[key]; ok {
+				all, known = all.join(known, e), true
+			}
+		}
+		v, known, givenUp := all.answer(known)
+		return v, known, givenUp, nil
+	}, end, nil
+}
+
+// open opens all runs.
+func (s *Seen) open(ctx context.Context) (cursors []*cursor, err error) {
+	for _, r := range s.runs {
+		c, err := s.log.openRun(ctx, r)
+		if err != nil {
+			for _, c := range cursors {
+				c.close()
+			}
+			return nil, err
+		}
+		cursors = append(cursors, c)
+	}
+	return cursors, nil
+}
+
+// refresh looks for the runs again, which another process may have merged. It reports whether they are
+// others.
+func (s *Seen) refresh(ctx context.Context) (changed bool, err error) {
+	runs, _, err := s.log.findRuns(ctx)
+	if err != nil || slices.EqualFunc(runs, s.runs, func(a, b runHead) bool { return a.Data == b.Data }) {
+		return false, err
+	}
+	if err := s.refill(ctx, runs); err != nil {
+		return false, err
+	}
+	s.log.runs = slices.Clone(runs)
+	return true, nil
+}
+
 // add takes batch n in, unless it has it. Without outcomes, the batch is planned and not staged.
-func (s *Seen) add(n int64, p Plan, files []objstore.Object, outcomes []FileOutcome) {
+func (s *Seen) add(n int64, rows []Row) {
 	if n < s.end {
 		return
 	}
 	s.end = n + 1
-	for i, f := range files {
-		if outcomes == nil || !outcomes[i].State.Again() {
-			_, known := s.files[f.Key]
-			s.files[f.Key] = f
-			delete(s.tried, f.Key)
-			if outcomes != nil && outcomes[i].State == Quarantined && (!known || s.givenUp[f.Key]) {
-				s.givenUp[f.Key] = true
-			} else {
-				delete(s.givenUp, f.Key)
-			}
-			continue
+	fan := s.log.fan
+	if len(s.groups) == 0 || n%fan == 0 && s.log.lease != nil {
+		s.groups = append(s.groups, group{n, map[string]entry{}})
+	}
+	entries := s.groups[len(s.groups)-1].entries
+	for _, r := range rows {
+		e := newEntry(r)
+		if before, ok := entries[r.Key]; ok {
+			e = before.then(e)
 		}
-		if state := outcomes[i].State; state == Deferred || state == Failed {
-			s.tried[f.Key] = try{outcomes[i], p.Time}
+		entries[r.Key] = e
+		if r.failing() {
+			s.tried[r.Key] = try{*r.Outcome, r.Planned}
 		} else {
-			delete(s.tried, f.Key)
+			delete(s.tried, r.Key)
 		}
 	}
+}
+
+// rowsOf are the rows of a batch; committed is zero when it is not closed.
+func rowsOf(p Plan, files []objstore.Object, s *Staged, committed time.Time) []Row {
+	rows := make([]Row, len(files))
+	for i, f := range files {
+		rows[i] = Row{File: File{Object: f}, Batch: p.Batch, Planned: p.Time, Committed: committed, SchemaVersion: p.SchemaVersion}
+		if s != nil {
+			rows[i].Outcome, rows[i].SchemaVersion = &s.Files[i], s.SchemaVersion
+		}
+	}
+	return rows
 }
 
 // Seen returns the files of all closed batches, less those that are taken again. In a log that is open
@@ -88,9 +251,33 @@ func (l *Log) Seen(ctx context.Context) (*Seen, error) {
 	case closed:
 		end++
 	}
-	seen := &Seen{files: map[string]objstore.Object{}, tried: map[string]try{}, givenUp: map[string]bool{}}
+	seen, err := l.readSeen(ctx, end)
+	if isMissing(err) { // another process may have put batches into runs since
+		runs, _, findErr := l.findRuns(ctx)
+		if findErr != nil {
+			return nil, findErr
+		}
+		if l.runs = runs; l.held() > 0 {
+			seen, err = l.readSeen(ctx, end)
+		}
+	}
+	if err == nil && l.lease != nil {
+		l.seen = seen
+	}
+	return seen, err
+}
+
+// readSeen reads what the runs do not hold.
+func (l *Log) readSeen(ctx context.Context, end int64) (*Seen, error) {
+	seen := &Seen{log: l, runs: slices.Clone(l.runs), tried: map[string]try{}}
 	parent := ""
-	for n := range end {
+	for _, r := range seen.runs {
+		seen.end, parent = r.Last+1, r.Parent
+		for _, t := range r.Failing {
+			seen.tried[t.key()] = t.try()
+		}
+	}
+	for n := seen.end; n < end; n++ {
 		b, sum, err := l.readBatch(ctx, n)
 		if err != nil {
 			return nil, err
@@ -99,13 +286,22 @@ func (l *Log) Seen(ctx context.Context) (*Seen, error) {
 			return nil, &StateError{name("offsets", n), "it does not follow " + name("offsets", n-1) + " (another digest)", nextDoctor}
 		}
 		parent = sum
-		files, outcomes := b.split()
-		seen.add(n, b.Plan, files, outcomes)
-	}
-	if l.lease != nil {
-		l.seen = seen
+		seen.add(n, b.rows())
 	}
 	return seen, nil
+}
+
+// rows are those of a batch as it was read.
+func (b *Batch) rows() []Row {
+	committed := time.Time{}
+	if b.Commits != nil {
+		committed = b.Commits.Time
+	}
+	files := make([]objstore.Object, len(b.Files))
+	for i, f := range b.Files {
+		files[i] = f.Object
+	}
+	return rowsOf(b.Plan, files, b.Staged, committed)
 }
 
 // readBatch reads all objects of a batch that has a plan, and the digest of the plan.
@@ -148,25 +344,12 @@ func (l *Log) readBatch(ctx context.Context, n int64) (Batch, string, error) {
 	return b, sum, nil
 }
 
-// split is the inverse of joining files and outcomes.
-func (b *Batch) split() ([]objstore.Object, []FileOutcome) {
-	files := make([]objstore.Object, len(b.Files))
-	for i, f := range b.Files {
-		files[i] = f.Object
-	}
-	if b.Staged == nil {
-		return files, nil
-	}
-	return files, b.Staged.Files
-}
-
 // look reads an object and changes nothing.
 func (l *Log) look(ctx context.Context, object string) ([]byte, Known, error) {
-	there, err := l.exists(ctx, object)
-	if err != nil || !there {
-		return nil, Absent, err
-	}
 	content, _, err := objstore.ReadAll(ctx, l.store, l.prefix+object)
+	if errors.Is(err, objstore.ErrNotExist) {
+		return nil, Absent, nil
+	}
 	if err != nil {
 		return nil, Unknown, fmt.Errorf("read %s: %w", object, err)
 	}
@@ -176,10 +359,18 @@ func (l *Log) look(ctx context.Context, object string) ([]byte, Known, error) {
 	return content, Have, nil
 }
 
+const missing = "it is missing"
+
 func (l *Log) mustRead(ctx context.Context, object string) ([]byte, error) {
 	content, known, err := l.look(ctx, object)
 	if err == nil && known == Absent {
-		err = &StateError{object, "it is missing", nextDoctor}
+		err = &StateError{object, missing, nextDoctor}
 	}
 	return content, err
+}
+
+// isMissing reports whether an object was not there that must be.
+func isMissing(err error) bool {
+	var e *StateError
+	return errors.As(err, &e) && strings.HasPrefix(e.Problem, missing)
 }

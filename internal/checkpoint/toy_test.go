@@ -39,12 +39,23 @@ func (y *toy) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := y.log.Compact(ctx); err != nil {
+		return nil, err
+	}
+	lookup, end, err := seen.Pass(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	var files []objstore.Object
 	for o, err := range y.store.List(ctx, "src/", "") {
 		if err != nil {
 			return nil, err
 		}
-		_, known := seen.Lookup(o.Key)
+		_, known, _, err := lookup(o.Key)
+		if err != nil {
+			return nil, err
+		}
 		last, _, _ := seen.Tried(o)
 		if !known && last.Tries < 3 && len(files) < y.batch {
 			files = append(files, o)

@@ -54,11 +54,12 @@ type Options struct {
 	AllowOverwrites bool
 }
 
-// Seen knows the files that were planned before. Lookup returns the version that was.
+// Seen knows the files that were planned before.
 type Seen interface {
-	Lookup(key string) (objstore.Object, bool)
-	// GivenUp reports that no version of a known file was ever loaded: another version of it is new.
-	GivenUp(key string) bool
+	// Pass starts a look at keys, which come in ascending order, and which the caller ends. Lookup returns
+	// the version of a file that was planned, if it is known, and whether no version of it was ever
+	// loaded: then another version is new.
+	Pass(ctx context.Context) (lookup func(key string) (v objstore.Object, known, givenUp bool, err error), end func(), err error)
 }
 
 // Found is the result of a look.
@@ -94,6 +95,11 @@ func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (
 	}
 	next := queue{maxFiles: o.MaxFiles, maxBytes: o.MaxBytes, ahead: o.Ahead}
 	found := &Found{}
+	lookup, end, err := seen.Pass(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	for obj, err := range store.List(ctx, w.prefix, "") {
 		var oe *objstore.ObjectError
 		switch {
@@ -110,11 +116,14 @@ func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (
 		case !w.name(obj.Key) || strings.HasSuffix(obj.Key, "/") || !w.time(obj.ModTime):
 			continue
 		}
-		before, known := seen.Lookup(obj.Key)
+		before, known, givenUp, err := lookup(obj.Key)
+		if err != nil {
+			return nil, fmt.Errorf("the files seen: %w", err)
+		}
 		if known && before.ETag == obj.ETag || o.Leave != nil && o.Leave(obj) {
 			continue
 		}
-		if known && !seen.GivenUp(obj.Key) {
+		if known && !givenUp {
 			found.Changed = append(found.Changed, obj)
 			if !o.AllowOverwrites {
 				continue

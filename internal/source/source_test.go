@@ -58,11 +58,11 @@ func files(keys ...string) []objstore.Object {
 
 type seen map[string]objstore.Object
 
-func (s seen) GivenUp(string) bool { return false }
-
-func (s seen) Lookup(key string) (objstore.Object, bool) {
-	o, ok := s[key]
-	return o, ok
+func (s seen) Pass(context.Context) (func(string) (objstore.Object, bool, bool, error), func(), error) {
+	return func(key string) (objstore.Object, bool, bool, error) {
+		o, ok := s[key]
+		return o, ok, false, nil
+	}, func() {}, nil
 }
 
 func keys(list []objstore.Object) string {
