@@ -348,7 +348,7 @@ func isNaN(a arrow.Array, i int) bool {
 	return false
 }
 
-var sqlWord = regexp.MustCompile("[\\pL\\pN_]+")
+var sqlWord = regexp.MustCompile(`[\pL\pN_]+`)
 
 // valuesOf returns the values in a row of the columns that the SQL names.
 func valuesOf(rec arrow.RecordBatch, row int, sql string) (out []ColumnValue) {

@@ -1,15 +1,15 @@
 package delta
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
+	"math"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/arrow/scalar"
 
 	"github.com/siltlake/silt/schema"
 )
@@ -18,85 +18,75 @@ import (
 // of the column in the data file lies, or nil when that is not known. Bounds may be wider than the
 // values are. Both are null when the column holds only null.
 func (s *Snapshot) Bounds(add *Add, columns []string) []arrow.Array {
-	var stats struct {
-		NumRecords *int64                     `json:"numRecords"`
-		MinValues  map[string]json.RawMessage `json:"minValues"`
-		MaxValues  map[string]json.RawMessage `json:"maxValues"`
-		NullCount  map[string]json.RawMessage `json:"nullCount"`
-	}
-	if add.Stats != "" && json.Unmarshal([]byte(add.Stats), &stats) != nil {
-		stats.MinValues = nil // broken: nothing is known
-	}
-	keys := map[string]bool{}
-	for _, name := range s.metadata.PartitionColumns {
-		keys[schema.Fold(name)] = true
-	}
+	in := &fileSpans{add: add, wide: s.protocol.widening()}
 	out := make([]arrow.Array, len(columns))
 	for i, name := range columns {
-		j := s.schema.IndexFold(name)
-		if j < 0 {
+		l, err := s.binder().leaf([]string{name})
+		if err != nil || l.class == classNone {
 			continue
 		}
-		f := s.schema.Fields[j]
-		physical, err := physicalName(f, s.columnMapping())
-		if err != nil {
-			continue
+		known := in.span(l)
+		switch {
+		case known.onlyNull:
+			out[i] = nulls(memory.DefaultAllocator, schema.ArrowType(l.typ), 2)
+		case known.lo == nil || known.hi == nil || !known.exact && (l.class == classFloat || l.typ == schema.Boolean):
+			// A fraction may be NaN, on whose order engines do not agree.
+		default:
+			out[i] = l.pair(known)
 		}
-		if keys[schema.Fold(name)] {
-			if v, err := parsePartitionValue(f.Type, add.PartitionValues[physical]); err == nil {
-				out[i] = pairOf(f.Type, v, v)
-			}
-			continue
-		}
-		if count := stats.NullCount[physical]; stats.NumRecords != nil && len(count) > 0 && string(count) == fmt.Sprint(*stats.NumRecords) {
-			out[i] = pairOf(f.Type, nil, nil)
-			continue
-		}
-		low, ok := parseBound(f.Type, stats.MinValues[physical])
-		high, ok2 := parseBound(f.Type, stats.MaxValues[physical])
-		if !ok || !ok2 {
-			continue
-		}
-		if ts, is := high.(*scalar.Timestamp); is { // statistics are cut to milliseconds
-			ts.Value += 999
-		}
-		out[i] = pairOf(f.Type, low, high)
 	}
 	return out
 }
 
-// parseBound reads a value as it stands in statistics. Fractions are left out: readers do not agree on
-// NaN and on the sign of zero.
-func parseBound(t schema.Type, text json.RawMessage) (scalar.Scalar, bool) {
-	if text = bytes.TrimSpace(text); len(text) == 0 || string(text) == "null" || t == schema.Float || t == schema.Double || t == schema.Binary || t == schema.Boolean {
-		return nil, false
+// pair returns the bounds of a span as an array, or nil when they cannot be written as values.
+func (l *leaf) pair(known span) arrow.Array {
+	lo, hi := *known.lo, *known.hi
+	if l.class == classBytes && !known.exact { // what begins with the maximum is within
+		hi.s += strings.Repeat(string(utf8.MaxRune), 8)
 	}
-	value := string(text)
-	if text[0] == '"' && json.Unmarshal(text, &value) != nil {
-		return nil, false
-	}
-	v, err := parseScalar(t, value)
-	return v, err == nil && v != nil
-}
-
-func pairOf(t schema.Type, low, high scalar.Scalar) arrow.Array {
-	if low == nil || high == nil {
-		return nulls(memory.DefaultAllocator, schema.ArrowType(t), 2)
-	}
-	var parts []arrow.Array
-	for _, v := range []scalar.Scalar{low, high} {
-		a, err := repeatScalar(memory.DefaultAllocator, v, 1)
-		if err != nil {
-			return nil
-		}
-		defer a.Release()
-		parts = append(parts, a)
-	}
-	pair, err := array.Concatenate(parts, memory.DefaultAllocator)
-	if err != nil {
+	if lo.over < 0 || lo.over > 1 || hi.over < 0 || hi.over > 1 {
 		return nil
 	}
-	return pair
+	if hi.over == 1 { // up to the next value
+		if hi.i == math.MaxInt64 {
+			return nil
+		}
+		hi.i++
+		hi.d = hi.d.Add(decimal128.FromI64(1))
+	}
+	b := array.NewBuilder(memory.DefaultAllocator, schema.ArrowType(l.typ))
+	defer b.Release()
+	for _, v := range []literal{lo, hi} {
+		switch b := b.(type) {
+		case *array.BooleanBuilder:
+			b.Append(v.i != 0)
+		case *array.Int8Builder:
+			b.Append(int8(max(math.MinInt8, min(math.MaxInt8, v.i))))
+		case *array.Int16Builder:
+			b.Append(int16(max(math.MinInt16, min(math.MaxInt16, v.i))))
+		case *array.Int32Builder:
+			b.Append(int32(max(math.MinInt32, min(math.MaxInt32, v.i))))
+		case *array.Int64Builder:
+			b.Append(v.i)
+		case *array.Date32Builder:
+			b.Append(arrow.Date32(v.i))
+		case *array.TimestampBuilder:
+			b.Append(arrow.Timestamp(v.i))
+		case *array.Float32Builder:
+			b.Append(float32(v.f))
+		case *array.Float64Builder:
+			b.Append(v.f)
+		case *array.StringBuilder:
+			b.Append(v.s)
+		case *array.BinaryBuilder:
+			b.Append([]byte(v.s))
+		case *array.Decimal128Builder:
+			b.Append(v.d)
+		default:
+			return nil
+		}
+	}
+	return b.NewArray()
 }
 
 // Shaper makes records of one schema of those of others: columns are matched by name, at any depth and
