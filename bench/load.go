@@ -110,12 +110,13 @@ func (c *config) load(d dataset, peers []*contender) (map[string]usage, error) {
 		}},
 	}, peers...)
 	used := make(map[string][]usage)
-	for range c.runs {
+	for n := range c.runs {
 		for _, t := range all {
 			u, err := c.measure(t, d.dir)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", t.name, err)
 			}
+			told(n, t, u)
 			used[t.key] = append(used[t.key], u)
 		}
 	}

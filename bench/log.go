@@ -79,7 +79,7 @@ func (l *logBench) run() error {
 		l.silt("append with .crc, a hundredth of the files", "append", fewCounted),
 	}
 	runs := map[string][]usage{}
-	for range l.runs {
+	for n := range l.runs {
 		for _, t := range all {
 			if t == nil {
 				continue
@@ -88,6 +88,7 @@ func (l *logBench) run() error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", t.name, err)
 			}
+			told(n, t, u)
 			runs[t.name] = append(runs[t.name], u)
 		}
 	}

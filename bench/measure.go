@@ -47,6 +47,11 @@ func (c *config) measure(t *contender, source string) (u usage, err error) {
 	return u, err
 }
 
+// told shows that it goes on.
+func told(n int, t *contender, u usage) {
+	fmt.Fprintf(os.Stderr, "run %d: %s: %.2f CPU-seconds\n", n+1, t.name, u.cpu.Seconds())
+}
+
 // run runs a command and says what it and its children needed.
 func run(cmd *exec.Cmd) (usage, error) {
 	var said bytes.Buffer
