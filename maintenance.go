@@ -312,11 +312,12 @@ type TableReport struct {
 // CheckTable compares what a table says with what is there: log, checkpoints and checksums with each other,
 // and with the data files. What it finds is no error.
 func CheckTable(ctx context.Context, cfg Config, o CheckOptions) (*TableReport, error) {
-	t, s, err := loadTarget(ctx, cfg, o.Version)
+	t, _, err := loadTarget(ctx, cfg, o.Version)
 	if err != nil {
 		return nil, err
 	}
-	if s, err = delta.Load(ctx, &watchedStore{Store: t.store, tell: o.Progress}, delta.LoadOptions{Version: o.Version}); err != nil {
+	s, err := delta.Load(ctx, &watchedStore{Store: t.store, tell: o.Progress}, delta.LoadOptions{Version: o.Version})
+	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.name, err)
 	}
 	check := s.Check

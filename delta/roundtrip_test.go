@@ -38,7 +38,7 @@ type roundTrip struct {
 }
 
 // wrongPartitions is what DuckDB 1.5.5 gets wrong: the values of partition columns are NULL in tables with
-// column mapping, silt's or Spark's.
+// column mapping, of which Spark sees all.
 const wrongPartitions = "partition values under column mapping"
 
 // everyType has a column of each type that every reader knows.
