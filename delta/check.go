@@ -349,7 +349,7 @@ func (c *checker) checkpoints(ctx context.Context) error {
 		return err
 	}
 	var hint lastCheckpoint
-	if err := json.Unmarshal(text, &hint); err != nil {
+	if json.Unmarshal(text, &hint) != nil {
 		c.find("checkpoint", c.s.version, lastCheckpointKey, "the hint to the newest is no JSON", fixDelete)
 		return nil
 	}
