@@ -64,6 +64,12 @@ func TestAValueThatDoesNotFit(t *testing.T) {
 		{name: "does_nothing_else_where_there_is_no_column_for_it", opts: Options{Schema: s, Framing: "lines", Strict: true}, text: "{\"a\":\"x\"}\n", rows: []string{`{}`}},
 		{name: "in_an_array_of_records_takes_its_own_record", opts: Options{Schema: s, Framing: "lines", Strict: true, Aside: true}, text: `[{"a":1},{"a":"x"},{"a":3}]` + "\n" + `[{"a":"x"},4]` + "\n",
 			rows: []string{`{"a":1}`, `{"a":3}`}, bad: []string{`f:1@0 {"a":"x"} (a value does not fit its column)`, `f:2@28 [{"a":"x"},4] (a record must be an object)`}},
+		{name: "under_compat_is_told_by_the_whole_line", opts: Options{Schema: s, Framing: "lines", Corrupt: "c", Strict: true, Compat: true}, text: ` {"a":"x"} rest ` + "\r\n" + `[{"a":1},{"a":"x"}]` + "\n" + `[{"a":2}]` + "\n" + `{"a":"z"}`,
+			rows: []string{`{"c":" {\"a\":\"x\"} rest"}`, `{"a":1,"c":"[{\"a\":1},{\"a\":\"x\"}]"}`, `{"c":"[{\"a\":1},{\"a\":\"x\"}]"}`, `{"a":2}`, `{"c":"{\"a\":\"z\"}"}`}},
+		{name: "under_compat_drops_a_list_whole", opts: Options{Schema: s, Framing: "lines", Strict: true, Aside: true, Compat: true}, text: `[{"a":1},{"a":"x"}]` + "\n" + `[{"a":2}]` + "\n",
+			rows: []string{`{"a":2}`}, bad: []string{`f:1@0 [{"a":1},{"a":"x"}] (a value does not fit its column)`}},
+		{name: "under_compat_is_told_by_the_whole_file", opts: Options{Schema: s, Framing: "file", Corrupt: "c", Strict: true, Compat: true}, text: "\n{\"a\":\n\"x\"}\n{}\n",
+			rows: []string{`{"c":"\n{\"a\":\n\"x\"}\n{}"}`}},
 		{name: "in_values_that_span_lines", opts: Options{Schema: s, Framing: "values", Strict: true, Aside: true}, text: "{\"a\":\n1}\n{\"a\":\n\"x\"}\n{\"a\":3}",
 			rows: []string{`{"a":1}`, `{"a":3}`}, bad: []string{"f:3@9 {\"a\":\n\"x\"} (a value does not fit its column)"}},
 	} {

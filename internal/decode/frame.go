@@ -115,8 +115,10 @@ func (r *Reader) lineValue(i int) int {
 	}
 	before, file, text := mark{p.root.n, len(r.runs), len(r.places), len(r.bad)}, *r.file, r.batchText
 	runs := append([]Run(nil), r.runs...)
+	r.inList, r.listMisfit = r.opts.Compat, false
 	end := r.lineArray(i)
-	if end < 0 {
+	r.inList = false
+	if end < 0 || r.listMisfit && r.opts.Aside {
 		p.rollback(before.rows)
 		if r.rescue != nil {
 			r.rescue.truncate(before.rows)
@@ -125,6 +127,9 @@ func (r *Reader) lineValue(i int) int {
 		r.unplace(before.places)
 		r.bad = r.bad[:before.bad]
 		*r.file, r.batchText = file, text
+	}
+	if end >= 0 && r.listMisfit {
+		r.misfitList(before.rows, end)
 	}
 	return end
 }

@@ -258,6 +258,9 @@ type Reader struct {
 	// spent is set when the current file cannot be taken back: a batch with rows of it was returned,
 	// or something in it was observed.
 	spent bool
+	// inList is set under compat while a list of records is read, and listMisfit once one of them has a
+	// value that does not fit; see [Options.Strict].
+	inList, listMisfit bool
 }
 
 // mark is a point to which a batch can be taken back.
@@ -593,7 +596,9 @@ func (r *Reader) row(start, end int) {
 	}
 	if p.misfitted {
 		p.misfitted = false
-		if r.misfit(start, end); r.opts.Aside {
+		if r.inList {
+			r.listMisfit = true
+		} else if r.misfit(start, end); r.opts.Aside {
 			return
 		}
 	}
@@ -613,6 +618,9 @@ func (r *Reader) row(start, end int) {
 // it gets the text beside its values, or it is taken back.
 func (r *Reader) misfit(start, end int) {
 	row := r.p.root.n - 1
+	if r.opts.Compat {
+		start, end = r.piece(end)
+	}
 	if !r.opts.Aside {
 		r.keepCorrupt(row, r.in.buf[start:end])
 		return
@@ -620,6 +628,33 @@ func (r *Reader) misfit(start, end int) {
 	r.p.rollback(row)
 	r.p.Why, r.p.At = jsonscan.Misfit, r.p.misfitAt
 	r.setAside(start, end)
+}
+
+// misfitList is misfit for the rows from first on, which are those of a list that ends at end. Spark takes
+// the list as one record. Source: JacksonParser, PartialResultArrayException.
+func (r *Reader) misfitList(first, end int) {
+	start, end := r.piece(end)
+	if r.opts.Aside {
+		r.p.Why, r.p.At = jsonscan.Misfit, r.p.misfitAt
+		r.setAside(start, end)
+		return
+	}
+	for row := first; row < r.p.root.n; row++ {
+		r.keepCorrupt(row, r.in.buf[start:end])
+	}
+}
+
+// piece is where what Spark takes for the text of a record stands in the buffer, when its first value ends
+// at end: a line, all between two separators, or all of the file.
+func (r *Reader) piece(end int) (int, int) {
+	start, stop := r.in.pos, r.p.End
+	if bytes.HasPrefix(r.in.buf[start:end], bom) {
+		start += len(bom)
+	}
+	if r.framing == byLine {
+		stop = min(r.lineEnd(end), r.in.end)
+	}
+	return start, start + len(bytes.TrimRight(r.in.buf[start:stop], " \t\r\n"))
 }
 
 // place notes where the record of a new row stands.
