@@ -49,6 +49,24 @@ type Merge struct {
 	ExceptColumns []string
 }
 
+// A MergeError says that rows cannot be merged: a key is missing or no key, or several rows of the source
+// are about one row of the table.
+type MergeError struct{ Err error }
+
+func (e *MergeError) Error() string { return e.Err.Error() }
+
+func (e *MergeError) Unwrap() error { return e.Err }
+
+// mergeError makes errors of a merge that the user can mend ones that callers can see into.
+func mergeError(err error) error {
+	var duplicate *merge.DuplicateError
+	var column *merge.ColumnError
+	if errors.As(err, &duplicate) || errors.As(err, &column) {
+		return &MergeError{err}
+	}
+	return err
+}
+
 // MergeCounts say what became of the rows that were made: all but Rows, which is their sum.
 type MergeCounts struct {
 	Rows       int64 `json:"rows"`
@@ -264,7 +282,7 @@ func (c *conversion) mergeContext(ctx context.Context) (delta.WriteContext, erro
 		return wc, nil
 	}
 	if err := c.checkMerge(ctx, tx.Schema()); err != nil {
-		return delta.WriteContext{}, fmt.Errorf("merge: %w", err)
+		return delta.WriteContext{}, mergeError(fmt.Errorf("merge: %w", err))
 	}
 	return c.staging.context(c.change.Source)
 }
@@ -323,7 +341,7 @@ func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Sn
 		return rows.Scan(delta.ScanOptions{}).Batches(ctx)
 	}}, o)
 	if err != nil {
-		return nil, err
+		return nil, mergeError(err)
 	}
 	crash.Point("after-merge")
 	return &mergeResult{r}, nil
@@ -355,8 +373,13 @@ func mergedCounts(c checkpoint.Committed) (*MergeCounts, int64) {
 	if len(c.Counts) == 0 || json.Unmarshal(c.Counts, &counts) != nil {
 		return nil, 0
 	}
-	return &MergeCounts{Rows: counts.Rows, Inserted: counts.Inserted, Updated: counts.Updated, Deleted: counts.Deleted,
-		Unchanged: counts.Unchanged, Late: counts.Late, Duplicates: counts.Duplicates, Skipped: counts.Skipped}, counts.Conflicting
+	of := countsOf(counts)
+	return &of, counts.Conflicting
+}
+
+func countsOf(c merge.Counts) MergeCounts {
+	return MergeCounts{Rows: c.Rows, Inserted: c.Inserted, Updated: c.Updated, Deleted: c.Deleted,
+		Unchanged: c.Unchanged, Late: c.Late, Duplicates: c.Duplicates, Skipped: c.Skipped}
 }
 
 // addMerge adds what became of a batch's rows.

@@ -136,6 +136,9 @@ var rules = []rule{
 		return problem{Code: codeNoSQL, Title: "this silt was built without SQL", Hint: "make build, or CGO_ENABLED=1 go build -tags duckdb_arrow ./cmd/silt (needs a C++ compiler)"}
 	}),
 	typed(exitUsage, "sql", sqlProblem),
+	typed(exitUsage, "merge", func(e *silt.MergeError) problem {
+		return problem{Code: codeMerge, Title: e.Error(), Hint: "nothing has changed"}
+	}),
 	typed(exitStopped, "new_column", func(e *silt.NewColumnsError) problem {
 		p := problem{Code: codeNewColumn, Title: "a new column arrived and this pipeline does not allow it (schemaEvolutionMode: failOnNewColumns)"}
 		p.Detail, p.Path = newFieldLines(e.Fields), e.Fields[0].Path
@@ -341,6 +344,7 @@ const (
 	codeUnfinished  = "SILT-6009"
 	codeSQL         = "SILT-7001"
 	codeNoSQL       = "SILT-7002"
+	codeMerge       = "SILT-7006"
 	codeBug         = "SILT-9001"
 )
 

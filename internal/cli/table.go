@@ -58,7 +58,8 @@ func (a *app) tableCommand() *cobra.Command {
 	history.Flags().IntVar(&limit, "limit", limit, "most versions to show; 0 shows all")
 	cmd.AddCommand(show, history, a.tableDetailCommand(), a.tableRestoreCommand(), a.tableOptimizeCommand(), a.tableVacuumCommand(),
 		a.tableCheckpointCommand(), a.tableCheckCommand(), a.tableCleanLogCommand(), a.tablePropertiesCommand(), a.tableAddColumnCommand(),
-		a.tableRenameColumnCommand(), a.tableDropColumnCommand(), a.tableChangeColumnCommand())
+		a.tableRenameColumnCommand(), a.tableDropColumnCommand(), a.tableChangeColumnCommand(),
+		a.tableMergeCommand(), a.tableUpdateCommand(), a.tableDeleteCommand())
 	return cmd
 }
 

@@ -55,19 +55,27 @@ func Into(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store o
 		return nil, err
 	}
 	defer m.src.release()
-	err := m.run(ctx)
-	m.out.abort(ctx)
-	if err != nil {
-		(&Result{store: store, adds: m.adds, changes: m.changes}).Discard(ctx)
+	if err := m.finish(ctx); err != nil {
 		return nil, err
 	}
-	tx.Add(m.adds...)
-	tx.Remove(m.removes...)
-	tx.AddChanges(m.changes...)
-	tx.KeepsRowIDs()
 	tx.SetReads(func(a *delta.Add) bool { return spec.DeleteMissing || s == nil || m.pruner.meets(a) })
 	tx.SetCommitInfo(delta.CommitDetails{Parameters: m.parameters(), Metrics: m.metrics()})
 	return &Result{m.counts, store, m.adds, m.changes}, nil
+}
+
+// finish does the work, and gives the transaction what came of it.
+func (m *merger) finish(ctx context.Context) error {
+	err := m.run(ctx)
+	m.out.abort(ctx)
+	if err != nil {
+		(&Result{store: m.store, adds: m.adds, changes: m.changes}).Discard(ctx)
+		return err
+	}
+	m.tx.Add(m.adds...)
+	m.tx.Remove(m.removes...)
+	m.tx.AddChanges(m.changes...)
+	m.tx.KeepsRowIDs()
+	return nil
 }
 
 // merger is one merge.
@@ -86,6 +94,7 @@ type merger struct {
 	sql     *conditions
 	combine combiner
 	history *history // nil: rows are replaced
+	rows    *rowPlan // of an update or a deletion; nil: it is a merge
 
 	mu       sync.Mutex
 	out      *output
@@ -121,13 +130,18 @@ func (m *merger) checkTable() error {
 	return nil
 }
 
-func (m *merger) begin(ctx context.Context, changes Changes) error {
+// useTable finds the columns that data files hold.
+func (m *merger) useTable() {
 	m.table = &schema.Struct{}
 	for _, f := range m.wc.Schema.Fields {
 		if f.Type != schema.Void {
 			m.table.Fields = append(m.table.Fields, f)
 		}
 	}
+}
+
+func (m *merger) begin(ctx context.Context, changes Changes) error {
+	m.useTable()
 	var err error
 	if m.src, err = readSource(ctx, m.spec, changes, m.table); err != nil {
 		return err
@@ -151,6 +165,11 @@ func (m *merger) begin(ctx context.Context, changes Changes) error {
 func (m *merger) run(ctx context.Context) error {
 	m.out = newOutput(ctx, m)
 	switch {
+	case m.rows != nil:
+		m.o.Workers = 1 // SQL belongs to one goroutine
+		if err := m.files(ctx, m.file); err != nil {
+			return err
+		}
 	case m.history != nil:
 		if err := m.history.run(ctx); err != nil {
 			return err
@@ -182,7 +201,7 @@ func (m *merger) files(ctx context.Context, work func(context.Context, *delta.Ad
 		if err != nil {
 			return errors.Join(err, g.Wait())
 		}
-		if !m.spec.DeleteMissing && (len(m.src.order) == 0 || !m.pruner.meets(add)) {
+		if m.rows == nil && !m.spec.DeleteMissing && (len(m.src.order) == 0 || !m.pruner.meets(add)) {
 			continue
 		}
 		g.Go(func() error {
@@ -197,7 +216,11 @@ func (m *merger) files(ctx context.Context, work func(context.Context, *delta.Ad
 
 // file finds out whether a file has rows to change, and replaces it if so.
 func (m *merger) file(ctx context.Context, add *delta.Add) error {
-	touched, err := m.look(ctx, add)
+	look := m.look
+	if m.rows != nil {
+		look = m.rows.look
+	}
+	touched, err := look(ctx, add)
 	if err != nil || !touched {
 		return err
 	}
@@ -523,7 +546,10 @@ type decision struct {
 // plan decides what becomes of rows of a file, and returns those that are updated as they are to be, in
 // the order of the decision. They are nil when no row changes.
 func (m *merger) plan(ctx context.Context, add *delta.Add, part delta.FileRows, old arrow.RecordBatch, sum *fileSum) (d *decision, changed arrow.RecordBatch, err error) {
-	if m.history != nil {
+	switch {
+	case m.rows != nil:
+		return m.rows.plan(ctx, old, sum)
+	case m.history != nil:
 		return m.history.plan(ctx, add, part, old, sum)
 	}
 	names, _ := m.keyColumns()

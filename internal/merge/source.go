@@ -66,8 +66,26 @@ func presenceOf(table, source *schema.Struct) []*presence {
 	return out
 }
 
-// readSource takes the change rows into memory, in the columns of a table.
+// readSource takes the change rows into memory, and finds those that count.
 func readSource(ctx context.Context, spec Spec, changes Changes, table *schema.Struct) (*source, error) {
+	s, err := takeSource(ctx, spec, changes, table)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.columns(table); err != nil {
+		return nil, err
+	}
+	s.choose()
+	return s, nil
+}
+
+// noRows yields none.
+func noRows(context.Context) iter.Seq2[arrow.RecordBatch, error] {
+	return func(func(arrow.RecordBatch, error) bool) {}
+}
+
+// takeSource takes the change rows into memory, in the columns of a table.
+func takeSource(ctx context.Context, spec Spec, changes Changes, table *schema.Struct) (*source, error) {
 	s := &source{spec: spec, fields: presenceOf(table, without(changes.Schema, spec.Except))}
 	shaper, err := delta.NewShaper(table)
 	if err != nil {
@@ -100,10 +118,6 @@ func readSource(ctx context.Context, spec Spec, changes Changes, table *schema.S
 			return nil, err
 		}
 	}
-	if err := s.columns(table); err != nil {
-		return nil, err
-	}
-	s.choose()
 	return s, nil
 }
 
@@ -371,13 +385,21 @@ func concat(s *arrow.Schema, recs []arrow.RecordBatch) (arrow.RecordBatch, error
 // Check fails when rows of a schema cannot be merged as the spec says into a table of a schema. The
 // table has the columns of the rows already.
 func Check(ctx context.Context, spec Spec, rows, table *schema.Struct, sql func(context.Context) (*duck.Engine, error)) error {
-	none := Changes{Schema: rows, Rows: func(context.Context) iter.Seq2[arrow.RecordBatch, error] {
-		return func(yield func(arrow.RecordBatch, error) bool) {
-			rec, err := concat(rows.Arrow(), nil)
-			yield(rec, err)
-		}
-	}}
-	s, err := readSource(ctx, spec, none, table)
+	shaper, err := delta.NewShaper(table)
+	if err != nil {
+		return err
+	}
+	none, err := concat(rows.Arrow(), nil)
+	if err != nil {
+		return err
+	}
+	defer none.Release()
+	if shaped, err := shaper.Shape(ctx, none); err == nil { // or else the types do not fit
+		shaped.Release()
+	} else {
+		return err
+	}
+	s, err := readSource(ctx, spec, Changes{Schema: rows, Rows: noRows}, table)
 	if err != nil {
 		return err
 	}
