@@ -52,7 +52,7 @@ var optionTable = []OptionInfo{
 	{Name: "cloudFiles.maxFilesPerTrigger", Type: "integer", Default: "1000", Doc: "Most files in a batch."},
 	{Name: "cloudFiles.maxBytesPerTrigger", Type: "bytes", Doc: "A batch ends with the file that passes this size."},
 	{Name: "cloudFiles.allowOverwrites", Type: "boolean", Default: "false", Doc: "Load a file again when its content changed; its earlier rows stay."},
-	{Name: "cloudFiles.maxFileAge", Type: "string", Class: OptionRefused, Reason: "files are remembered for ever, which needs no limit"},
+	{Name: "cloudFiles.maxFileAge", Type: "string", Doc: "Pass over files that were modified longer ago, such as 90 days. What was loaded is remembered for ever all the same."},
 	{Name: "cloudFiles.useStrictGlobber", Type: "boolean", Default: "true", CompatDefault: "false", Doc: "* in the source does not cross a slash."},
 	{Name: "pathGlobFilter", Type: "glob", Doc: "Only files whose name matches."},
 	{Name: "fileNamePattern", Type: "glob", Doc: "Another name of pathGlobFilter."},

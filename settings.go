@@ -521,6 +521,13 @@ func (p *parser) files() {
 		MaxFiles: p.integer("cloudFiles.maxFilesPerTrigger"), MaxBytes: p.bytes("cloudFiles.maxBytesPerTrigger"),
 		AllowOverwrites: p.boolean("cloudFiles.allowOverwrites"),
 	}
+	if text := p.value("cloudFiles.maxFileAge"); text != "" {
+		age, ok := parseInterval(text)
+		if !ok || age <= 0 {
+			p.bad("cloudFiles.maxFileAge", "write 90 days or 12 hours", "%q is no time", text)
+		}
+		p.set.source.MaxAge = age
+	}
 	p.cleaning()
 	if p.set.decode.Unwrap == "dynamodb" {
 		p.set.source.Exclude = "{manifest-*.json,*.md5}" // what an export has beside its data

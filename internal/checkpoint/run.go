@@ -442,14 +442,13 @@ func (w *runWriter) block() error {
 }
 
 func (w *runWriter) end() error {
-	defer w.z.Close()
 	if len(w.raw) > 0 {
 		if err := w.block(); err != nil {
 			return err
 		}
 	}
 	_, err := w.w.Write(make([]byte, 8))
-	return err
+	return errors.Join(err, w.z.Close())
 }
 
 func appendText(b []byte, s string) []byte {

@@ -194,7 +194,9 @@ func BenchmarkSeen(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	key := func(i int) string { return fmt.Sprintf("landing/2026/11/%02d/device-%06d/part-%08d.json.gz", i/400_000, i/100, i) }
+	key := func(i int) string {
+		return fmt.Sprintf("landing/2026/11/%02d/device-%06d/part-%08d.json.gz", i/400_000, i/100, i)
+	}
 	at := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
 	for i := range b.N {
 		o := objstore.Object{Key: key(i), ETag: fmt.Sprintf("%032x", uint64(i)*0x9e3779b97f4a7c15), Size: 2000, ModTime: at.Add(time.Duration(i) * time.Millisecond)}

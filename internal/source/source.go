@@ -37,9 +37,11 @@ type Options struct {
 	Exclude string
 
 	ModifiedAfter, ModifiedBefore time.Time // exclusive; zero is no bound
+	// MaxAge passes over files modified longer than this before Now; zero passes over none.
+	MaxAge time.Duration
 	// MinAge passes over files modified less than this before Now: they may still be written.
 	MinAge time.Duration
-	Now    time.Time // for MinAge; zero is the current time
+	Now    time.Time // for MinAge and MaxAge; zero is the current time
 
 	// MaxFiles and MaxBytes end the batch; zero is no limit. The file that passes MaxBytes is in it.
 	MaxFiles int
@@ -208,6 +210,9 @@ func (o Options) wanted() (*wanted, error) {
 	}
 	if w.now.IsZero() {
 		w.now = time.Now()
+	}
+	if oldest := w.now.Add(-o.MaxAge); o.MaxAge > 0 && oldest.After(w.after) {
+		w.after = oldest
 	}
 	g := loose
 	if o.StrictGlobber {

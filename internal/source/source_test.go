@@ -105,6 +105,7 @@ func TestNames(t *testing.T) {
 		{"on_the_file_name", "in/day1/b.json in/day1/x/c.json", source.Options{Prefix: "in", PathGlobFilter: "[bc].json"}},
 		{"on_both", "in/day1/x/c.json", source.Options{Prefix: "in", Glob: "day1/*/*", PathGlobFilter: "*.json"}},
 		{"modified_after_is_exclusive", "in/day2/d.csv in/_p=1/i.json in/.q=2/k.json", source.Options{Prefix: "in", ModifiedAfter: noon.Add(2 * time.Minute)}},
+		{"an_age_is_a_bound_too", "in/day2/d.csv in/_p=1/i.json in/.q=2/k.json", source.Options{Prefix: "in", MaxAge: time.Hour, Now: noon.Add(time.Hour + 2*time.Minute)}},
 		{"modified_before_is_exclusive", "in/a.json in/day1/b.json", source.Options{Prefix: "in", ModifiedBefore: noon.Add(2 * time.Minute)}},
 		{"the_whole_store", "in/a.json in/day1/b.json in/day1/x/c.json in/day2/d.csv in/_p=1/i.json in/.q=2/k.json inside/m.json out/n.json", source.Options{}},
 	} {

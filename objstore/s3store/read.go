@@ -55,7 +55,7 @@ func (s *Store) get(ctx context.Context, key string, r objstore.Range) (*body, o
 	err := s.client.repeat(ctx, harmless, func(ctx context.Context) (err error) {
 		b = newBody(ctx, s.client.o.Timeout)
 		if out, err = s.client.api.GetObject(b.ctx, in); err != nil {
-			b.Close()
+			err = errors.Join(err, b.Close())
 		}
 		return err
 	})
@@ -68,15 +68,15 @@ func (s *Store) get(ctx context.Context, key string, r objstore.Range) (*body, o
 	if out.ContentRange != nil {
 		_, total, _ := strings.Cut(*out.ContentRange, "/")
 		if o.Size, err = strconv.ParseInt(total, 10, 64); err != nil {
-			b.Close()
+			_ = b.Close()
 			return nil, o, fmt.Errorf("GetObject %s: the store says that it is the range %q", s.URI(key), *out.ContentRange)
 		}
 	} else if in.Range != nil && (r.Off > 0 || o.Size > r.Len) {
-		b.Close()
+		_ = b.Close()
 		return nil, o, fmt.Errorf("GetObject %s: the store does not honour ranges", s.URI(key))
 	}
 	if r.IfMatch != "" && o.ETag != r.IfMatch { // not every store looks at the condition
-		b.Close()
+		_ = b.Close()
 		return nil, o, fmt.Errorf("GetObject %s: %w", s.URI(key), objstore.ErrPrecondition)
 	}
 	return b, o, nil
@@ -183,7 +183,7 @@ func (r *reader) Read(p []byte) (int, error) {
 			if r.ctx.Err() != nil {
 				return n, context.Cause(r.ctx)
 			}
-			r.body.Close()
+			_ = r.body.Close()
 			r.body = nil
 			if r.stuck++; r.stuck > maxStuck {
 				return n, fmt.Errorf("read %s: %w at byte %d", r.store.URI(r.key), early(err), r.at)
