@@ -316,6 +316,10 @@ type TableHistoryEntry struct {
 	Operation           string                     `json:"operation"`
 	OperationParameters map[string]json.RawMessage `json:"operationParameters"`
 	OperationMetrics    map[string]json.RawMessage `json:"operationMetrics"`
+	ReadVersion         *int64                     `json:"readVersion,omitempty"`
+	IsolationLevel      string                     `json:"isolationLevel,omitempty"`
+	IsBlindAppend       *bool                      `json:"isBlindAppend,omitempty"`
+	UserName            string                     `json:"userName,omitempty"`
 	EngineInfo          string                     `json:"engineInfo"`
 	UserMetadata        string                     `json:"userMetadata,omitempty"`
 }
@@ -393,6 +397,7 @@ func TableHistory(ctx context.Context, cfg Config, limit int) ([]TableHistoryEnt
 	for i, e := range entries {
 		out[i] = TableHistoryEntry{Version: e.Version, Timestamp: e.Timestamp, Operation: e.Operation,
 			OperationParameters: e.OperationParameters, OperationMetrics: e.OperationMetrics,
+			ReadVersion: e.ReadVersion, IsolationLevel: e.IsolationLevel, IsBlindAppend: e.IsBlindAppend, UserName: e.UserName,
 			EngineInfo: e.EngineInfo, UserMetadata: e.UserMetadata}
 	}
 	return out, nil
