@@ -9,6 +9,7 @@ MINISTACK := .cache/ministack/bin/python
 PEERS  := .cache/peers/bin/python
 JARS   := .cache/peers/jars
 KILLS  ?= 200
+FUZZ   ?= 30s
 BENCH  ?=
 
 .PHONY: build demo test race vet lint fuzz bench kills s3 model spark golden clean compiler
@@ -36,8 +37,9 @@ vet:
 lint: $(LINT)
 	$(LINT) run --build-tags $(TAGS),crashpoints ./...
 
+# Every fuzz test for a while: make fuzz FUZZ=short, FUZZ=long or FUZZ=30s.
 fuzz:
-	bash test/fuzz.sh 30s
+	bash test/fuzz.sh $(FUZZ)
 
 # Side by side with its peers, on made-up telemetry; docs/benchmarks.md says what is measured. BENCH are
 # flags, such as BENCH='-peers duckdb,polars'. Spark needs java, and mvn to get its jars.

@@ -232,6 +232,9 @@ func (c *conversion) look(ctx context.Context, files []objstore.Object, opts dec
 	d := evolve.Infer(total, c.rules)
 	c.version.Schema, c.pending = d.Schema, d.Pending
 	c.noteWide(d.Wide)
+	if !c.rules.StringsOnly {
+		c.warnings = append(c.warnings, strays(d.Schema, total)...)
+	}
 	c.added = d.Added
 	c.partition(files)
 	c.progress.restart()

@@ -29,7 +29,7 @@ func TestAGuessIsAsGoodAsALook(t *testing.T) {
 		{"an_object_in_strings", `{"s":{"k":1}}`, "a ARRAY<BIGINT>,flag BOOLEAN,n BIGINT,o STRUCT<x: DOUBLE>,s STRING"},
 		{"an_empty_string_in_numbers", `{"n":""}`, "a ARRAY<BIGINT>,flag BOOLEAN,n BIGINT,o STRUCT<x: DOUBLE>,s STRING"},
 		{"a_number_too_large", `{"n":99999999999999999999999999}`, "a ARRAY<BIGINT>,flag BOOLEAN,n DECIMAL(26,0),o STRUCT<x: DOUBLE>,s STRING"},
-		{"another_case", `{"N":7}`, "N BIGINT,a ARRAY<BIGINT>,flag BOOLEAN,o STRUCT<x: DOUBLE>,s STRING"},
+		{"another_case", `{"N":7}`, "a ARRAY<BIGINT>,flag BOOLEAN,n BIGINT,o STRUCT<x: DOUBLE>,s STRING"},
 		{"a_key_twice", `{"n":7,"n":8}`, "a ARRAY<BIGINT>,flag BOOLEAN,n BIGINT,o STRUCT<x: DOUBLE>,s STRING"},
 		{"no_record", `{"n":`, "a ARRAY<BIGINT>,flag BOOLEAN,n BIGINT,o STRUCT<x: DOUBLE>,s STRING"},
 	} {

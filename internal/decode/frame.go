@@ -10,8 +10,8 @@ import (
 func (r *Reader) readLines() (full bool, err error) {
 	in := r.in
 	for {
-		limit := in.lastLineEnd()
-		for in.pos < limit {
+		limit, base := in.lastLineEnd(), in.base
+		for in.pos < limit && in.base == base { // else a record that spans lines moved the window
 			if r.full() {
 				return true, nil
 			}
@@ -19,9 +19,11 @@ func (r *Reader) readLines() (full bool, err error) {
 			if in.pos, err = r.readLine(in.pos); err != nil {
 				return false, err
 			}
+			in.pos = min(in.pos, in.end)
 			r.line++
 		}
 		switch {
+		case in.base != base:
 		case in.eof && in.pos == in.end:
 			return false, nil
 		case in.eof:
@@ -73,6 +75,18 @@ func (r *Reader) readLine(i int) (next int, err error) {
 	for i = r.skip(i); !isLineEnd(p.Text[i]); i = r.skip(i) {
 		r.at(i)
 		end := r.lineValue(i)
+		if end < 0 && r.maySpan(i) {
+			if end, err = r.spanning(i); err != nil {
+				return i, err
+			}
+			if end >= 0 {
+				i, line = end, end
+				continue
+			}
+			i, line = r.in.pos, r.in.pos
+			r.at(i)
+			end = r.lineValue(i) // once more, for the reason
+		}
 		if end < 0 {
 			if !r.opts.Compat {
 				line = i
@@ -85,6 +99,56 @@ func (r *Reader) readLine(i int) (next int, err error) {
 	}
 	return r.lineEnd(i), nil
 }
+
+// maySpan reports whether what begins at i, and is broken, may be a record that goes on in the next line,
+// in a file of which the records were found to stand on lines.
+func (r *Reader) maySpan(i int) bool {
+	p := &r.p
+	return r.opts.Framing == "" && !r.opts.Compat && p.Text[i] == '{' && (p.At >= p.End || isLineEnd(p.Text[p.At])) &&
+		p.position.Offset >= r.spanned
+}
+
+// spanning reads the record that begins at i and may take several lines. It returns where it ends, or -1 if
+// there is none; the window begins at i then. What it has tried in vain is not tried again, so that all
+// text is read twice at most.
+func (r *Reader) spanning(i int) (end int, err error) {
+	in, p := r.in, &r.p
+	p.Space = jsonscan.Anywhere
+	defer func() { p.Space = jsonscan.Lines }()
+	in.pos = i
+	for {
+		r.window()
+		if end = p.record(in.pos); end >= 0 {
+			r.row(in.pos, end)
+			r.line += int64(bytes.Count(in.buf[in.pos:end], newline))
+			in.pos = end
+			break
+		}
+		if p.Why != jsonscan.Truncated || in.eof || in.end-in.pos > r.opts.MaxRecord {
+			r.spanned = p.position.Offset + int64(p.At-in.pos)
+			end = -1
+			break
+		}
+		if err = in.fill(); err != nil {
+			return -1, err
+		}
+	}
+	for in.lastLineEnd() == in.pos && !in.eof && in.end-in.pos <= r.opts.MaxRecord {
+		if err = in.fill(); err != nil {
+			return -1, err
+		}
+		end = min(end, in.pos)
+	}
+	limit := in.lastLineEnd()
+	if limit == in.pos || in.eof {
+		in.buf[in.end] = '\n' // as readLines has it for the last line
+		limit = in.end + 1
+	}
+	p.Text, p.End = in.buf, limit-1
+	return end, nil
+}
+
+var newline = []byte("\n")
 
 func isLineEnd(c byte) bool { return c == '\n' || c == '\r' }
 

@@ -78,8 +78,13 @@ var codecs = []struct {
 	open             func(io.Reader) (io.Reader, func(), error)
 }{
 	{"\x1f\x8b", ".gz", func(r io.Reader) (io.Reader, func(), error) {
-		z, err := gzip.NewReader(r)
-		return z, func() {}, err
+		in := bufio.NewReader(r)
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, nil, err
+		}
+		z.Multistream(false)
+		return &gzipMembers{z, in}, func() {}, nil
 	}},
 	{"\x28\xb5\x2f\xfd", ".zst", func(r io.Reader) (io.Reader, func(), error) {
 		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(inflateFrom))
@@ -89,6 +94,33 @@ var codecs = []struct {
 		return z, z.Close, nil
 	}},
 	{"BZh", ".bz2", func(r io.Reader) (io.Reader, func(), error) { return bzip2.NewReader(r), func() {}, nil }},
+}
+
+// gzipMembers reads the members of a gzip file, one behind the other. There may be zeros between and behind
+// them: tapes and block devices pad with those, and gzip passes over them.
+type gzipMembers struct {
+	z  *gzip.Reader
+	in *bufio.Reader
+}
+
+func (g *gzipMembers) Read(p []byte) (int, error) {
+	n, err := g.z.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	for c := byte(0); c == 0; {
+		if c, err = g.in.ReadByte(); err != nil {
+			return n, err
+		}
+	}
+	if err = g.in.UnreadByte(); err == nil {
+		err = g.z.Reset(g.in)
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // a header was begun
+	}
+	g.z.Multistream(false)
+	return n, err
 }
 
 // openInput starts to read a file. The codec is known by the first bytes, or under compat by the

@@ -101,7 +101,7 @@ func (o *Observed) Values() int64 {
 }
 
 // Type is the type that inference gives to the values seen: the unification of their types, with
-// fields sorted by name. An empty string fits what else was seen, and is a STRING alone. A place where
+// fields sorted by name, those that differ only by case as one, in the commonest spelling. An empty string fits what else was seen, and is a STRING alone. A place where
 // only null was seen is VOID, an object without typed fields an empty struct.
 //
 // Source: Spark's JsonInferSchema; Auto Loader, "Schema inference".
@@ -145,10 +145,32 @@ func (o *Observed) decimal() schema.Type {
 // Struct is the struct of the members seen in objects.
 func (o *Observed) Struct() *schema.Struct {
 	s := &schema.Struct{}
+	spelled := o.spellings()
 	for _, f := range o.Fields {
-		s.Fields = append(s.Fields, schema.Nullable(f.Name, f.Type()))
+		name := f.Name
+		if common, ok := spelled[schema.Fold(name)]; ok {
+			name = common.Name
+		}
+		s.Fields = append(s.Fields, schema.Nullable(name, f.Type()))
 	}
 	return schema.Unify(s, s).(*schema.Struct)
+}
+
+// spellings returns the commonest spelling of each name that was met in several, by its folded form.
+func (o *Observed) spellings() map[string]ObservedField {
+	all := make(map[string]ObservedField, len(o.Fields))
+	twins := map[string]ObservedField{}
+	for _, f := range o.Fields {
+		key := schema.Fold(f.Name)
+		g, ok := all[key]
+		if ok && (g.Values() > f.Values() || g.Values() == f.Values() && schema.CompareNames(g.Name, f.Name) < 0) {
+			f = g
+		}
+		if all[key] = f; ok {
+			twins[key] = f
+		}
+	}
+	return twins
 }
 
 // Field returns what was seen under a name, or nil.

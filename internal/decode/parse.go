@@ -97,6 +97,7 @@ type span struct {
 	row           int
 	name, nameEnd int // of the key with its quotes
 	start, end    int
+	from, to      int // what was rescued inside of it, with its key, in the rescued text
 }
 
 // namedMember is a member in the rescued text.
@@ -289,12 +290,15 @@ func (p *parser) member(m member, kid *column, row, depth int) int {
 	if end = p.finish(m, kid, end, depth); end < 0 || !fits {
 		return end
 	}
+	to := len(p.rescued)
 	if replaced != nil && !p.opts.Compat {
+		gone := p.unrescue(m.mark, replaced)
+		m.before, to = m.before-gone, to-gone
 		p.misfits = append(p.misfits, misfitting{kid, replaced.start})
 		p.rescue(m.mark, m.named, replaced.name, replaced.nameEnd, replaced.start, replaced.end)
 	}
 	if p.repeated {
-		p.spans = append(p.spans, span{kid, row, m.name, m.end, m.value, end})
+		p.spans = append(p.spans, span{kid, row, m.name, m.end, m.value, end, max(m.before, m.mark), to})
 	}
 	return end
 }

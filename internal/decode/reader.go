@@ -243,6 +243,7 @@ type Reader struct {
 	line     int64 // of the next record
 	counted  int   // offset in the buffer up to which lines are counted, when not by line
 	inArray  bool
+	spanned  int64 // offset in the file up to which records were looked for that span lines
 	last     token
 	indent   []byte // of the last value, nil when it did not begin a line
 
@@ -502,6 +503,7 @@ func (r *Reader) begin() {
 	f := r.files[len(r.reports)-1]
 	r.line, r.counted, r.inArray, r.last, r.indent = f.Lines+1, in.pos, false, tokenNone, []byte{}
 	r.envelope = envelope{steps: r.envelope.steps, want: true}
+	r.spanned = 0
 	switch {
 	case len(r.envelope.steps) > 0:
 		r.framing = byPath

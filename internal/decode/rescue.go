@@ -2,6 +2,7 @@ package decode
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/siltlake/silt/internal/jsonscan"
@@ -63,14 +64,14 @@ func (p *parser) rescue(mark, named, name, nameEnd, start, end int) {
 }
 
 // appendKey appends a key and a colon. The key that names the file is ours, so the record's own gets
-// another underscore.
+// another underscore, and so does one that is the same but for more underscores: no two become one.
 func (p *parser) appendKey(name, nameEnd int) {
-	raw := p.Text[name+1 : nameEnd-1]
-	if string(raw) == filePathKey {
-		p.rescued = append(p.rescued, `"_`+filePathKey+`":`...)
-		return
+	start := len(p.rescued)
+	p.rescued = jsonscan.AppendRequoted(p.rescued, p.Text[name+1:nameEnd-1])
+	if key := p.rescued[start+1 : len(p.rescued)-1]; len(key) > 0 && key[0] == '_' && string(bytes.TrimLeft(key, "_")) == filePathKey[1:] {
+		p.insertRescued(start+1, "_")
 	}
-	p.rescued = append(jsonscan.AppendRequoted(p.rescued, raw), ':')
+	p.rescued = append(p.rescued, ':')
 }
 
 // nameRescued puts the key of a member before what was rescued inside its value.
@@ -101,6 +102,26 @@ func (p *parser) padRescued(before, n, rescued int) {
 		return
 	}
 	p.insertRescued(before, strings.Repeat("null,", n))
+}
+
+// unrescue takes back what was rescued inside a value that is rescued as a whole, and returns how much
+// text that was. The object in which the value is began at mark.
+func (p *parser) unrescue(mark int, s *span) (gone int) {
+	p.misfits = slices.DeleteFunc(p.misfits, func(m misfitting) bool { return s.start <= m.value && m.value < s.end })
+	from, to := s.from, s.to
+	if from == to {
+		return 0
+	}
+	if from == mark && to < len(p.rescued) {
+		to++ // the comma behind
+	}
+	p.rescued = append(p.rescued[:from], p.rescued[to:]...)
+	for k := range p.spans {
+		if later := &p.spans[k]; later.from >= s.to {
+			later.from, later.to = max(mark, later.from-(to-from)), max(mark, later.to-(to-from))
+		}
+	}
+	return to - from
 }
 
 // maxNamed is the number of rescued members of one object among which a repeated key is found.

@@ -20,20 +20,47 @@ func valid(text []byte, depth int) bool {
 	return end >= 0 && s.Blank(end) == s.End
 }
 
-// FuzzScanner compares the scanner with encoding/json, which takes bytes that are not UTF-8 and is
-// asked only about text that is.
+// FuzzScanner compares the scanner with encoding/json, which takes bytes that are not UTF-8 and is asked
+// only about text that is, and what AppendCompact makes of a value with the value.
 func FuzzScanner(f *testing.F) {
-	for _, seed := range []string{`{"a":[1,2.5e3,"x\u0041"]}`, `[true,false,null]`, `-0`, `01`, `"\ud800"`, "{\"a\" : 1 ,}", `[[]`, ` {} x`} {
+	for _, seed := range []string{
+		`{"a":[1,2.5e3,"x\u0041"]}`, `[true,false,null]`, `-0`, `01`, `"\ud800"`, "{\"a\" : 1 ,}", `[[]`, ` {} x`,
+		`{"a":[1,2.5e-3,"x\u00e9",null,true]}`, `"\ud83d\ude00"`, "[1\n,\t2]", `-0.0`, "\"\x80\"", `"a long one, of more than eight bytes\\"`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
+		if !utf8.Valid(text) {
 			return
 		}
-		if got, want := valid(text, 5000), json.Valid(text); got != want {
+		got := valid(text, 5000)
+		if want := json.Valid(text); got != want {
 			t.Errorf("%q: valid %v, encoding/json says %v", text, got, want)
 		}
+		if !got {
+			return
+		}
+		compact := AppendCompact(nil, text)
+		if a, b := canonical(t, text), canonical(t, compact); !bytes.Equal(a, b) {
+			t.Errorf("%q became %q", text, compact)
+		}
 	})
+}
+
+// canonical is a value as encoding/json writes it.
+func canonical(t *testing.T, text []byte) []byte {
+	t.Helper()
+	var v any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return out
 }
 
 // FuzzRewrite holds that leniency leaves JSON as it is, ends, and stays within the text.

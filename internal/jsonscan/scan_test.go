@@ -1,15 +1,12 @@
 package jsonscan
 
 import (
-	"bytes"
-	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"unicode/utf8"
 )
 
 // whole returns nil if text is one JSON value with blanks around it.
@@ -138,35 +135,4 @@ func TestJSONTestSuite(t *testing.T) {
 	if count['y'] != 95 || count['n'] != 188 || count['i'] != 35 {
 		t.Errorf("got %v files, want 95 y, 188 n, 35 i", count)
 	}
-}
-
-func FuzzScannerAgreesWithEncodingJSON(f *testing.F) {
-	for _, seed := range []string{`{"a":[1,2.5e-3,"x\u00e9",null,true]}`, `"\ud83d\ude00"`, "[1\n,\t2]", `-0.0`, "\"\x80\""} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		got, want := whole(text) == nil, json.Valid(text)
-		if want && !utf8.Valid(text) {
-			want = false // encoding/json replaces what is not UTF-8
-		}
-		if got != want {
-			t.Fatalf("%q: got %v, encoding/json says %v", text, got, want)
-		}
-		if !got {
-			return
-		}
-		compact := AppendCompact(nil, text)
-		var a, b any
-		da, db := json.NewDecoder(bytes.NewReader(text)), json.NewDecoder(bytes.NewReader(compact))
-		da.UseNumber()
-		db.UseNumber()
-		if da.Decode(&a) != nil || db.Decode(&b) != nil {
-			t.Fatalf("%q became %q", text, compact)
-		}
-		ja, _ := json.Marshal(a)
-		jb, _ := json.Marshal(b)
-		if !bytes.Equal(ja, jb) {
-			t.Fatalf("%q became %q", text, compact)
-		}
-	})
 }
