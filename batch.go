@@ -175,6 +175,32 @@ func (s *settings) narrow(table string, rules evolve.Options) (Warning, bool) {
 		Hint: "set the table's property " + typeWidening + " to true; readers must know the feature then"}, true
 }
 
+// unplaced is the warning that files lie in folders k=v that make no column, when nobody has said which do.
+func (s *settings) unplaced(files []objstore.Object, v *evolve.Version, rules evolve.Options) (Warning, bool) {
+	if s.partitions != nil || rules.Given != nil {
+		return Warning{}, false
+	}
+	read := v.Read()
+	var names []string
+	first := ""
+	for _, f := range files {
+		for _, folder := range decode.FolderValues(f.Key) {
+			if read.IndexFold(folder.Name) >= 0 || slices.Contains(names, folder.Name) {
+				continue
+			}
+			if names = append(names, folder.Name); first == "" {
+				first = f.Key
+			}
+		}
+	}
+	if names == nil {
+		return Warning{}, false
+	}
+	all := strings.Join(append(v.PartitionNames(), names...), ",")
+	return Warning{Code: "SILT-2007", Text: fmt.Sprintf("files lie in folders %s=…, for which there is no column, first %s", strings.Join(names, "=…, "), first),
+		Hint: "to have it from now on, set cloudFiles.partitionColumns: " + all}, true
+}
+
 // infer makes the first schema of all files that are there, not only of those in the batch, so that
 // the limits of a batch do not show in the schema.
 func (c *conversion) infer(ctx context.Context) error {
@@ -400,6 +426,9 @@ func (s *settings) digest() string {
 
 // load runs the tasks until no new field is left.
 func (c *conversion) load(ctx context.Context) error {
+	if w, ok := c.set.unplaced(c.files, c.version, c.rules); ok {
+		c.warnings = append(c.warnings, w)
+	}
 	if c.guessed != nil {
 		if done, err := c.loadGuessed(ctx); done || err != nil {
 			return err

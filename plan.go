@@ -348,6 +348,9 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 			out.Folders = append(out.Folders, NewField{Path: schema.Path(f.Name), DDL: f.Type.String()})
 		}
 	}
+	if w, ok := l.set.unplaced(l.all, v, rules); ok {
+		out.Warnings = append(out.Warnings, w)
+	}
 	task := l.task(v)
 	task.Decode.Observe = true
 	seen, err := l.look(ctx, task.Decode)

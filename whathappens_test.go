@@ -186,10 +186,12 @@ func folder(o *happened) string {
 	switch {
 	case o.rows[0] != `{"id":2}` || o.rescued[o.rows[0]] != "":
 		return o.rows[0]
+	case len(o.summary.Warnings) != 1:
+		return "no column"
 	case o.compat == "":
-		return "no column; it stands in `source_file`"
+		return "no column, and a warning; it stands in `source_file`"
 	}
-	return "no column; see `cloudFiles.partitionColumns`"
+	return "no column, and a warning"
 }
 
 func twice(o *happened) string {
