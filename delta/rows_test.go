@@ -2,6 +2,7 @@ package delta_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"golang.org/x/sync/errgroup"
 	"pgregory.net/rapid"
 
 	"github.com/siltlake/silt/delta"
@@ -347,4 +349,72 @@ func TestOthersSeeChanges(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestChangersTogether has several change the same rows at once: what contradicts is done again, and
+// nothing is lost or done twice.
+func TestChangersTogether(t *testing.T) {
+	for name, properties := range map[string]map[string]string{"by_deletion_vectors": withVectors, "by_rewriting": {"delta.enableChangeDataFeed": "true"}} {
+		t.Run(name, func(t *testing.T) {
+			store := new(objstore.Mem)
+			newTable(t, store, delta.TableOptions{Schema: ddl(t, "id BIGINT, a BIGINT"), Properties: properties}, `{"id":0,"a":1}`, `{"id":1,"a":1}`, `{"id":2,"a":1}`)
+			var g errgroup.Group
+			const workers, each = 4, 6
+			for w := range workers {
+				g.Go(func() error {
+					for i := range each {
+						row := int64(100 + w*each + i)
+						change := func(s *delta.Snapshot) error {
+							_, _, err := s.UpdateRows(t.Context(), delta.In{Column: []string{"id"}, Values: []any{i % 3, row}},
+								[]delta.Assignment{{Column: "a", SQL: "a * 2"}}, delta.ChangeOptions{Evaluator: smallSQL{}})
+							return err
+						}
+						tx := load(t, store).Begin("WRITE")
+						appendRows(t, store, tx, record(t, ddl(t, "id BIGINT, a BIGINT"), fmt.Sprintf(`{"id":%d,"a":1}`, row)))
+						if _, err := tx.Commit(t.Context(), nil); err != nil {
+							return err
+						}
+						if err := again(t, store, change); err != nil {
+							return err
+						}
+						if i%2 == 0 {
+							continue
+						}
+						if err := again(t, store, func(s *delta.Snapshot) error {
+							_, _, err := s.DeleteRows(t.Context(), delta.Compare{Column: []string{"id"}, Value: row}, delta.ChangeOptions{})
+							return err
+						}); err != nil {
+							return err
+						}
+					}
+					return nil
+				})
+			}
+			if err := g.Wait(); err != nil {
+				t.Fatal(err)
+			}
+			var want []string
+			for id := range 3 {
+				want = append(want, fmt.Sprintf(`{"a":%d,"id":%d}`, 1<<(workers*each/3), id))
+			}
+			for w := range workers {
+				for i := 0; i < each; i += 2 {
+					want = append(want, fmt.Sprintf(`{"a":2,"id":%d}`, 100+w*each+i))
+				}
+			}
+			sortedEqual(t, "silt", canonicals(t, rows(t, load(t, store))), want)
+		})
+	}
+}
+
+// again makes a change of the newest version until nobody contradicts it.
+func again(t *testing.T, store objstore.Store, change func(*delta.Snapshot) error) error {
+	for range 200 {
+		err := change(load(t, store))
+		var conflict *delta.ConflictError
+		if !errors.As(err, &conflict) {
+			return err
+		}
+	}
+	return errors.New("200 conflicts")
 }
