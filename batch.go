@@ -61,6 +61,7 @@ type conversion struct {
 	table    *delta.Snapshot // the target; nil when there is none yet
 	rules    evolve.Options
 
+	ahead   *objstore.Ahead // of the files, where they are far away; else nil
 	workers []*convert.Converter
 	rowwise bool   // SQL, if any, may run on any part of the batch
 	guessed *guess // nil when the schema is known
@@ -104,6 +105,10 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 		}
 	}
 	stores := c.stores()
+	if isRemote(c.source.path) {
+		c.ahead = objstore.NewAhead(ctx, stores.Source, c.files)
+		stores.Source = c.ahead
+	}
 	if c.set.merge != nil {
 		c.staging = newStaging(c.state, c.plan.Batch, ulid.Make().String())
 		stores.Target = c.staging.store
@@ -916,5 +921,8 @@ func (c *conversion) discard(ctx context.Context) {
 func (c *conversion) close() {
 	for _, w := range c.workers {
 		_ = w.Close() // nothing is in it that is needed
+	}
+	if c.ahead != nil {
+		c.ahead.Close()
 	}
 }
