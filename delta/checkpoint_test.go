@@ -242,7 +242,7 @@ func TestAppendCostsTheSame(t *testing.T) {
 			commit(t, tx)
 		}
 		checkSum(t, mem, load(t, mem))
-		return store.bytes
+		return store.bytes.Load()
 	}
 	small, large := read(20_000), read(60_000)
 	if large > small+small/10+1000 {
@@ -323,8 +323,8 @@ func TestUpdate(t *testing.T) {
 		if got, err := behind.Update(t.Context()); err != nil || got.Version() != 114 || len(files(t, got)) != 115 {
 			t.Errorf("got %v, %v", got, err)
 		}
-		if store.opens > 30 {
-			t.Errorf("it took %d reads", store.opens)
+		if n := store.opens.Load(); n > 30 {
+			t.Errorf("it took %d reads", n)
 		}
 	})
 }
