@@ -159,11 +159,24 @@ func (p *parser) merging() {
 		p.fault(CodeContradiction, []string{"target", "merge", "scd"}, "take updateWhen, insertOnly and notMatchedBySource out", "all versions of a row are kept, so that there is none to update")
 	}
 	p.set.merge = m.spec()
+	switch src := &p.set.source; {
+	case p.set.merge.DeleteMissing && (p.isGiven("cloudFiles.maxFilesPerTrigger") || p.isGiven("cloudFiles.maxBytesPerTrigger")):
+		p.fault(CodeContradiction, []string{"target", "merge", "notMatchedBySource"}, "take maxFilesPerTrigger and maxBytesPerTrigger out",
+			"rows of the table that are not in a batch are deleted, so that a batch must be all there is")
+	case p.set.merge.DeleteMissing:
+		src.MaxFiles, src.MaxBytes = 0, 0
+	case src.MaxBytes == 0:
+		src.MaxBytes = mergeBytes
+	}
 	p.set.merge.Passive = p.set.lineage
 	if p.set.compat { // as Delta does
 		p.set.merge.Duplicates = merge.FailOnDuplicates
 	}
 }
+
+// mergeBytes bounds the files of a batch that is merged, as stored, unless an option does: its rows are in
+// memory at once.
+const mergeBytes = 128 << 20
 
 func (m Merge) spec() *merge.Spec {
 	return &merge.Spec{Keys: m.Keys, SequenceBy: m.SequenceBy, DeleteWhen: m.DeleteWhen, UpdateWhen: m.UpdateWhen,
@@ -337,7 +350,12 @@ func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Sn
 	if tx.WriteContext().NeedsSQL != nil {
 		o.Writer.Evaluator = convert.Evaluator{Engine: sql}
 	}
-	r, err := merge.Into(ctx, tx, s, store, *c.Merge, merge.Changes{Schema: rows.Schema(), Rows: func(ctx context.Context) iter.Seq2[arrow.RecordBatch, error] {
+	spec := *c.Merge
+	if now := p.set.merge; now != nil {
+		// A condition that fails on a row that is staged can be mended.
+		spec.DeleteWhen, spec.UpdateWhen = now.DeleteWhen, now.UpdateWhen
+	}
+	r, err := merge.Into(ctx, tx, s, store, spec, merge.Changes{Schema: rows.Schema(), Rows: func(ctx context.Context) iter.Seq2[arrow.RecordBatch, error] {
 		return rows.Scan(delta.ScanOptions{}).Batches(ctx)
 	}}, o)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
+	"github.com/siltlake/silt/internal/merge"
 	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
@@ -49,6 +50,8 @@ type Plan struct {
 	Folders []NewField `json:"folders,omitempty"`
 	// Stop is why the run would stop before it has written anything; empty when it would not.
 	Stop string `json:"stop,omitempty"`
+	// Keys are the columns by which rows would be merged; nil: they would be appended.
+	Keys []string `json:"keys,omitempty"`
 	// Transform means that SQL makes the rows. LeftOut are fields that the transform was written without. They are not in the table.
 	Transform bool     `json:"transform,omitempty"`
 	LeftOut   []string `json:"leftOut,omitempty"`
@@ -424,6 +427,10 @@ func (l *looker) columns(ctx context.Context, out *Plan) error {
 	}
 	if transform != nil {
 		transform.Close()
+	}
+	if m := l.set.merge; m != nil {
+		out.Keys = m.Keys
+		rows = merge.Columns(*m, rows)
 	}
 	for _, a := range schema.Additions(known, rows) {
 		out.Columns = append(out.Columns, NewField{Path: schema.Path(a.Path...), DDL: a.Type.String()})

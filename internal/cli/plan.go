@@ -431,7 +431,11 @@ func (w *planWriter) data() {
 		about = "about "
 	}
 	through := map[bool]string{true: ", through the SQL", false: ""}[p.Transform]
-	w.line("records", "%s%s would be loaded%s", about, thousands(rows), through)
+	verb := "loaded"
+	if len(p.Keys) > 0 {
+		verb = "merged on " + strings.Join(p.Keys, ", ")
+	}
+	w.line("records", "%s%s would be %s%s", about, thousands(rows), verb, through)
 	if p.Read.Rescued > 0 && p.RescuedColumn != "" {
 		w.line("rescued", "%s would keep values in %s", count(p.Read.Rescued, "record"), p.RescuedColumn)
 	}

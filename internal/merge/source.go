@@ -32,9 +32,6 @@ type source struct {
 	index *index
 	next  []int32
 
-	deletes []bool // by row, of a condition over the source alone; nil when none does
-	updates []bool // likewise; nil: all do
-
 	duplicates, conflicting int64
 }
 
