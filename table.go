@@ -110,6 +110,16 @@ type txn struct {
 	version int64
 }
 
+// isNew reports whether the table does not have the version yet. Later batches of a query do not bring it
+// again: they would be taken for what the table has.
+func (x *txn) isNew(s *delta.Snapshot) bool {
+	if x == nil || s == nil {
+		return x != nil
+	}
+	v, ok := s.TxnVersion(x.appID)
+	return !ok || v < x.version
+}
+
 // had reports whether the table has the version, and not from the query itself: a query whose earlier
 // batches brought it goes on.
 func (x *txn) had(s *delta.Snapshot, query string) bool {
@@ -190,7 +200,7 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 				return done, nil
 			}
 		}
-		if t.txn.had(s, query) {
+		if c.Merge == nil && t.txn.had(s, query) { // in Spark, too, it is not for MERGE
 			done.Already = true
 			return done, nil
 		}
@@ -199,7 +209,7 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 			return done, err
 		}
 		tx.SetTxn(query, plan.Batch)
-		if t.txn != nil && c.Merge == nil {
+		if c.Merge == nil && t.txn.isNew(s) {
 			tx.SetTxn(t.txn.appID, t.txn.version)
 		}
 		tx.SetNonce(done.TxnID)

@@ -93,26 +93,45 @@ func storedAs(t schema.Type, src arrow.DataType) castFunc {
 	case t == schema.String:
 	case id == arrow.STRING || id == arrow.LARGE_STRING:
 		return castEach(t, func(a arrow.Array, i int) (string, error) { return strings.TrimSpace(a.ValueStr(i)), nil })
-	case isNumber(t) && (id == arrow.DECIMAL128 || id == arrow.FLOAT64 || id == arrow.FLOAT32):
-		return castEach(t, func(a arrow.Array, i int) (string, error) {
-			v, _ := ValueOf(a, i)
-			f, r, ok := number(v)
-			switch {
-			case ok && r != nil && (t == schema.Double || t == schema.Float):
-				f, _ := r.Float64()
-				return floatText(f, 64), nil
-			case ok && r != nil && r.IsInt():
-				return r.Num().String(), nil
-			case ok && r == nil && (t == schema.Double || t == schema.Float):
-				return floatText(f, 64), nil
-			}
-			if _, isDecimal := t.(schema.Decimal); isDecimal && ok && r != nil {
-				return r.FloatString(38), nil
-			}
-			return "", fmt.Errorf("%s is no whole number", a.ValueStr(i))
-		})
+	case isNumber(t) && (id == arrow.DECIMAL128 || id == arrow.FLOAT64 || id == arrow.FLOAT32 || id == arrow.INT64 || id == arrow.UINT64):
+		return castEach(t, func(a arrow.Array, i int) (string, error) { return numberText(t, a, i) })
 	}
 	return nil
+}
+
+// numberText writes a number as text of another type of numbers. It fails when digits would be lost.
+func numberText(t schema.Type, a arrow.Array, i int) (string, error) {
+	v, ok := ValueOf(a, i)
+	if u, is := a.(*array.Uint64); is {
+		v, ok = u.Value(i), true
+	}
+	f, r, isNumber := number(v)
+	_, isDecimal := t.(schema.Decimal)
+	isFloat := t == schema.Float || t == schema.Double
+	switch {
+	case !ok || !isNumber:
+	case r == nil && isFloat: // NaN and infinity
+		return floatText(f, 64), nil
+	case r == nil:
+	case isDecimal && len(r.Denom().Bits()) < 16: // a float may have a thousand digits
+		return r.FloatString(76), nil
+	case isFloat:
+		bits := 64
+		if t == schema.Float {
+			bits = 32
+		}
+		nearest, _ := r.Float64()
+		text := floatText(nearest, bits)
+		if back := parseRat(text); arrow.IsFloating(a.DataType().ID()) && float64(float32(nearest)) == nearest || back != nil && back.Cmp(r) == 0 {
+			return text, nil
+		}
+		return "", fmt.Errorf("%s would lose digits", a.ValueStr(i))
+	case r.IsInt():
+		return r.Num().String(), nil
+	default:
+		return "", fmt.Errorf("%s is no whole number", a.ValueStr(i))
+	}
+	return "", fmt.Errorf("%s is no value of %s", a.ValueStr(i), t)
 }
 
 // castEach makes values of a type from their texts.

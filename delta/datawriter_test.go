@@ -129,6 +129,8 @@ func TestDataWriter(t *testing.T) {
 		{"refuses_another_type", "a BIGINT", "a BOOLEAN", `{"a":true}`, "column a is BIGINT, and Arrow's bool does not fit it"},
 		{"refuses_text_that_is_no_value", "a BIGINT", "a STRING", `{"a":"1x"}`, `column a: "1x" is no BIGINT`},
 		{"refuses_to_lose_digits", "a BIGINT", "a DOUBLE", `{"a":1.5}`, "column a: 1.5 is no whole number"},
+		{"refuses_to_lose_digits_of_long_numbers", "a DOUBLE", "a BIGINT", `{"a":9007199254740993}`, "column a: 9007199254740993 would lose digits"},
+		{"refuses_to_lose_digits_of_doubles", "a FLOAT", "a DOUBLE", `{"a":0.1}`, "column a: 0.1 would lose digits"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := ddl(t, c.rec)
