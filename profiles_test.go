@@ -128,6 +128,11 @@ var differences = []struct {
 		siltRows: []string{`{"a":"b"}`, `{"a":"é"}`},
 	},
 	{
+		point: "Keys that differ only by case: the column's name", silt: "the commonest spelling", autoloader: "the smallest in the order of code units",
+		file: "1.json", content: "{\"Temp\":1}\n{\"temp\":2}\n{\"temp\":3}\n", options: map[string]string{"inferColumnTypes": "true", "spark.databricks.sql.rescuedDataColumn.filePath.enabled": "false"},
+		siltRows: []string{`{"_rescued_data":"{\"Temp\":1}"}`, `{"temp":2}`, `{"temp":3}`}, compatRows: []string{`{"Temp":1}`, `{"_rescued_data":"{\"temp\":2}"}`, `{"_rescued_data":"{\"temp\":3}"}`},
+	},
+	{
 		point: "Types of columns from folders `k=v`", silt: "inferred: INT, DATE, STRING …", autoloader: "STRING, unless `inferColumnTypes` is true",
 		file: "day=2024-01-02/h=07/1.json", content: `{"a":"x"}`,
 		siltRows: []string{`{"a":"x","day":"2024-01-02","h":7}`}, compatRows: []string{`{"a":"x","day":"2024-01-02","h":"07"}`},

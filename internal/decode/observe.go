@@ -71,11 +71,13 @@ type limits struct {
 	root  int // likewise, of a record
 	names int // told apart in all objects together
 	told  int
+	// smallest means that of names that differ by case the smallest is taken, not the commonest.
+	smallest bool
 }
 
 func newLimits(opts *Options) *limits {
 	keys := cmp.Or(opts.MaxKeys, MaxKeys)
-	return &limits{keys: keys, root: max(maxRootKeys, 2*opts.MaxColumns), names: max(maxNames, 10*keys, 10*opts.MaxColumns)}
+	return &limits{keys: keys, root: max(maxRootKeys, 2*opts.MaxColumns), names: max(maxNames, 10*keys, 10*opts.MaxColumns), smallest: opts.Compat}
 }
 
 // ObservedField is a member of objects that were seen.
@@ -156,8 +158,12 @@ func (o *Observed) Struct() *schema.Struct {
 	return schema.Unify(s, s).(*schema.Struct)
 }
 
-// spellings returns the commonest spelling of each name that was met in several, by its folded form.
+// spellings returns the commonest spelling of each name that was met in several, by its folded form. Under
+// compat there are none, and the smallest is taken.
 func (o *Observed) spellings() map[string]ObservedField {
+	if o.limits != nil && o.limits.smallest {
+		return nil
+	}
 	all := make(map[string]ObservedField, len(o.Fields))
 	twins := map[string]ObservedField{}
 	for _, f := range o.Fields {
