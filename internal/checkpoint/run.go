@@ -645,6 +645,15 @@ func (d *decoder) text() string {
 	return s
 }
 
+// state is a text that is one of few.
+func (d *decoder) state() FileState {
+	if n := len(Loaded) + 1; len(d.b) >= n && int(d.b[0]) == len(Loaded) && string(d.b[1:n]) == string(Loaded) {
+		d.b = d.b[n:]
+		return Loaded
+	}
+	return FileState(d.text())
+}
+
 func (d *decoder) time() time.Time {
 	if d.byte() == 0 {
 		return time.Time{}
@@ -664,7 +673,7 @@ func (d *decoder) entry(e *entry, key string) {
 	e.loaded = flags&1 != 0
 	e.row.Object = d.object(key)
 	e.row.Batch, e.row.Planned, e.row.Committed, e.row.SchemaVersion = d.int(), d.time(), d.time(), d.int()
-	o := &FileOutcome{Key: key, ETag: e.row.ETag, State: FileState(d.text())}
+	o := &FileOutcome{Key: key, ETag: e.row.ETag, State: d.state()}
 	o.Records, o.Rows, o.Bad, o.Rescued, o.Tries = d.int(), d.int(), d.int(), d.int(), int(d.int())
 	o.Error = d.text()
 	e.row.Outcome = o

@@ -160,14 +160,23 @@ func TestEveryFaultOnce(t *testing.T) {
 			}
 		}
 	}
+	// Of each operation, the first and the second request stand for all.
+	var at []int
+	ops := map[string]int{}
+	server.Inject(func(c s3test.Call) s3test.Fault {
+		if ops[c.Op]++; ops[c.Op] <= 2 {
+			at = append(at, c.N)
+		}
+		return s3test.None
+	})
 	life(t, "warm up")
 	total, _ := server.Calls()
-	t.Logf("%d requests, %d faults", total, len(s3test.Faults()))
+	t.Logf("%d requests, %d of them with %d faults", total, len(at), len(s3test.Faults()))
 	for _, f := range s3test.Faults() {
 		if f == s3test.Denied { // an answer, and no fault
 			continue
 		}
-		for n := range total {
+		for _, n := range at {
 			first, _ := server.Calls()
 			var hit s3test.Call
 			server.Inject(func(c s3test.Call) s3test.Fault {
