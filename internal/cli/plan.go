@@ -306,7 +306,7 @@ func (w *planWriter) list(n int, row func(i int) []string, more string) {
 		w.line("", "%s", line)
 	}
 	if n > w.most {
-		w.line("", "and %s %s; -v shows all", thousands(n-w.most), more)
+		w.line("", "and %s more %s; -v shows all", thousands(n-w.most), more)
 	}
 }
 

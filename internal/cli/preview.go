@@ -154,8 +154,8 @@ func (a *app) showPreview(p *silt.Preview) error {
 	return nil
 }
 
-// previewRows writes rows for people, without columns that are the same for all: where a row comes from,
-// and rescued data when there is none.
+// previewRows writes rows for people, without columns that say nothing of these rows: where a row comes
+// from, and what is NULL in all of them, which are counted.
 func (a *app) previewRows(r array.RecordReader) error {
 	var records []arrow.RecordBatch
 	for r.Next() {
@@ -168,9 +168,14 @@ func (a *app) previewRows(r array.RecordReader) error {
 		return r.Err()
 	}
 	var keep []int
+	left := 0
 	for i, f := range r.Schema().Fields() {
 		empty := !slices.ContainsFunc(records, func(rec arrow.RecordBatch) bool { return rec.Column(i).NullN() < rec.Column(i).Len() })
 		if slices.Contains([]string{"ingestion_timestamp", "source_file", "processing_date", "batch_id"}, f.Name) || empty && f.Name == "_rescued_data" {
+			continue
+		}
+		if empty && len(records) > 0 {
+			left++
 			continue
 		}
 		keep = append(keep, i)
@@ -195,7 +200,9 @@ func (a *app) previewRows(r array.RecordReader) error {
 		return err
 	}
 	defer table.Release()
-	_, err = a.writeRows(table)
+	if _, err = a.writeRows(table); err == nil && left > 0 {
+		fmt.Fprintf(a.stdout, "and %s, NULL in all of these rows\n", count(left, "more column"))
+	}
 	return err
 }
 

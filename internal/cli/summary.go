@@ -52,7 +52,7 @@ func summaryText(s *silt.Summary) string {
 			line("", "%s: %s, %s, first %s", p.Path, count(p.Values, "value"), misfit(p.Reason), where(p.File, p.Line))
 		}
 		if more := len(s.Rescued.Paths) - 5; more > 0 {
-			line("", "and %s more", count(more, "path"))
+			line("", "and %s", count(more, "more path"))
 		}
 	}
 	warnings(line, s.Warnings)
@@ -227,6 +227,8 @@ func misfit(reason string) string {
 		return "no column"
 	case "mismatch":
 		return "do not fit the column"
+	case "untyped":
+		return "only [] or {} so far"
 	}
 	return reason
 }
