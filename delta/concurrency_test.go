@@ -187,6 +187,24 @@ func (w *writer) files(ctx context.Context, wc delta.WriteContext, rec arrow.Rec
 	return d.Close(ctx)
 }
 
+// delete deletes a row. Whether a try has done it, of which the answer is lost, the next one sees.
+func (w *writer) delete(ctx context.Context, id int) error {
+	where := delta.Compare{Column: []string{"id"}, Op: delta.Equal, Value: int64(id)}
+	for try := 0; ; try++ {
+		s, err := delta.Load(ctx, w.store, delta.LoadOptions{})
+		if err == nil {
+			s, _, err = s.DeleteRows(ctx, where, delta.ChangeOptions{})
+		}
+		if err == nil {
+			w.last = s
+			return nil
+		}
+		if try == 200 {
+			return fmt.Errorf("row %d: it is not deleted after %d tries: %w", id, try, err)
+		}
+	}
+}
+
 func (w *writer) begin(ctx context.Context) (*delta.Transaction, error) {
 	var err error
 	if w.last == nil {
@@ -202,13 +220,14 @@ func (w *writer) begin(ctx context.Context) (*delta.Transaction, error) {
 }
 
 // TestStorm lets four writers make 1,000 commits through a store that loses, refuses and delays puts,
-// while the table grows, is packed and gets checkpoints.
+// while the table grows, rows are deleted, files packed and checkpoints written.
 func TestStorm(t *testing.T) {
 	const writers, each = 4, 250
 	inner := new(objstore.Mem)
-	newTable(t, inner, delta.TableOptions{Schema: ddl(t, "id BIGINT")}, ids(0)...)
+	newTable(t, inner, delta.TableOptions{Schema: ddl(t, "id BIGINT"), Properties: map[string]string{"delta.enableDeletionVectors": "true"}}, ids(0)...)
 	store := newStormy(t, inner)
 	packed := 0
+	deleted := func(id int) bool { return id%25 == 3 }
 	var group sync.WaitGroup
 	for n := range writers {
 		w := &writer{t: t, store: store, app: fmt.Sprint("writer", n)}
@@ -221,6 +240,12 @@ func TestStorm(t *testing.T) {
 				if err := w.append(t.Context(), 1+n*each+i, grow); err != nil {
 					t.Error(err)
 					return
+				}
+				if id := 1 + n*each + i - 5; i >= 5 && deleted(id) {
+					if err := w.delete(t.Context(), id); err != nil {
+						t.Error(err)
+						return
+					}
 				}
 				switch {
 				case i%20 == 10:
@@ -239,7 +264,9 @@ func TestStorm(t *testing.T) {
 	s := load(t, inner)
 	var want []int
 	for id := range writers*each + 1 {
-		want = append(want, id)
+		if last := (id-1)%each >= each-5; id == 0 || last || !deleted(id) {
+			want = append(want, id)
+		}
 	}
 	if got := rowIDs(t, s); !slices.Equal(got, want) {
 		t.Errorf("got %d rows, want each of %d once", len(got), len(want))

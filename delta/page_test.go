@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -91,6 +93,15 @@ func TestFeaturePageIsUpToDate(t *testing.T) {
 	_, tail, ok2 := strings.Cut(rest, to)
 	if !ok || !ok2 {
 		t.Fatalf("%s lacks the marks around the table", page)
+	}
+	for _, name := range regexp.MustCompile("`(Snapshot|Transaction)\\.(\\w+)`").FindAllStringSubmatch(string(text), -1) {
+		of := reflect.TypeFor[*Snapshot]()
+		if name[1] == "Transaction" {
+			of = reflect.TypeFor[*Transaction]()
+		}
+		if _, ok := of.MethodByName(name[2]); !ok {
+			t.Errorf("%s: there is no %s.%s", page, name[1], name[2])
+		}
 	}
 	want := head + from + featureTable(t) + to + tail
 	if *update {
