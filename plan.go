@@ -299,6 +299,7 @@ type looker struct {
 	table   *delta.Snapshot   // nil: there is none yet
 	all     []objstore.Object // that are new
 	files   []objstore.Object // of these, to be read
+	ahead   *objstore.Ahead   // of files, where they are far away; else nil
 	workers []*convert.Converter
 }
 
@@ -306,14 +307,22 @@ func (l *looker) close() {
 	for _, w := range l.workers {
 		_ = w.Close() // nothing is in it that is needed
 	}
+	if l.ahead != nil {
+		l.ahead.Close()
+	}
 }
 
 // look reads all files by a schema, as many at once as there are workers.
 func (l *looker) look(ctx context.Context, opts decode.Options) (*convert.Look, error) {
 	if l.workers == nil {
+		stores := l.stores()
+		if isRemote(l.source.path) {
+			l.ahead = objstore.NewAhead(ctx, stores.Source, l.files)
+			stores.Source = l.ahead
+		}
 		long := new(sync.Mutex)
 		for range l.Pipeline.workers() {
-			w := convert.New(l.stores(), l.duckOptions(l.set))
+			w := convert.New(stores, l.duckOptions(l.set))
 			w.Long = long
 			l.workers = append(l.workers, w)
 		}

@@ -55,6 +55,9 @@ func summaryText(s *silt.Summary) string {
 			line("", "and %s", count(more, "more path"))
 		}
 	}
+	if f.Cleaned > 0 {
+		line("cleaned", "%s of the source", count(f.Cleaned, "file"))
+	}
 	warnings(line, s.Warnings)
 	return b.String()
 }
