@@ -179,7 +179,7 @@ func newRules(ctx context.Context, wc WriteContext, all []*column, where Predica
 	r.logical = arrow.NewSchema(outFields(r.columns), nil)
 	if len(made) > 0 {
 		if r.values, err = e.Bind(ctx, input, made); err != nil {
-			return nil, fmt.Errorf("generated columns: %w", err)
+			return nil, unbound(ctx, wc, err)
 		}
 	}
 	if len(r.checks) > 0 {
@@ -189,10 +189,20 @@ func newRules(ctx context.Context, wc WriteContext, all []*column, where Predica
 		}
 		if r.holds, err = e.Bind(ctx, table, list); err != nil {
 			r.close()
-			return nil, fmt.Errorf("constraints: %w", err)
+			return nil, unbound(ctx, wc, err)
 		}
 	}
 	return r, nil
+}
+
+// unbound says that the table is not written, because SQL that it keeps cannot be evaluated.
+func unbound(ctx context.Context, wc WriteContext, err error) error {
+	if ctx.Err() != nil || len(wc.NeedsSQL) == 0 {
+		return err
+	}
+	names := slices.Clone(wc.NeedsSQL)
+	names[len(names)-1] += ": " + err.Error()
+	return &UnsupportedError{"write", names}
 }
 
 func (r *rules) close() {

@@ -124,6 +124,11 @@ func TestRules(t *testing.T) {
 			if _, err := insert(t, store, after, nil, "a BIGINT", []string{`{"a":1}`}); !errors.As(err, &unsupported) {
 				t.Errorf("without an evaluator: got %v", err)
 			}
+			odd, o := make(t, "a BIGINT", map[string]string{"delta.constraints.odd": "a RLIKE 1"})
+			if _, err := insert(t, odd, o, smallSQL{}, "a BIGINT", []string{`{"a":1}`}); !errors.As(err, &unsupported) ||
+				!strings.Contains(err.Error(), "checkConstraints (property delta.constraints.odd): a RLIKE 1 is not known") {
+				t.Errorf("SQL that nobody knows: got %v", err)
+			}
 			tx := after.Begin("WRITE")
 			tx.Add(filesOf(t, after)[0])
 			if _, err := tx.Commit(t.Context(), nil); !errors.As(err, &unsupported) {
