@@ -76,7 +76,7 @@ func (s *Snapshot) CleanLog(ctx context.Context, o CleanLogOptions) (CleanLogRes
 		retention = *o.Retention
 	}
 	if retention < 0 {
-		return r, &RetentionError{retention}
+		return r, fmt.Errorf("clean the log: a retention of %s is less than none", retention)
 	}
 	s, err := Load(ctx, s.store, LoadOptions{Resolve: s.resolve})
 	if err != nil {
@@ -113,13 +113,25 @@ func (s *Snapshot) CleanLog(ctx context.Context, o CleanLogOptions) (CleanLogRes
 	if o.DryRun {
 		return r, nil
 	}
-	for _, f := range r.Files {
-		if err := s.store.Delete(ctx, f.Key, objstore.Cond{}); err != nil {
-			return r, fmt.Errorf("delete %s: %w", f.Key, err)
+	for files := r.Files; len(files) > 0; {
+		n := 1
+		for rank(files[0].Key) == 0 && n < len(files) && rank(files[n].Key) == 0 {
+			n++
 		}
-		r.Deleted++
+		if err := s.deleteLog(ctx, files[:n], &r); err != nil {
+			return r, err
+		}
+		files = files[n:]
 	}
 	return r, nil
+}
+
+// deleteLog deletes files of the log together.
+func (s *Snapshot) deleteLog(ctx context.Context, files []objstore.Object, r *CleanLogResult) error {
+	part := VacuumResult{Files: files}
+	err := s.deleteFiles(ctx, &part)
+	r.Deleted += part.Deleted
+	return err
 }
 
 func (m *Metadata) logRetention() time.Duration {
