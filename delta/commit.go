@@ -131,6 +131,9 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 	if err := t.vectors.flush(ctx, t.store); err != nil {
 		return nil, err
 	}
+	if err := t.completeChanges(ctx); err != nil {
+		return nil, fmt.Errorf("overwrite: %w", err)
+	}
 	var next *draft
 	for try := 1; ; try++ {
 		if next == nil {

@@ -29,10 +29,6 @@ func (t *Transaction) Replace(ctx context.Context, where Predicate, o ChangeOpti
 		x.abort(ctx)
 		return x.m, fmt.Errorf("overwrite: %w", err)
 	}
-	if x.changes != nil {
-		x.abort(ctx)
-		return x.m, fmt.Errorf("overwrite: the table keeps a feed of changes (%s), and only some rows of a file are replaced", propChangeData)
-	}
 	if o.DryRun {
 		return x.m, nil
 	}
@@ -52,6 +48,43 @@ func (t *Transaction) Replace(ctx context.Context, where Predicate, o ChangeOpti
 	t.details.Parameters = details
 	t.KeepsRowIDs()
 	return x.m, nil
+}
+
+// completeChanges says of the rows that come in the place of others that they are inserted, when the
+// changes of the transaction are told by change data files: nothing else is looked at then.
+func (t *Transaction) completeChanges(ctx context.Context) error {
+	from := max(t.kept, t.told)
+	if t.replaces == nil || len(t.changes) == 0 || from >= len(t.adds) {
+		return nil
+	}
+	wc := t.files
+	if wc == nil {
+		given := t.WriteContext()
+		wc = &given
+	}
+	w, err := NewChangeWriter(ctx, t.store, *wc, DataWriterOptions{})
+	if err != nil {
+		return err
+	}
+	defer w.Abort(ctx)
+	after := *t.read
+	after.schema, after.metadata, after.protocol = t.plan.schema, t.plan.metadata, t.plan.protocol
+	for _, a := range t.adds[from:] {
+		for rows, err := range after.Scan(ScanOptions{}).File(ctx, a) {
+			if err != nil {
+				return err
+			}
+			err = w.Write(ctx, rows.RecordBatch, ChangeInsert)
+			rows.Release()
+			if err != nil {
+				return err
+			}
+		}
+	}
+	files, err := w.Close(ctx)
+	t.AddChanges(files...)
+	t.told = len(t.adds)
+	return err
 }
 
 // ReplaceSchema gives the table another schema and partitioning, as an overwrite with overwriteSchema does:

@@ -2,6 +2,8 @@ package delta_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,6 +50,26 @@ func TestReplace(t *testing.T) {
 			}
 		})
 	}
+	t.Run("tells_its_changes", func(t *testing.T) {
+		store := new(objstore.Mem)
+		s, err := replace(t, store, numbered(t, store, map[string]string{"delta.enableChangeDataFeed": "true"}, 2, 2), below, `{"id":-7}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for rec, err := range s.Changes(t.Context(), s.Version(), s.Version()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, id := range idsOf(rec) {
+				got = append(got, fmt.Sprint(rec.Column(1).ValueStr(i), " ", id))
+			}
+		}
+		slices.Sort(got)
+		if strings.Join(got, ", ") != "delete 0, delete 1, delete 2, insert -7" {
+			t.Errorf("got %v", got)
+		}
+	})
 	t.Run("of_all_rows", func(t *testing.T) {
 		store := new(objstore.Mem)
 		s, err := replace(t, store, numbered(t, store, nil, 2, 2), nil, `{"id":9}`)

@@ -37,6 +37,7 @@ type Transaction struct {
 	onlyMoves bool      // see moves
 	replaces  condition // of Replace; nil when it was not called
 	kept      int       // of the adds, those that hold rows which Replace left
+	told      int       // of the adds, those about whose rows the change data files tell
 	replaced  *replacedSchema
 	keepsIDs  bool // KeepsRowIDs
 
