@@ -291,8 +291,13 @@ func (c *conversion) mergeContext(ctx context.Context) (delta.WriteContext, erro
 	if err != nil {
 		return delta.WriteContext{}, err
 	}
-	if wc := tx.WriteContext(); wc.Refused != "" {
+	switch wc := tx.WriteContext(); {
+	case wc.Refused != "":
 		return wc, nil
+	case len(wc.NeedsSQL) > 0 && len(c.workers) > 0:
+		if _, err := c.workers[0].Engine(ctx); err != nil {
+			return wc, err
+		}
 	}
 	if err := c.checkMerge(ctx, tx.Schema()); err != nil {
 		return delta.WriteContext{}, mergeError(fmt.Errorf("merge: %w", err))

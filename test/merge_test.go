@@ -28,6 +28,7 @@ type changing struct {
 	rows        map[int]map[string]any
 	keyless     []string
 	options     []string
+	same        bool // no new fields: what one source knows and another does not keeps its value
 }
 
 func newChanging(t *testing.T, r *rand.Rand) *changing {
@@ -48,7 +49,7 @@ func (w *changing) arrive(n int) {
 			w.seq++
 			id, seq := w.rand.IntN(60), w.seq+w.rand.IntN(200)*1000
 			row := map[string]any{"id": id, "seq": seq, "in": map[string]any{"value": w.rand.IntN(1000)}}
-			if w.files%3 == 0 {
+			if w.files%3 == 0 && !w.same {
 				row[fmt.Sprintf("new%d", w.files/3)] = map[string]any{"list": []any{map[string]any{"deep": line}}}
 			}
 			if w.files%5 == 0 && line == 2 {
@@ -182,6 +183,48 @@ pipelines:
 	if r := run(w.t, siltCommand(w.t, w.dir, "run", "--json")); r.code != 0 {
 		w.t.Fatalf("the first run: %v", r)
 	}
+}
+
+// TestMergeLoaders lets loaders of two sources merge into one table at the same time, and others pack its
+// files.
+func TestMergeLoaders(t *testing.T) {
+	if os.Getenv("SILT_PYTHON") == "" {
+		t.Skip("left out: SILT_PYTHON is not set; make test sets it")
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	w := newChanging(t, rand.New(rand.NewPCG(seed, 0)))
+	w.same = true
+	w.arrive(3)
+	if r := run(t, w.command()); r.code != 0 {
+		t.Fatal(r)
+	}
+	w.arrive(30)
+	other := *w // has the same keys, later sequences and other files
+	other.source, other.keyless = filepath.Join(t.TempDir(), "other"), nil
+	if err := os.Mkdir(other.source, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	other.arrive(30)
+	done := make(chan result)
+	for _, c := range []*changing{w, &other} {
+		cmd := c.command()
+		go func() { done <- quietly(cmd) }()
+	}
+	for left := 2; left > 0; {
+		select {
+		case r := <-done:
+			if left--; r.code != 0 {
+				t.Error(r)
+			}
+		default:
+			if r := run(t, siltCommand(t, w.dir, "table", "optimize", "main.merged.t")); r.code != 0 && r.code != 6 {
+				t.Error(r)
+			}
+		}
+	}
+	w.keyless = append(w.keyless, other.keyless...)
+	w.check()
 }
 
 // TestMergeTogether merges while another writer appends to the table and packs its files.

@@ -114,7 +114,7 @@ func (a *app) showVersions(table string, versions []silt.TableHistoryEntry) erro
 	}
 	t := &textTable{header: []string{"VERSION", "TIME", "OPERATION", "ROWS", "FILES", "WHAT"}, right: []bool{true, false, false, true, true}}
 	for _, v := range versions {
-		t.add(fmt.Sprint(v.Version), instantText(v.Timestamp), v.Operation, metric(v, "numOutputRows"), metric(v, "numFiles", "numAddedFiles"), parameters(v))
+		t.add(fmt.Sprint(v.Version), instantText(v.Timestamp), v.Operation, metric(v, "numOutputRows"), metric(v, "numFiles", "numAddedFiles", "numTargetFilesAdded"), parameters(v))
 	}
 	t.write(a.stdout)
 	if len(versions) > 0 && versions[0].Version > 0 && hasSQL {

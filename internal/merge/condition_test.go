@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/duck"
 	"github.com/siltlake/silt/internal/merge"
 )
@@ -79,5 +80,26 @@ func TestConditions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestConstraints(t *testing.T) {
+	for _, vectors := range []string{"false", "true"} {
+		x := create(t, delta.TableOptions{Schema: ddl(t, "id BIGINT, v BIGINT"),
+			Properties: map[string]string{"delta.constraints.pos": "v > 0", "delta.enableDeletionVectors": vectors}})
+		spec := merge.Spec{Keys: []string{"id"}}
+		if _, _, err := x.begin(spec, changes(t, ddl(t, "id BIGINT, v BIGINT"), `{"id":1,"v":5}`)); err == nil || !strings.Contains(err.Error(), "checkConstraints") {
+			t.Errorf("without an evaluator: %v", err)
+		}
+		x.options.SQL = engine
+		x.options.Writer.Evaluator = convert.Evaluator{Engine: engine}
+		x.merge(spec, changes(t, ddl(t, "id BIGINT, v BIGINT"), `{"id":1,"v":1}`+"\n"+`{"id":2,"v":2}`))
+		x.merge(spec, changes(t, ddl(t, "id BIGINT, v BIGINT"), `{"id":1,"v":5}`+"\n"+`{"id":3,"v":3}`))
+		if _, _, err := x.begin(spec, changes(t, ddl(t, "id BIGINT, v BIGINT"), `{"id":2,"v":-5}`)); err == nil || !strings.Contains(err.Error(), "v > 0") {
+			t.Errorf("a row that breaks the constraint: %v", err)
+		}
+		if got, want := x.rows(), canonical(t, `{"id":1,"v":5}`+"\n"+`{"id":2,"v":2}`+"\n"+`{"id":3,"v":3}`); got != want {
+			t.Errorf("rows\n%s\nwant\n%s", got, want)
+		}
 	}
 }
