@@ -349,14 +349,14 @@ func (c *checker) checkpoints(ctx context.Context) error {
 		return err
 	}
 	var hint lastCheckpoint
-	if json.Unmarshal(text, &hint) != nil {
+	readable := json.Unmarshal(text, &hint) == nil
+	sum, err := jsonChecksum(text)
+	switch {
+	case !readable:
 		c.find("checkpoint", c.s.version, lastCheckpointKey, "the hint to the newest is no JSON", fixDelete)
-		return nil //nolint:nilerr // it is a finding
-	}
-	if len(c.log.checkpoints[hint.Version]) == 0 {
+	case len(c.log.checkpoints[hint.Version]) == 0:
 		c.find("checkpoint", hint.Version, lastCheckpointKey, "the hint to the newest names one that is not there", fixDelete)
-	}
-	if sum, err := jsonChecksum(text); hint.Checksum != "" && (err != nil || sum != hint.Checksum) {
+	case hint.Checksum != "" && (err != nil || sum != hint.Checksum):
 		c.find("checkpoint", hint.Version, lastCheckpointKey, "the hint to the newest does not have the sum that it says", fixDelete)
 	}
 	return nil
