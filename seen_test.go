@@ -43,6 +43,17 @@ func TestALongLife(t *testing.T) {
 	if n, m := count("seen"), count("seen/data"); n != 5 || m != 4 {
 		t.Errorf("there are %d entries in seen, and %d in seen/data", n, m)
 	}
+	t.Run("runs_that_are_made_together_are_merged_too", func(t *testing.T) {
+		cfg := cfg
+		cfg.Target, cfg.CheckpointLocation = silt.Path(filepath.Join(dir, "t2")), filepath.Join(dir, "cp2")
+		if s, err := runOnce(t, cfg); err != nil || s.Batches != files {
+			t.Fatalf("got %+v, %v", s, err)
+		}
+		entries, err := os.ReadDir(filepath.Join(dir, "cp2", "seen"))
+		if err != nil || len(entries) != 5 {
+			t.Errorf("there are %v, %v", entries, err)
+		}
+	})
 	t.Run("files_of_old_batches_are_still_listed", func(t *testing.T) {
 		states, err := silt.States(t.Context(), cfg)
 		if err != nil || len(states) != 1 {

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"strings"
@@ -14,10 +15,8 @@ func (l *Log) Batches(ctx context.Context) iter.Seq2[Batch, error] {
 	return func(yield func(Batch, error) bool) {
 		for n := l.last; n >= 0; n-- {
 			b, _, err := l.readBatch(ctx, n)
-			if err != nil && n < l.held() && ctx.Err() == nil {
-				if there, existsErr := l.exists(ctx, name("sources/0", n)); existsErr == nil && !there {
-					return // its objects were removed
-				}
+			if gone := (*StateError)(nil); errors.As(err, &gone) && n < l.held() {
+				return // its objects were removed; a late put may have brought some of them back
 			}
 			if err == nil {
 				err = l.readEnd(ctx, n, &b)

@@ -141,7 +141,22 @@ func (l *Log) compact(ctx context.Context, s *Seen) error {
 			return err
 		}
 		grown = true
+		if err := l.mergeTail(ctx, s); err != nil {
+			return err
+		}
 	}
+	if err := l.mergeTail(ctx, s); err != nil { // what an earlier process left
+		return err
+	}
+	l.runs = slices.Clone(s.runs)
+	if !grown {
+		return nil
+	}
+	return l.purge(ctx, s)
+}
+
+// mergeTail merges the last runs as long as there are enough of one length.
+func (l *Log) mergeTail(ctx context.Context, s *Seen) error {
 	for n := int(l.fan); len(s.runs) >= n; {
 		tail := s.runs[len(s.runs)-n:]
 		if slices.ContainsFunc(tail, func(r runHead) bool { return r.Last-r.First != tail[0].Last-tail[0].First }) {
@@ -153,11 +168,7 @@ func (l *Log) compact(ctx context.Context, s *Seen) error {
 		}
 		s.runs = append(s.runs[:len(s.runs)-n:len(s.runs)-n], merged)
 	}
-	l.runs = slices.Clone(s.runs)
-	if !grown {
-		return nil
-	}
-	return l.purge(ctx, s)
+	return nil
 }
 
 func (s *Seen) runsEnd() int64 {
