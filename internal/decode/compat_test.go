@@ -110,6 +110,14 @@ func TestLeniency(t *testing.T) {
 	} {
 		t.Run(test.name, test.run)
 	}
+	t.Run("a_column_of_text_has_it_as_written", func(t *testing.T) {
+		text := "{'b':{'x':01}}\n{\"b\": -00.50 }\n{\"b\":/* c */007/**/}\n{'b':0}\n{'b':true}\n{'b':[1, 'y' /* d */]}\n"
+		numbers := []string{`{"b":"-00.50"}`, `{"b":"007"}`, `{"b":"0"}`, `{"b":"true"}`}
+		opts := lines(all)
+		check(t, "silt", decodeFiles(t, opts, file("f", text)).rows, slices.Concat([]string{`{"b":"{\"x\":1}"}`}, numbers, []string{`{"b":"[1, \"y\"  ]"}`}))
+		opts.Compat = true
+		check(t, "compat", decodeFiles(t, opts, file("f", text)).rows, slices.Concat([]string{`{"b":"{'x':01}"}`}, numbers, []string{`{"b":"[1, 'y' /* d */]"}`}))
+	})
 	t.Run("new_fields_are_observed", func(t *testing.T) {
 		opts := lines(all)
 		opts.Observe = true

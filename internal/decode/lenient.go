@@ -14,6 +14,8 @@ func (p *parser) lenient(i, row int) int {
 		return p.Fail(at, why)
 	}
 	original := p.Scanner
+	p.written = p.Text
+	defer func() { p.written = nil }()
 	n := len(p.rewritten.Text)
 	p.rewritten.Text = append(p.rewritten.Text, make([]byte, jsonscan.Padding)...)
 	p.Text, p.End, p.Space = p.rewritten.Text, n, jsonscan.Anywhere
@@ -34,6 +36,19 @@ func (p *parser) lenient(i, row int) int {
 		return corrupt
 	}
 	return p.rewritten.End
+}
+
+// asWritten is the value between i and end as the file has it. In silt's own profile an object or a list of
+// a record that was made strict is JSON, so that SQL can look into it.
+func (p *parser) asWritten(i, end int) []byte {
+	if p.written == nil || !p.opts.Compat && (p.Text[i] == '{' || p.Text[i] == '[') {
+		return p.Text[i:end]
+	}
+	start, last := p.rewritten.Origin(i), p.rewritten.Origin(end-1)
+	for c := p.Text[i]; '0' <= c && c <= '9' && start > 0 && p.written[start-1] == '0'; {
+		start-- // a zero in front that was left out
+	}
+	return p.written[start : last+1]
 }
 
 // readSeparated reads a file whose records are divided by a text of the user's.

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/siltlake/silt/internal/jsonscan"
@@ -64,6 +65,7 @@ type parser struct {
 
 	isLenient bool
 	rewritten jsonscan.Rewritten // the last record that was read leniently
+	written   []byte             // the text that rewritten was made of, while that is read
 	// settled is set when something was observed of the last record.
 	settled bool
 	// respelled is set when a number was written as one would write a value of another type.
@@ -568,7 +570,7 @@ func (p *parser) text(i int, c *column, depth int) int {
 		if end = p.Value(i, depth); end < 0 {
 			return corrupt
 		}
-		c.data = append(c.data, p.Text[i:end]...)
+		c.data = append(c.data, p.asWritten(i, end)...)
 	}
 	c.offsets = append(c.offsets, int32(len(c.data)))
 	c.appended()
@@ -592,7 +594,9 @@ func (p *parser) list(i int, c *column, depth int) int {
 	room := p.maxCells - p.cells
 	if !ended && (element.kind == kindDouble || element.kind == kindLong) {
 		element.fill(first)
-		n, i, ended = p.numbers(i, element, room)
+		if n, i, ended = p.numbers(i, element, room); b[i] <= ' ' {
+			i = p.Blank(i)
+		}
 	}
 	if !ended {
 		for {
@@ -694,7 +698,7 @@ func (p *parser) mapping(i int, c *column, depth int) int {
 	mark := p.traces()
 	for k, e := range entries {
 		row, before := first+k, len(p.rescued)
-		r := p.value(e.start, key, row, depth)
+		r := p.key(e, key, row, depth)
 		if r >= 0 {
 			r = p.value(e.value, value, row, depth)
 		}
@@ -718,6 +722,19 @@ func (p *parser) mapping(i int, c *column, depth int) int {
 	c.offsets = append(c.offsets, int32(first+len(entries)))
 	c.appended()
 	return end
+}
+
+// key reads the key of a map. A whole number is taken from its text, as it can be written in one way only,
+// so that no two keys become one.
+func (p *parser) key(e entry, c *column, row, depth int) int {
+	switch c.kind {
+	case kindLong, kindInteger, kindShort, kindByte:
+		if v, err := strconv.ParseInt(string(p.Text[e.start+1:e.end-1]), 10, 64); err != nil || strconv.FormatInt(v, 10) != string(p.Text[e.start+1:e.end-1]) {
+			return misfit
+		}
+		return p.value(e.start+1, c, row, depth)
+	}
+	return p.value(e.start, c, row, depth)
 }
 
 // entryCells is what an entry takes while keys are compared, in values of a column.

@@ -178,8 +178,37 @@ func TestValuesAndRescuedData(t *testing.T) {
 	}
 }
 
+// TestBlanksMeanNothing holds that a record is read the same however it is spaced.
+func TestBlanksMeanNothing(t *testing.T) {
+	s := ddl(t, "n ARRAY<BIGINT>,d ARRAY<DOUBLE>,p ARRAY<ARRAY<ARRAY<DOUBLE>>>,t ARRAY<STRING>,s STRUCT<a: BIGINT, l: ARRAY<INT>>,o ARRAY<STRUCT<x: DOUBLE>>,m MAP<STRING, BIGINT>,k MAP<INT, ARRAY<BIGINT>>,c DECIMAL(5,2),b BOOLEAN,x BIGINT")
+	for _, tokens := range []string{
+		"{ \"n\" : [ 1 , -2 , null , 3 ] , \"d\" : [ 1.5 , 2 , 3e1 ] , \"x\" : 7 }",
+		"{ \"p\" : [ [ [ 1.5 , 2 ] , [ 3 , 4.25 ] ] , [ [ 0 , 1 ] , [ ] ] , [ ] ] }",
+		"{ \"n\" : [ 1 , \"x\" , 3 ] , \"d\" : [ 1 , true ] , \"p\" : [ [ 1 ] ] , \"y\" : [ 1 , { \"z\" : 2 } ] }",
+		"{ \"t\" : [ \"a\" , \"b\" , null ] , \"s\" : { \"a\" : 1 , \"l\" : [ 1 , 2 ] , \"u\" : 5 } , \"o\" : [ { \"x\" : 1 } , null , { \"x\" : \"q\" } ] }",
+		"{ \"m\" : { \"a\" : 1 , \"b\" : null } , \"k\" : { \"1\" : [ 1 , 2 ] , \"-2\" : [ ] } , \"c\" : 1.25 , \"b\" : true , \"x\" : null }",
+		"{ \"x\" : 1 , \"x\" : \"y\" , \"n\" : [ 1 , 2 ] , \"n\" : [ 3 , 4 ] }",
+	} {
+		for _, compat := range []bool{false, true} {
+			opts := Options{Schema: s, Rescue: "_r", NoFilePath: true, Compat: compat}
+			want := decodeFiles(t, opts, file("f", strings.ReplaceAll(tokens, " ", "")+"\n"))
+			for _, blank := range []string{" ", "  ", "\t", " \t      "} {
+				got := decodeFiles(t, opts, file("f", strings.ReplaceAll(tokens, " ", blank)+"\n"))
+				check(t, fmt.Sprintf("%s with %q", tokens, blank), append(got.rows, got.bad...), append(want.rows, want.bad...))
+			}
+			if compat {
+				continue
+			}
+			for _, blank := range []string{"\n", "\r\n  "} {
+				got := decodeFiles(t, opts, file("f", strings.ReplaceAll(tokens, " ", blank)+"\n"))
+				check(t, fmt.Sprintf("%s with %q", tokens, blank), append(got.rows, got.bad...), append(want.rows, want.bad...))
+			}
+		}
+	}
+}
+
 func TestHintedTypes(t *testing.T) {
-	s := ddl(t, "b BOOLEAN,y TINYINT,h SMALLINT,i INT,f FLOAT,c DECIMAL(5,2),t TIMESTAMP,z TIMESTAMP_NTZ,e DATE,x BINARY,m MAP<STRING, BIGINT>,p MAP<STRING, STRUCT<q: BIGINT>>")
+	s := ddl(t, "b BOOLEAN,y TINYINT,h SMALLINT,i INT,f FLOAT,c DECIMAL(5,2),t TIMESTAMP,z TIMESTAMP_NTZ,e DATE,x BINARY,m MAP<STRING, BIGINT>,p MAP<STRING, STRUCT<q: BIGINT>>,g MAP<INT, BIGINT>")
 	for _, c := range []struct{ record, row string }{
 		{`{"b":true}`, `{"b":true}`}, {`{"b":false}`, `{"b":false}`}, {`{"b":"true"}`, ``}, {`{"b":1}`, ``},
 		{`{"y":127,"h":-32768,"i":2147483647}`, `{"h":-32768,"i":2147483647,"y":127}`}, {`{"y":128}`, ``}, {`{"h":-32769}`, ``}, {`{"i":2147483648}`, ``},
@@ -193,6 +222,7 @@ func TestHintedTypes(t *testing.T) {
 		{`{"e":"2024-01-02T23:59:59-08:00"}`, `{"e":"2024-01-02"}`}, {`{"e":"2024-1"}`, `{"e":"2024-01-01"}`}, {`{"e":19000}`, ``}, {`{"e":"20240102"}`, ``},
 		{`{"x":"aGk="}`, `{"x":"aGk="}`}, {`{"x":"?"}`, ``},
 		{`{"m":{"k":1,"l":null}}`, `{"m":[{"key":"k","value":1},{"key":"l"}]}`}, {`{"m":{"k":"x"}}`, ``}, {`{"m":{"k":1,"k":2}}`, ``},
+		{`{"g":{"1":2,"-30":4}}`, `{"g":[{"key":1,"value":2},{"key":-30,"value":4}]}`}, {`{"g":{"01":1}}`, ``}, {`{"g":{"x":1}}`, ``}, {`{"g":{"99999999999":1}}`, ``}, {`{"g":{"":1}}`, ``},
 		{`{"p":{"k":{"q":1},"l":{"q":"x"}}}`, `{"_r":"{\"p\":{\"l\":{\"q\":\"x\"}},\"_file_path\":\"f\"}","p":[{"key":"k","value":{"q":1}},{"key":"l","value":{}}]}`},
 	} {
 		want := c.row

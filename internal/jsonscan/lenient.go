@@ -71,6 +71,9 @@ func (w *rewriter) ends(i int) bool {
 
 // part notes that what is written next comes from i.
 func (w *rewriter) part(i int) {
+	if last := len(w.out.shifts) - 1; last >= 0 && w.out.shifts[last][0] == len(w.out.Text) {
+		w.out.shifts = w.out.shifts[:last] // nothing was written since
+	}
 	w.out.shifts = append(w.out.shifts, [2]int{len(w.out.Text), i})
 }
 
