@@ -9,7 +9,7 @@ import (
 // Overlay lays the hints over a schema, and the types and spellings of the table over both.
 func (o Options) Overlay(s *schema.Struct) *schema.Struct {
 	for _, h := range o.Hints {
-		s = edit(s, h.Path, func(t schema.Type) schema.Type { return o.given(h.Type, t) }).(*schema.Struct)
+		s = edit(s, h.Path, func(t schema.Type) schema.Type { return o.given(grown(h.Type, t), t) }).(*schema.Struct)
 		if h.Comment != "" && len(h.Path) == 1 {
 			i := s.Index(h.Path[0])
 			if f, err := s.Fields[i].WithMetadata("comment", h.Comment); err == nil {
@@ -29,6 +29,59 @@ func (o Options) given(t, column schema.Type) schema.Type {
 		return t
 	}
 	return keepWider(t, column)
+}
+
+// grown returns the type of a hint with the fields that the objects in its maps have got since: a map comes
+// from a hint alone, and what its objects bring would else never become columns.
+func grown(hint, column schema.Type) schema.Type {
+	switch h := hint.(type) {
+	case *schema.Struct:
+		c, ok := column.(*schema.Struct)
+		if !ok {
+			return hint
+		}
+		out := &schema.Struct{Fields: slices.Clone(h.Fields)}
+		for i, f := range out.Fields {
+			if k := c.IndexFold(f.Name); k >= 0 {
+				out.Fields[i].Type = grown(f.Type, c.Fields[k].Type)
+			}
+		}
+		return out
+	case *schema.Array:
+		if c, ok := column.(*schema.Array); ok {
+			return &schema.Array{Element: grown(h.Element, c.Element), ContainsNull: true}
+		}
+	case *schema.Map:
+		if c, ok := column.(*schema.Map); ok {
+			return &schema.Map{Key: h.Key, Value: withFieldsOf(c.Value, h.Value), ValueContainsNull: true}
+		}
+	}
+	return hint
+}
+
+// withFieldsOf returns the type of a hint with the fields that the column has beside its own, at any depth.
+func withFieldsOf(column, hint schema.Type) schema.Type {
+	switch h := hint.(type) {
+	case *schema.Struct:
+		c, ok := column.(*schema.Struct)
+		if !ok {
+			return hint
+		}
+		out := &schema.Struct{Fields: slices.Clone(h.Fields)}
+		for _, f := range c.Fields {
+			if i := out.IndexFold(f.Name); i >= 0 {
+				out.Fields[i].Type = withFieldsOf(f.Type, out.Fields[i].Type)
+			} else {
+				out.Fields = append(out.Fields, f)
+			}
+		}
+		return out
+	case *schema.Array:
+		if c, ok := column.(*schema.Array); ok {
+			return &schema.Array{Element: withFieldsOf(c.Element, h.Element), ContainsNull: true}
+		}
+	}
+	return grown(hint, column)
 }
 
 // edit returns t with the type at path replaced by what f makes of it. What is missing on the way is
