@@ -14,6 +14,13 @@ func TestEnvelopes(t *testing.T) {
 			t.Errorf("summary %+v %+v", s.Records, s.Rescued)
 		}
 	})
+	t.Run("what_is_kept_may_be_written_as_a_path", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Options = map[string]string{"recordPath": "$.Records[*]", "recordKeep": "$.account"}
+		l.file("1.json", `{"account":"a1","Records":[{"id":1}]}`)
+		l.run()
+		l.want(`{"_envelope":{"account":"a1"},"id":1}`)
+	})
 	t.Run("a_DynamoDB_export_is_read_as_plain_items", func(t *testing.T) {
 		l := newLab(t)
 		l.cfg.Options = map[string]string{"unwrap": "dynamodb"}

@@ -512,7 +512,10 @@ func (l *looker) begin(ctx context.Context, out *Plan, before *evolve.Version, r
 	if l.set.decode.RecordPath == "" && l.set.decode.Unwrap == "" && first.Records == first.Files {
 		out.RecordPath = recordList(seen, first.Records)
 	}
-	out.Mixed = mixed(nil, seen, out.Wide, nil)
+	out.Mixed = undecided(mixed(nil, seen, out.Wide, nil), rules.Hints)
+	out.Wide = slices.DeleteFunc(out.Wide, func(w WideObject) bool { // a hint has made a map of it
+		return !w.Rescued && !slices.ContainsFunc(d.Wide, func(left evolve.Wide) bool { return left.String() == w.Path })
+	})
 	return v, nil
 }
 
@@ -770,6 +773,13 @@ func mixed(path []string, o *decode.Observed, maps []WideObject, out []MixedFiel
 		out = mixed(append(slices.Clip(path), f.Name), f.Observed, maps, out)
 	}
 	return out
+}
+
+// undecided leaves out the fields whose type a hint says.
+func undecided(all []MixedField, hints []schema.Hint) []MixedField {
+	return slices.DeleteFunc(all, func(m MixedField) bool {
+		return slices.ContainsFunc(hints, func(h schema.Hint) bool { return schema.Fold(schema.Path(h.Path...)) == schema.Fold(m.Path) })
+	})
 }
 
 // warnWide warns of fields that have no column because there are too many, unless it is known.

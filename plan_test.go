@@ -44,6 +44,21 @@ func TestPlan(t *testing.T) {
 			t.Error("there is a table")
 		}
 	})
+	t.Run("a_plan_does_not_repeat_advice_that_was_taken", func(t *testing.T) {
+		l := newLab(t)
+		text := `{"m":1}` + "\n" + `{"m":"x"}` + "\n"
+		for i := range 60 {
+			text += fmt.Sprintf(`{"by":{"%08x-77":{"v":1.5}}}`+"\n", i)
+		}
+		l.file("1.json", text)
+		if p := l.plan(false); len(p.Wide) != 1 || len(p.Mixed) != 1 {
+			t.Errorf("plan tells of %+v and %+v", p.Wide, p.Mixed)
+		}
+		l.cfg.Options = map[string]string{"schemaHints": "m string, by map<string, struct<v: double>>"}
+		if p := l.plan(false); len(p.Wide) != 0 || len(p.Mixed) != 0 {
+			t.Errorf("plan still tells of %+v and %+v", p.Wide, p.Mixed)
+		}
+	})
 	t.Run("a_plan_says_what_the_run_then_does", func(t *testing.T) {
 		l := newLab(t)
 		l.file("1.json", `{"id":1,"v":{"soc":80}}`+"\n")

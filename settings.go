@@ -505,7 +505,7 @@ func (p *parser) envelopes() {
 		}
 	}
 	for name := range strings.SplitSeq(p.value("recordKeep"), ",") {
-		if name = strings.TrimSpace(name); name != "" {
+		if name = strings.TrimPrefix(strings.TrimSpace(name), "$."); name != "" {
 			d.RecordKeep = append(d.RecordKeep, name)
 		}
 	}
