@@ -8,8 +8,35 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/siltlake/silt"
 	"github.com/siltlake/silt/internal/convert"
 )
+
+// TestLostTextIsWarnedOf holds that a row of NULLs, which compat makes of text that is no record, is told.
+func TestLostTextIsWarnedOf(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		options map[string]string
+		warns   bool
+	}{
+		{name: "no_column_keeps_it", warns: true},
+		{name: "one_variant_does_not_keep_it", options: map[string]string{"singleVariantColumn": "v"}, warns: true},
+		{name: "the_corrupt_column_keeps_it", options: map[string]string{"schemaHints": "_corrupt_record string"}},
+		{name: "it_is_dropped", options: map[string]string{"mode": "DROPMALFORMED"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLab(t)
+			l.cfg.Compat, l.cfg.Options = "autoloader", test.options
+			l.file("1.json", `{"a":1}`+"\n{bad\n"+`{"a":2}`+"\n")
+			warned := slices.ContainsFunc(l.run().Warnings, func(w silt.Warning) bool {
+				return w.Code == "SILT-3009" && strings.HasPrefix(w.Text, "1 corrupt record became a row of NULLs, and the text is lost, first in 1.json")
+			})
+			if warned != test.warns {
+				t.Errorf("warned %v, want %v", warned, test.warns)
+			}
+		})
+	}
+}
 
 // TestWithoutRescuedData holds what a value that does not fit does to its record when there is no column
 // for rescued data, in each mode of the JSON reader. Source: Spark's FailureSafeParser.

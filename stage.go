@@ -37,6 +37,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 			Hint: "a filter may mean it; unnest of an empty list drops its record: write LEFT JOIN unnest(…) ON true to keep it"})
 	}
 	outcomes := c.outcomes()
+	blank, first := int64(0), ""
 	for _, o := range c.files {
 		out, err := c.outcome(ctx, o, outcomes[o.Key])
 		if err != nil {
@@ -44,6 +45,15 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 		}
 		s.Files = append(s.Files, out)
 		b.count(outcomes[o.Key])
+		if f := outcomes[o.Key]; f.State == convert.Loaded && f.Blank > 0 {
+			if blank += f.Blank; first == "" {
+				first = o.Key
+			}
+		}
+	}
+	if blank > 0 {
+		b.Warnings = append(b.Warnings, Warning{Code: "SILT-3009", Text: fmt.Sprintf("%s, and the text is lost, first in %s", plural(int(blank), "corrupt record became a row of NULLs", "corrupt records became rows of NULLs"), first),
+			Hint: "a column keeps the text: schemaHints: " + c.set.corrupt + " STRING; or keep it aside: onCorrupt: quarantine"})
 	}
 	b.Rows, b.QuarantineRows = c.change.Rows, c.aside.Rows
 	if !c.rowwise {
@@ -113,6 +123,7 @@ func (c *conversion) outcomes() map[string]convert.FileOutcome {
 				sum.Dropped += f.Dropped
 				sum.Rows += f.Rows
 				sum.Rescued += f.Rescued
+				sum.Blank += f.Blank
 				sum.Bytes += f.Bytes
 				f = sum
 			}
@@ -277,11 +288,12 @@ func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoin
 	if staged.Targets[target].Name == quarantineTable {
 		t = &r.quarantine
 	}
-	done, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], r.merge)
-	if err != nil || done.Already {
+	done, after, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], r.merge)
+	if err != nil || done.Already || after.Version() == 0 || after.Version()%after.Metadata().CheckpointInterval() != 0 {
 		return done, err
 	}
-	if err := t.maintain(ctx, done.Version); err != nil && !errors.Is(err, context.Canceled) {
+	// The commit has written a checkpoint, or could not, and kept that to itself.
+	if err := after.WriteCheckpoint(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		r.warn(Warning{Code: "SILT-4004", Text: fmt.Sprintf("table %s: its log got no checkpoint at version %d: %v", t.name, done.Version, err)})
 	}
 	return done, nil

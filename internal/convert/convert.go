@@ -126,10 +126,11 @@ const (
 type FileOutcome struct {
 	State State
 	// Records is the number of records read, Bad of those that went to the quarantine, Dropped of those
-	// that were dropped, Rows of the rows in the target, Rescued of records with rescued data.
-	Records, Bad, Dropped, Rows, Rescued int64
-	Bytes                                int64 // as stored
-	Err                                  error // of a file that is not Loaded
+	// that were dropped, Rows of the rows in the target, Rescued of records with rescued data, Blank of rows
+	// of NULLs made of text that no column keeps.
+	Records, Bad, Dropped, Rows, Rescued, Blank int64
+	Bytes                                       int64 // as stored
+	Err                                         error // of a file that is not Loaded
 }
 
 // Stores are where a Converter reads and writes.
@@ -499,7 +500,7 @@ func (r *run) close(ctx context.Context) error {
 			return fmt.Errorf("read %s: %w", report.URI, report.Err)
 		}
 		f.State, f.Err, f.Bytes = state, report.Err, report.Bytes
-		f.Records, f.Rescued = report.Records, report.Rescued
+		f.Records, f.Rescued, f.Blank = report.Records, report.Rescued, report.Blank
 	}
 	var err error
 	if r.result.Target, err = r.target.Close(ctx); err != nil {

@@ -162,6 +162,7 @@ type FileReport struct {
 	Rows    int64
 	Bad     int64
 	Rescued int64 // rows with rescued data
+	Blank   int64 // rows of NULLs, for text that no column keeps
 	// Err says why no row of the file was read. It is a *ContentError, ErrTorn, or an error of Open or
 	// of the stream.
 	Err error
@@ -741,22 +742,26 @@ func (r *Reader) setAside(start, end int) {
 func (r *Reader) corruptRow(text []byte) {
 	row := r.p.root.n
 	r.p.root.appended()
-	r.keepCorrupt(row, text)
+	if !r.keepCorrupt(row, text) {
+		r.file.Blank++
+	}
 	r.file.Rows++
 	r.place(text)
 	r.count()
 }
 
-// keepCorrupt puts the text of a record into the column for corrupt records, if there is one.
-func (r *Reader) keepCorrupt(row int, text []byte) {
+// keepCorrupt puts the text of a record into the column for corrupt records, and reports whether there is one.
+func (r *Reader) keepCorrupt(row int, text []byte) (kept bool) {
 	for _, kid := range r.p.root.kids {
 		if kid.name == r.opts.Corrupt && r.opts.Corrupt != "" {
 			kid.fill(row)
+			kept = true
 			kid.data = appendValid(kid.data, text)
 			kid.offsets = append(kid.offsets, int32(len(kid.data)))
 			kid.appended()
 		}
 	}
+	return kept
 }
 
 // appendValid appends text with U+FFFD for each part that is not UTF-8: one for a character that is cut
