@@ -116,6 +116,7 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 		return fmt.Errorf("batch %d: summary: %w", out.Plan.Batch, err)
 	}
 	s.Batches++
+	told := len(s.Warnings)
 	s.add(&b)
 	loaded := 0
 	for i := range out.Staged.Files {
@@ -156,6 +157,9 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 			}
 		}
 		s.Commits = append(s.Commits, t)
+	}
+	for _, w := range s.Warnings[told:] {
+		r.emit(w)
 	}
 	r.emit(event)
 	return nil

@@ -175,20 +175,21 @@ func (t *table) evolves(s *delta.Snapshot, c *change) error {
 // commitTries bounds how often a commit starts over because a table came or changed meanwhile.
 const commitTries = 5
 
-// commit puts a staged change into the table, unless the table has it.
-func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, staged checkpoint.Staged, target checkpoint.StagedTarget, merge merger) (checkpoint.Committed, error) {
+// commit puts a staged change into the table, unless the table has it. The snapshot is what the table is
+// then, nil when it had the change.
+func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, staged checkpoint.Staged, target checkpoint.StagedTarget, merge merger) (checkpoint.Committed, *delta.Snapshot, error) {
 	done := checkpoint.Committed{Name: t.role, URI: t.uri(), TxnID: staged.Nonce + "-" + t.role}
 	var c change
 	if err := json.Unmarshal(target.Delta, &c); err != nil {
-		return done, fmt.Errorf("staged/%d: %s: %w", plan.Batch, t.role, err)
+		return done, nil, fmt.Errorf("staged/%d: %s: %w", plan.Batch, t.role, err)
 	}
 	for try := 1; ; try++ {
 		s, err := t.load(ctx)
 		if err != nil {
-			return done, err
+			return done, nil, err
 		}
 		if err := t.expected(s, plan); err != nil {
-			return done, err
+			return done, nil, err
 		}
 		if s != nil {
 			done.TableID, done.Version = s.Metadata().ID, s.Version()
@@ -197,16 +198,16 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 				if c.Merge != nil {
 					done.Counts, _ = t.earlierCounts(ctx, done.TxnID)
 				}
-				return done, nil
+				return done, nil, nil
 			}
 		}
 		if c.Merge == nil && t.txn.had(s, query) { // in Spark, too, it is not for MERGE
 			done.Already = true
-			return done, nil
+			return done, nil, nil
 		}
 		tx, err := t.begin(s, &c)
 		if err != nil {
-			return done, err
+			return done, nil, err
 		}
 		tx.SetTxn(query, plan.Batch)
 		if c.Merge == nil && t.txn.isNew(s) {
@@ -217,7 +218,7 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 		var merged *mergeResult
 		if c.Merge != nil {
 			if merged, err = merge(ctx, tx, s, t.store, &c); err != nil {
-				return done, fmt.Errorf("table %s: merge: %w", t.name, err)
+				return done, nil, fmt.Errorf("table %s: merge: %w", t.name, err)
 			}
 			tries = mergeTries
 		} else {
@@ -237,10 +238,10 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 			continue
 		}
 		if err != nil {
-			return done, fmt.Errorf("table %s: %w", t.name, err)
+			return done, nil, fmt.Errorf("table %s: %w", t.name, err)
 		}
 		done.TableID, done.Version, done.Already = after.Metadata().ID, after.Version(), tx.AlreadyCommitted()
-		return done, nil
+		return done, after, nil
 	}
 }
 
@@ -258,21 +259,4 @@ func (t *table) expected(s *delta.Snapshot, plan checkpoint.Plan) error {
 		}
 	}
 	return nil
-}
-
-// checkpointInterval is how many versions apart the checkpoints of a table's log are, unless the table
-// says otherwise. Source: Delta, "delta.checkpointInterval".
-const checkpointInterval = 10
-
-// maintain writes a checkpoint of the table's log now and then. It is a help to readers, so a failure
-// is told and nothing more.
-func (t *table) maintain(ctx context.Context, version int64) error {
-	if version == 0 || version%checkpointInterval != 0 {
-		return nil
-	}
-	s, err := t.load(ctx)
-	if err != nil || s == nil || s.Version() != version {
-		return err
-	}
-	return s.WriteCheckpoint(ctx)
 }

@@ -341,3 +341,18 @@ func TestColumns(t *testing.T) {
 		}
 	})
 }
+
+func TestANewTableHasOnlyPropertiesOfDelta(t *testing.T) {
+	s := &schema.Struct{Fields: []schema.Field{{Name: "id", Type: schema.Long, Nullable: true}}}
+	for _, properties := range []map[string]string{
+		{"delta.apendOnly": "true"}, {"delta.checkpointInterval": "0"}, {"delta.columnMapping.maxColumnId": "7"},
+	} {
+		var wrong *delta.PropertyError
+		if _, err := delta.NewTable(objstore.NewMem(), delta.TableOptions{Schema: s, Properties: properties}); !errors.As(err, &wrong) {
+			t.Errorf("%v: %v", properties, err)
+		}
+	}
+	if _, err := delta.NewTable(objstore.NewMem(), delta.TableOptions{Schema: s, Properties: map[string]string{"delta.appendOnly": "true", "owner": "us"}}); err != nil {
+		t.Error(err)
+	}
+}

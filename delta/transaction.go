@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -82,6 +83,11 @@ func NewTable(store objstore.Store, o TableOptions) (*Transaction, error) {
 		PartitionColumns: append([]string{}, o.PartitionBy...), Configuration: map[string]string{}, CreatedTime: &now,
 	}
 	maps.Copy(t.created.Configuration, o.Properties)
+	free := maps.Clone(o.Properties)
+	maps.DeleteFunc(free, func(name, _ string) bool { return strings.HasPrefix(name, "delta.constraints.") }) // no row breaks them yet
+	if err := CheckProperties(free); err != nil {
+		return nil, err
+	}
 	if err := checkNewTable(t.created, o.Schema); err != nil {
 		return nil, err
 	}
