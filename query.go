@@ -122,7 +122,9 @@ func (o QueryOptions) table(ctx context.Context, n duck.TableName) (func() (arra
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", place.Table, err)
 	}
-	return func() (array.RecordReader, error) { return s.Scan(delta.ScanOptions{}).Reader(ctx), nil }, nil
+	return func() (array.RecordReader, error) {
+		return variantsAsText(s.Scan(delta.ScanOptions{}).Reader(ctx)), nil
+	}, nil
 }
 
 // places are those that the pipelines of the query reach, or else those that need no options.

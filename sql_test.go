@@ -152,6 +152,28 @@ func TestTransform(t *testing.T) {
 	})
 }
 
+func TestAVariantIsTextToSQL(t *testing.T) {
+	l := newLab(t)
+	l.cfg.Options = map[string]string{"singleVariantColumn": "doc"}
+	l.file("1.json", `{"id":1,"v":{"x":["é",1.5,null]}}`+"\n"+`{"id":2}`+"\n")
+	l.run()
+	r, err := silt.Query(t.Context(), "select doc->'v'->>'x' as x, doc from '"+l.cfg.Target.Path+"' order by doc->>'id'", silt.QueryOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Release()
+	if !r.Next() {
+		t.Fatalf("no rows, error %v", r.Err())
+	}
+	text, err := r.RecordBatch().MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.TrimSpace(string(text)), `[{"doc":"{\"id\":1,\"v\":{\"x\":[\"é\",1.5,null]}}","x":"[\"é\",1.5,null]"}`+"\n,"+`{"doc":"{\"id\":2}","x":null}`+"\n]"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func TestQuery(t *testing.T) {
 	l := newLab(t)
 	l.file("1.json", `{"id":1}`+"\n")
