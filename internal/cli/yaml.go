@@ -53,6 +53,9 @@ func syntaxFault(doc *document, err error) fault {
 		if t := e.GetToken(); t != nil && t.Position != nil {
 			f.at.line, f.at.column = t.Position.Line, t.Position.Column
 		}
+		if strings.Contains(f.problem, "mapping value is not allowed") {
+			f.hint = "a text with a colon and a blank in it, such as STRUCT<v: DOUBLE>, stands in quotes, or on lines of its own behind |"
+		}
 	}
 	return f
 }
