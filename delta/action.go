@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -50,6 +54,19 @@ type Add struct {
 	BaseRowID               *int64                    `json:"baseRowId,omitempty"`
 	DefaultRowCommitVersion *int64                    `json:"defaultRowCommitVersion,omitempty"`
 	ClusteringProvider      string                    `json:"clusteringProvider,omitempty"`
+}
+
+// value returns the text of a partition value. Some writers spell the column by another case than the schema.
+func (a *Add) value(column string) *string {
+	if text, ok := a.PartitionValues[column]; ok {
+		return text
+	}
+	for name, text := range a.PartitionValues {
+		if strings.EqualFold(name, column) {
+			return text
+		}
+	}
+	return nil
 }
 
 // Remove takes a data file out of the table. The file itself stays until it is vacuumed.
@@ -221,11 +238,95 @@ func parseFileActions(lines [][]byte) ([]action, error) {
 }
 
 func parseAction(line []byte) (a action, err error) {
-	if err = json.Unmarshal(line, &a); err != nil && onlyCommitInfo(line) {
+	if err = json.Unmarshal(line, &a); err == nil {
+		return a, nil
+	}
+	if onlyCommitInfo(line) {
 		// operationParameters and the like vary by engine, and nothing depends on them.
 		return action{CommitInfo: new(CommitInfo)}, nil
 	}
-	return a, err
+	var other any
+	d := json.NewDecoder(bytes.NewReader(line))
+	d.UseNumber()
+	if d.Decode(&other) != nil {
+		return a, err
+	}
+	text, marshalErr := json.Marshal(asType(other, reflect.TypeFor[action]()))
+	a = action{}
+	if marshalErr != nil || json.Unmarshal(text, &a) != nil {
+		return a, err
+	}
+	return a, nil
+}
+
+// asType returns a JSON value with its scalars written as the type wants them: numbers and booleans are
+// texts and the other way round, and 5.0 is 5, as Java's writers and readers of logs take them.
+func asType(v any, t reflect.Type) any {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		for name, member := range v {
+			switch t.Kind() {
+			case reflect.Map:
+				v[name] = asType(member, t.Elem())
+			case reflect.Struct:
+				if f, ok := memberType(t, name); ok {
+					v[name] = asType(member, f)
+				}
+			}
+		}
+	case []any:
+		if t.Kind() == reflect.Slice {
+			for i := range v {
+				v[i] = asType(v[i], t.Elem())
+			}
+		}
+	case json.Number:
+		switch t.Kind() {
+		case reflect.String:
+			return v.String()
+		case reflect.Int, reflect.Int32, reflect.Int64:
+			return whole(v)
+		}
+	case bool:
+		if t.Kind() == reflect.String {
+			return strconv.FormatBool(v)
+		}
+	case string:
+		switch t.Kind() {
+		case reflect.Int, reflect.Int32, reflect.Int64:
+			return whole(json.Number(v))
+		case reflect.Bool:
+			if b, err := strconv.ParseBool(v); err == nil {
+				return b
+			}
+		}
+	}
+	return v
+}
+
+// memberType returns the type of the member of that name.
+func memberType(t reflect.Type, name string) (reflect.Type, bool) {
+	for i := range t.NumField() {
+		if tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ","); tag == name {
+			return t.Field(i).Type, true
+		}
+	}
+	return nil, false
+}
+
+// whole returns a number that is an integer without fraction and exponent; others as they are.
+func whole(n json.Number) any {
+	if _, err := n.Int64(); err == nil {
+		return n
+	}
+	f, err := n.Float64()
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return n.String()
+	}
+	return json.Number(strconv.FormatFloat(f, 'f', 0, 64))
 }
 
 func onlyCommitInfo(line []byte) bool {

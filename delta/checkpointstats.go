@@ -147,7 +147,7 @@ func (p *parsedColumns) row(a *Add, row []any) []any {
 	if p.partitions != nil {
 		var keys []any
 		for _, f := range p.partitions.Fields {
-			v, err := parsePartitionValue(f.Type, a.PartitionValues[f.Name])
+			v, err := parsePartitionValue(f.Type, a.value(f.Name))
 			if err != nil {
 				v = nil
 			}

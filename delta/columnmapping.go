@@ -25,7 +25,7 @@ const (
 // columnMapping returns the mode of a table, empty for none. The property alone does not make a table
 // mapped: its protocol must support the feature.
 func columnMapping(p *Protocol, m *Metadata) string {
-	if mode := m.Configuration[propMappingMode]; mode != "none" && p.supports("columnMapping") {
+	if mode := strings.ToLower(m.Configuration[propMappingMode]); mode != "none" && p.supports("columnMapping") {
 		return mode
 	}
 	return ""

@@ -88,6 +88,21 @@ func (p *Protocol) checkRead() error {
 	return nil
 }
 
+// checkRead fails when the data files are not what the package can read.
+func (m *Metadata) checkRead(p *Protocol) error {
+	var missing []string
+	if provider := m.Format.Provider; provider != "" && !strings.EqualFold(provider, "parquet") {
+		missing = append(missing, "data files of the format "+provider)
+	}
+	if mode := columnMapping(p, m); mode != "" && mode != mappingName && mode != mappingID {
+		missing = append(missing, "columnMapping ("+propMappingMode+" "+mode+")")
+	}
+	if len(missing) > 0 {
+		return &UnsupportedError{"read", missing}
+	}
+	return nil
+}
+
 // checkAppend fails when the table needs something of a writer of new files that the package does not
 // have.
 func (p *Protocol) checkAppend(m *Metadata, s *schema.Struct) error {

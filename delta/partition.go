@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -207,7 +208,11 @@ func parsePartitionValue(t schema.Type, text *string) (scalar.Scalar, error) {
 	if text == nil || *text == "" {
 		return nil, nil
 	}
-	v, err := parseScalar(t, *text)
+	plain := *text
+	if t != schema.String && t != schema.Binary {
+		plain = strings.TrimSpace(plain)
+	}
+	v, err := parseScalar(t, plain)
 	if err != nil {
 		return nil, fmt.Errorf("%q is no %s: %w", *text, t, err)
 	}
@@ -248,7 +253,10 @@ func parseScalar(t schema.Type, text string) (scalar.Scalar, error) {
 		case schema.Binary:
 			return scalar.NewBinaryScalar(memory.NewBufferBytes(parseBinary(text)), at), nil
 		case schema.Date:
-			d, err := time.Parse(time.DateOnly, text)
+			d, err := parseTime(text)
+			if err == nil && d.Unix()%86400 != 0 {
+				err = fmt.Errorf("it is not midnight")
+			}
 			return scalar.NewDate32Scalar(arrow.Date32(floorDiv(d.Unix(), 86400))), err
 		case schema.Timestamp, schema.TimestampNTZ:
 			ts, err := parseTimestamp(text)
@@ -298,25 +306,43 @@ func parseBinary(text string) []byte {
 	return out
 }
 
-// timestampLayouts are the forms in which engines write timestamps. Those without a zone are UTC.
-var timestampLayouts = []string{
-	"2006-01-02 15:04:05.999999999", "2006-01-02T15:04:05.999999999Z07:00", "2006-01-02T15:04:05.999999999",
-	"2006-01-02 15:04:05.999999999Z07:00", "2006-01-02",
+// timeForm is how engines write dates and times: years of more than four digits or below zero as Java does,
+// seconds, the time and the zone only where there are some.
+var timeForm = regexp.MustCompile(`^([+-]?\d{4,6})-(\d\d?)-(\d\d?)` +
+	`(?:[T ](\d\d?):(\d\d?)(?::(\d\d?)(?:\.(\d{1,9}))?)?(?: ?(?:(Z|UTC)|([+-])(\d\d):?(\d\d)?))?)?$`)
+
+// parseTime reads a date or a time. One without a zone is UTC.
+func parseTime(text string) (time.Time, error) {
+	m := timeForm.FindStringSubmatch(text)
+	if m == nil {
+		return time.Time{}, fmt.Errorf("want a date as 2006-01-02, with or without a time as 15:04:05")
+	}
+	n := make([]int, len(m))
+	for i, digits := range m {
+		n[i], _ = strconv.Atoi(digits)
+	}
+	nanos, _ := strconv.Atoi((m[7] + "000000000")[:9])
+	day := time.Date(n[1], time.Month(n[2]), n[3], 0, 0, 0, 0, time.UTC)
+	if day.Month() != time.Month(n[2]) || n[4] > 23 || n[5] > 59 || n[6] > 59 || n[10] > 18 || n[11] > 59 {
+		return time.Time{}, fmt.Errorf("there is no such time")
+	}
+	zone := time.Duration(n[10])*time.Hour + time.Duration(n[11])*time.Minute
+	if m[9] == "-" {
+		zone = -zone
+	}
+	return time.Date(n[1], time.Month(n[2]), n[3], n[4], n[5], n[6], nanos, time.UTC).Add(-zone), nil
 }
+
+// maxYear is the last whole one that microseconds reach.
+const maxYear = 294246
 
 // parseTimestamp returns microseconds since 1970.
 func parseTimestamp(text string) (int64, error) {
-	var first error
-	for _, layout := range timestampLayouts {
-		t, err := time.Parse(layout, text)
-		if err == nil {
-			return t.UnixMicro(), nil
-		}
-		if first == nil {
-			first = err
-		}
+	t, err := parseTime(text)
+	if err == nil && (t.Year() > maxYear || t.Year() < -maxYear+2*1970) {
+		err = fmt.Errorf("out of the range of microseconds")
 	}
-	return 0, first
+	return t.UnixMicro(), err
 }
 
 // parseDecimal reads decimal text exactly.

@@ -92,6 +92,9 @@ func newReshaper(c *column, src arrow.DataType, m matching) (*reshaper, error) {
 		}
 		return r, err
 	}
+	if src.ID() == arrow.NULL {
+		return r, nil
+	}
 	var err error
 	switch typ := c.typ.(type) {
 	case *schema.Struct:
@@ -150,9 +153,6 @@ func newReshaper(c *column, src arrow.DataType, m matching) (*reshaper, error) {
 			r.cast = cast
 			return r, nil
 		}
-	}
-	if src.ID() == arrow.NULL {
-		return r, nil
 	}
 	return nil, r.mismatch(src)
 }

@@ -409,7 +409,7 @@ func fillPartition(mem memory.Allocator, add *Add) func(c *column, n int) (arrow
 		if !c.isKey {
 			return nulls(mem, c.out.Type, n), nil
 		}
-		v, err := parsePartitionValue(c.typ, add.PartitionValues[c.name])
+		v, err := parsePartitionValue(c.typ, add.value(c.name))
 		if err != nil {
 			return nil, fmt.Errorf("partition column %s: %w", schema.Path(c.path...), err)
 		}

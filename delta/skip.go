@@ -181,7 +181,7 @@ func (f *fileSpans) span(l *leaf) span {
 
 // key is the span of a partition column.
 func (f *fileSpans) key(l *leaf) span {
-	v, err := parsePartitionValue(l.typ, f.add.PartitionValues[l.physical[0]])
+	v, err := parsePartitionValue(l.typ, f.add.value(l.physical[0]))
 	switch {
 	case err != nil:
 		return span{}

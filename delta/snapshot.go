@@ -281,6 +281,9 @@ func (b *snapshotBuilder) finish() (*Snapshot, error) {
 	if err := s.protocol.checkRead(); err != nil {
 		return nil, err
 	}
+	if err := s.metadata.checkRead(s.protocol); err != nil {
+		return nil, err
+	}
 	if s.schema == nil {
 		var err error
 		if s.schema, err = schema.ParseJSON([]byte(s.metadata.SchemaString)); err != nil {

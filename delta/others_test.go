@@ -1,0 +1,152 @@
+package delta_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/objstore"
+)
+
+// edited writes a table partitioned by p of this type, whose log is edited, old by new, and loads it.
+func edited(t *testing.T, typ, value string, edits ...string) (*delta.Snapshot, error) {
+	t.Helper()
+	from, to := new(objstore.Mem), new(objstore.Mem)
+	newTable(t, from, delta.TableOptions{Schema: ddl(t, "i BIGINT, p "+typ), PartitionBy: []string{"p"}}, `{"i":1,"p":`+value+`}`)
+	for o, err := range from.List(t.Context(), "", "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		content, _, err := objstore.ReadAll(t.Context(), from, o.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(o.Key, ".crc") {
+			continue
+		}
+		if strings.HasSuffix(o.Key, ".json") {
+			content = []byte(strings.NewReplacer(edits...).Replace(string(content)))
+		}
+		put(t, to, o.Key, content)
+	}
+	return delta.Load(t.Context(), to, delta.LoadOptions{})
+}
+
+func TestLogsOfOtherWriters(t *testing.T) {
+	for name, c := range map[string]struct {
+		edits []string
+		want  string // empty: `{"i":1,"p":7}`
+	}{
+		"sizes_are_texts_or_have_a_point":         {edits: []string{`"modificationTime":`, `"modificationTime":5.0,"was":`, `"size":`, `"size":"300","was2":`}},
+		"properties_are_numbers_and_booleans":     {edits: []string{`"configuration":{}`, `"configuration":{"a":5,"b":true,"c":null}`}},
+		"a_partition_value_is_a_number":           {edits: []string{`"p":"7"`, `"p":7`}},
+		"a_partition_value_has_spaces":            {edits: []string{`"p":"7"`, `"p":" 7 "`}},
+		"a_partition_value_is_of_another_case":    {edits: []string{`"p":"7"`, `"P":"7"`}},
+		"a_boolean_is_a_text":                     {edits: []string{`"dataChange":true`, `"dataChange":"true"`}},
+		"a_mapping_that_is_no_feature_is_ignored": {edits: []string{`"configuration":{`, `"configuration":{"delta.columnMapping.mode":"other"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := edited(t, "INT", "7", c.edits...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantRows(t, s, `{"i":1,"p":7}`)
+		})
+	}
+}
+
+func TestUnreadableTablesAreRefusedByName(t *testing.T) {
+	for name, c := range map[string]struct {
+		edits []string
+		want  string
+	}{
+		"data_files_of_another_format": {[]string{`"provider":"parquet"`, `"provider":"orc"`}, "data files of the format orc"},
+		"an_unknown_mapping_of_columns": {[]string{`"configuration":{`, `"configuration":{"delta.columnMapping.mode":"other"`,
+			`"minReaderVersion":1,"minWriterVersion":2`, `"minReaderVersion":2,"minWriterVersion":5`}, "columnMapping (delta.columnMapping.mode other)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := edited(t, "INT", "7", c.edits...)
+			var unsupported *delta.UnsupportedError
+			if !errors.As(err, &unsupported) || !slices.Equal(unsupported.Features, []string{c.want}) {
+				t.Errorf("got %v, want an UnsupportedError of %s", err, c.want)
+			}
+		})
+	}
+}
+
+// TestTimesOfOtherWriters reads partition values as Spark writes them, and others like it.
+func TestTimesOfOtherWriters(t *testing.T) {
+	const date, timestamp = `"2020-01-01"`, `"2020-01-01T00:00:00Z"`
+	for _, c := range []struct{ typ, value, text, want string }{
+		{"DATE", date, "+10002-09-26", "10002-09-26"},
+		{"DATE", date, "-0002-04-07", "-0002-04-07"},
+		{"DATE", date, "2020-1-2", "2020-01-02"},
+		{"DATE", date, "2020-01-02 00:00:00", "2020-01-02"},
+		{"TIMESTAMP", timestamp, "+11476-08-15T05:20:00.000000Z", "300000000000000000"}, // Arrow has no text for it,
+		{"TIMESTAMP", timestamp, "1400-02-28 01:02:03.000004", "1400-02-28T01:02:03.000004Z"},
+		{"TIMESTAMP", timestamp, "2020-01-01T02:00:00.000+0200", "2020-01-01T00:00:00Z"},
+		{"TIMESTAMP", timestamp, "2020-01-01T02:00:00+02", "2020-01-01T00:00:00Z"},
+		{"TIMESTAMP", timestamp, "2020-01-01 02:00:00 -05:30", "2020-01-01T07:30:00Z"},
+		{"TIMESTAMP", timestamp, "2020-01-01 02:00 UTC", "2020-01-01T02:00:00Z"},
+		{"DATE", date, "2020-02-30", ""},
+		{"DATE", date, "2020-01-02 01:00:00", ""},
+		{"TIMESTAMP", timestamp, "2020-01-01 24:00:00", ""},
+		{"TIMESTAMP", timestamp, "+999999-01-01 00:00:00", ""},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			was := `"p":"2020-01-01"`
+			if c.typ == "TIMESTAMP" {
+				was = `"p":"2020-01-01T00:00:00.000000Z"`
+			}
+			s, err := edited(t, c.typ, c.value, was, `"p":"`+c.text+`"`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := readRows(t.Context(), s)
+			switch {
+			case c.want == "" && err == nil:
+				t.Errorf("read %s", got)
+			case c.want != "" && err != nil:
+				t.Error(err)
+			case c.want != "" && !strings.Contains(got[0], `"p":"`+c.want):
+				t.Errorf("got %s, want %s", got[0], c.want)
+			}
+		})
+	}
+}
+
+// TestColumnsOfNothingButNull reads a file whose columns have no type, because its writer saw only null.
+func TestColumnsOfNothingButNull(t *testing.T) {
+	store := new(objstore.Mem)
+	columns := ddl(t, "id BIGINT, a ARRAY<STRING>, m MAP<STRING, INT>, s STRUCT<x: INT>, i INT")
+	tx := newTable(t, store, delta.TableOptions{Schema: columns}).Begin("WRITE")
+	fields := []arrow.Field{{Name: "id", Type: arrow.PrimitiveTypes.Int64, Nullable: true}}
+	for _, name := range []string{"a", "m", "s", "i"} {
+		fields = append(fields, arrow.Field{Name: name, Type: arrow.Null, Nullable: true})
+	}
+	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, arrow.NewSchema(fields, nil), strings.NewReader(`[{"id":1},{"id":2}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rec.Release()
+	var b bytes.Buffer
+	w, err := pqarrow.NewFileWriter(rec.Schema(), &b, nil, pqarrow.DefaultWriterProps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Write(rec), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	size := int64(b.Len())
+	put(t, store, "f.parquet", b.Bytes())
+	tx.Add(&delta.Add{Path: "f.parquet", Size: size, PartitionValues: map[string]*string{}, DataChange: true})
+	wantRows(t, commit(t, tx), `{"a":null,"i":null,"id":1,"m":null,"s":null}`, `{"a":null,"i":null,"id":2,"m":null,"s":null}`)
+}
