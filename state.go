@@ -227,7 +227,7 @@ func (s *State) SchemaHistory(ctx context.Context) ([]SchemaVersion, error) {
 	out := make([]SchemaVersion, len(versions))
 	for i, v := range versions {
 		out[i] = SchemaVersion{Version: v.Number, WrittenAt: v.WrittenAt, Reason: v.Reason, Batch: v.Batch,
-			Schema: v.Schema, Uncarried: v.Uncarried, Pending: v.Pending}
+			Schema: v.Data(), Uncarried: v.Uncarried, Pending: v.Pending}
 		for _, f := range v.Added {
 			out[i].Added = append(out[i].Added, newField(f))
 		}

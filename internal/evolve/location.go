@@ -120,6 +120,20 @@ func (v *Version) Read() *schema.Struct {
 	return s
 }
 
+// Data is the schema of the data. A column that folders fill has the type of the folders' values.
+func (v *Version) Data() *schema.Struct {
+	if v.Partitions == nil {
+		return v.Schema
+	}
+	out := v.Schema.Append()
+	for i, f := range out.Fields {
+		if k := v.Partitions.IndexFold(f.Name); k >= 0 {
+			out.Fields[i].Type = v.Partitions.Fields[k].Type
+		}
+	}
+	return out
+}
+
 // without returns t less the field at path.
 func without(t schema.Type, path []string) schema.Type {
 	switch t := t.(type) {

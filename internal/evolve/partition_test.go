@@ -37,3 +37,17 @@ func TestPartitions(t *testing.T) {
 		})
 	}
 }
+
+func TestAColumnThatFoldersFillHasTheirType(t *testing.T) {
+	v := Version{Schema: schema.NewStruct(schema.Nullable("b", schema.Long), schema.Nullable("k", schema.String)),
+		Partitions: schema.NewStruct(schema.Nullable("k", schema.Integer), schema.Nullable("day", schema.Date))}
+	if got := v.Data().DDL(); got != "b BIGINT,k INT" {
+		t.Errorf("data %s", got)
+	}
+	if got := v.Read().DDL(); got != "b BIGINT,k INT,day DATE" {
+		t.Errorf("read %s", got)
+	}
+	if got := v.Schema.DDL(); got != "b BIGINT,k STRING" {
+		t.Errorf("the version was changed to %s", got)
+	}
+}
