@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Dir keeps objects as files below a folder, one file a key.
@@ -49,24 +50,13 @@ func (d *Dir) Open(ctx context.Context, key string, r Range) (io.ReadCloser, Obj
 	if err := ctx.Err(); err != nil {
 		return nil, Object{}, err
 	}
-	root, err := d.root(false)
+	f, v, err := d.open(key)
 	if err != nil {
 		return nil, Object{}, err
 	}
-	defer root.Close()
-	f, err := root.OpenFile(key, os.O_RDONLY|nonblock, 0) // a pipe must not block the open
-	if err != nil {
-		return nil, Object{}, err
-	}
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w", key, ErrNotRegular)
-	}
-	o := Object{}
-	if err == nil {
-		if o = dirObject(key, fi); r.IfMatch != "" && r.IfMatch != o.ETag {
-			err = fmt.Errorf("%s: %w", key, ErrPrecondition)
-		}
+	o := v.object(key)
+	if r.IfMatch != "" && r.IfMatch != o.ETag {
+		err = fmt.Errorf("%s: %w", key, ErrPrecondition)
 	}
 	if err == nil && r.Off > 0 {
 		_, err = f.Seek(r.Off, io.SeekStart)
@@ -79,14 +69,81 @@ func (d *Dir) Open(ctx context.Context, key string, r Range) (io.ReadCloser, Obj
 	if left == 0 {
 		left = max(0, o.Size-r.Off)
 	}
-	return &dirReader{f: f, etag: o.ETag, left: left}, o, nil
+	return &dirReader{f: f, key: key, version: v, left: left}, o, nil
+}
+
+// openFile is a regular file that is read.
+type openFile interface {
+	io.ReadSeekCloser
+	// version is that of now.
+	version() (version, error)
+}
+
+// open opens a regular file, and returns its version.
+func (d *Dir) open(key string) (openFile, version, error) {
+	if f, v := d.openPlain(key); f != nil {
+		return f, v, nil
+	}
+	root, err := d.root(false)
+	if err != nil {
+		return nil, version{}, err
+	}
+	defer root.Close()
+	f, err := root.OpenFile(key, os.O_RDONLY|nonblock, 0) // a pipe must not block the open
+	if err != nil {
+		return nil, version{}, err
+	}
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w", key, ErrNotRegular)
+	}
+	if err != nil {
+		f.Close()
+		return nil, version{}, err
+	}
+	return rootFile{f}, versionOf(fi), nil
+}
+
+// rootFile is a file that was opened below a root.
+type rootFile struct{ *os.File }
+
+func (f rootFile) version() (version, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return version{}, err
+	}
+	return versionOf(fi), nil
+}
+
+// version is what an ETag is made of.
+type version struct {
+	size    int64
+	modTime int64 // nanoseconds since 1970, as [time.Time.UnixNano] has them
+	inode   uint64
+	time    time.Time // the same as modTime, where that can hold it
+}
+
+func versionOf(fi fs.FileInfo) version {
+	return version{fi.Size(), fi.ModTime().UnixNano(), inode(fi), fi.ModTime()}
+}
+
+func (v *version) object(key string) Object {
+	return Object{Key: key, Size: v.size, ModTime: v.time, ETag: v.etag()}
+}
+
+func (v *version) etag() string {
+	b := strconv.AppendInt(make([]byte, 0, 48), v.size, 16)
+	b = strconv.AppendInt(append(b, '-'), v.modTime, 16)
+	b = strconv.AppendUint(append(b, '-'), v.inode, 16)
+	return string(b)
 }
 
 // dirReader ends with ErrPrecondition when the file changed while it was read.
 type dirReader struct {
-	f    *os.File
-	etag string
-	left int64 // bytes still to read
+	f       openFile
+	key     string
+	version version
+	left    int64 // bytes still to read
 }
 
 func (r *dirReader) Read(p []byte) (int, error) {
@@ -102,9 +159,9 @@ func (r *dirReader) Read(p []byte) (int, error) {
 }
 
 func (r *dirReader) end() error {
-	fi, err := r.f.Stat()
-	if err == nil && dirETag(fi) != r.etag {
-		err = fmt.Errorf("%s changed while it was read: %w", r.f.Name(), ErrPrecondition)
+	v, err := r.f.version()
+	if err == nil && (v.size != r.version.size || v.modTime != r.version.modTime || v.inode != r.version.inode) {
+		err = fmt.Errorf("%s changed while it was read: %w", r.key, ErrPrecondition)
 	}
 	if err == nil {
 		err = io.EOF
@@ -115,14 +172,8 @@ func (r *dirReader) end() error {
 func (r *dirReader) Close() error { return r.f.Close() }
 
 func dirObject(key string, fi fs.FileInfo) Object {
-	return Object{Key: key, Size: fi.Size(), ModTime: fi.ModTime(), ETag: dirETag(fi)}
-}
-
-func dirETag(fi fs.FileInfo) string {
-	b := strconv.AppendInt(make([]byte, 0, 48), fi.Size(), 16)
-	b = strconv.AppendInt(append(b, '-'), fi.ModTime().UnixNano(), 16)
-	b = strconv.AppendUint(append(b, '-'), inode(fi), 16)
-	return string(b)
+	v := versionOf(fi)
+	return v.object(key)
 }
 
 // Put implements [Store].
