@@ -176,7 +176,7 @@ func decodeSources(content []byte) (files []objstore.Object, sum string, err err
 	if err := json.Unmarshal(head, &h); err != nil {
 		return nil, "", err
 	}
-	files, err = decodeLines(rest, h.Files, func(l fileLine) objstore.Object {
+	files, err = decodeLines(rest, h.Files, quickFile, func(l fileLine) objstore.Object {
 		return objstore.Object{Key: l.key(), Size: l.Size, ModTime: l.ModTime, ETag: l.ETag, VersionID: l.VersionID}
 	})
 	return files, digest(rest), err
@@ -212,20 +212,24 @@ func decodeStaged(content []byte, files int) (Staged, error) {
 	if err := json.Unmarshal(head, &s); err != nil {
 		return Staged{}, err
 	}
-	s.Files, err = decodeLines(rest, files, func(l outcomeLine) FileOutcome {
+	s.Files, err = decodeLines(rest, files, quickOutcome, func(l outcomeLine) FileOutcome {
 		return FileOutcome{l.key(), l.ETag, l.State, l.Records, l.Rows, l.Bad, l.Rescued, l.Tries, l.Error}
 	})
 	return s, err
 }
 
-func decodeLines[L, T any](text []byte, count int, make func(L) T) ([]T, error) {
-	var list []T
+// decodeLines reads a list: the lines that quick knows by it, and the others as any JSON.
+func decodeLines[L, T any](text []byte, count int, quick func([]byte) (L, bool), of func(L) T) ([]T, error) {
+	list := make([]T, 0, max(0, min(count, len(text)))) // count is not to be trusted yet
 	for line := range bytes.Lines(text) {
-		var l L
-		if err := json.Unmarshal(line, &l); err != nil {
-			return nil, err
+		l, ok := quick(line)
+		if !ok {
+			l = *new(L)
+			if err := json.Unmarshal(line, &l); err != nil {
+				return nil, err
+			}
 		}
-		list = append(list, make(l))
+		list = append(list, of(l))
 	}
 	if len(list) != count {
 		return nil, fmt.Errorf("it has %d lines of files, want %d", len(list), count)
