@@ -251,11 +251,16 @@ func (c *Converter) open(p Piece, deferTorn bool) decode.File {
 func (c *Converter) Observe(ctx context.Context, files []Piece, opts decode.Options) (*decode.Observed, error) {
 	opts.Schema, opts.Rescue, opts.Corrupt, opts.Observe, opts.KeepText = &schema.Struct{}, "", "", true, false
 	total := new(decode.Observed)
+	var last *decode.Reader
 	for _, o := range files { // one reader each, so that a file that fails leaves nothing behind
 		r, err := decode.NewReader([]decode.File{c.open(o, false)}, o.framed(opts))
 		if err != nil {
 			return nil, err
 		}
+		if last != nil {
+			r.Follow(last)
+		}
+		last = r
 		r.TakeTurns(c.Long)
 		for {
 			b, err := r.Next(ctx)

@@ -416,6 +416,9 @@ func (r *Reader) closeFile() {
 	}
 }
 
+// Follow makes a Reader use the buffers of one that is closed, or at its end, and is not used any more.
+func (r *Reader) Follow(before *Reader) { r.buf, r.peek = before.buf, before.peek }
+
 // TakeTurns makes a Reader lock l while it holds a record that is longer than a few MiB: from when its
 // buffer grows for it until the batch with it is done, which is the next call of Next, or Close. Readers
 // that share a lock need the memory for one such record together. A Reader that takes turns must be
