@@ -28,7 +28,7 @@ import (
 )
 
 const (
-	// taskBytes is the most a task reads, as stored, when it could read less.
+	// taskBytes is the most a task reads, as stored, when it could read less, give or take a file.
 	taskBytes = 64 << 20
 	// minTaskBytes is the least for which the work is split further.
 	minTaskBytes = 4 << 20
@@ -217,12 +217,12 @@ func (c *conversion) infer(ctx context.Context) error {
 	}
 	o := c.wanted(c.set)
 	o.MaxFiles, o.MaxBytes = inferFiles, inferBytes
-	found, err := source.Discover(ctx, c.source.store, o, c.seen)
+	sample, err := c.present(ctx, o)
 	if err != nil {
 		return err
 	}
-	sample, there := found.Files, make(map[string]bool, len(found.Files))
-	for _, f := range found.Files {
+	there := make(map[string]bool, len(sample))
+	for _, f := range sample {
 		there[f.Key] = true
 	}
 	for _, f := range c.files {
@@ -237,6 +237,20 @@ func (c *conversion) infer(ctx context.Context) error {
 		return err
 	}
 	return c.look(ctx, sample, opts)
+}
+
+// present are the first of the files that are there, up to the limits of o: by the listing that this run has
+// planned the batch by, or, when an earlier one did that, by a new one.
+func (c *conversion) present(ctx context.Context, o source.Options) ([]objstore.Object, error) {
+	if c.listed {
+		files, _ := o.Cut(slices.Concat(c.files, c.run.ahead))
+		return files, nil
+	}
+	found, err := source.Discover(ctx, c.source.store, o, c.seen)
+	if err != nil {
+		return nil, err
+	}
+	return found.Files, nil
 }
 
 // look makes the first schema of what it sees in files.
@@ -787,7 +801,8 @@ func (c *conversion) split(ctx context.Context) error {
 	}
 	size := min(max(total/int64(len(c.workers))+1, minTaskBytes), taskBytes)
 	var group []objstore.Object
-	var bytes int64
+	var bytes, before int64 // of the group, and of those before it
+	end := size             // of the group, counted from the first
 	add := func(files []objstore.Object, part convert.Part) {
 		if len(files) > 0 {
 			c.tasks = append(c.tasks, convert.Task{Files: files, Part: part, Index: len(c.tasks)})
@@ -795,7 +810,8 @@ func (c *conversion) split(ctx context.Context) error {
 	}
 	flush := func() {
 		add(group, convert.Part{})
-		group, bytes = nil, 0
+		group, bytes, before = nil, 0, before+bytes
+		end = max(end+size, before+size/2) // a file that is larger than size moves it
 	}
 	for _, f := range c.files {
 		if c.rowwise && f.Size >= 2*size {
@@ -810,7 +826,9 @@ func (c *conversion) split(ctx context.Context) error {
 				continue
 			}
 		}
-		if c.rowwise && bytes > 0 && bytes+f.Size > size {
+		// A task ends where the files come nearest to a multiple of size: were each to stay below it, what they
+		// lack would be one more task, of a few files, with a data file of its own.
+		if c.rowwise && bytes > 0 && before+bytes+f.Size/2 > end {
 			flush()
 		}
 		group, bytes = append(group, f), bytes+f.Size

@@ -31,6 +31,8 @@ type run struct {
 	tried map[string]tried
 	// ahead are new files of the last listing that no batch has taken yet.
 	ahead []objstore.Object
+	// listed says that there was one by this run.
+	listed bool
 	// uncompacted says that the checkpoint could not be made smaller, which is told once.
 	uncompacted bool
 
@@ -245,7 +247,7 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", r.source, err)
 	}
-	r.ahead = found.Ahead
+	r.ahead, r.listed = found.Ahead, true
 	files, bytes := len(found.Files)+found.Waiting, found.WaitingBytes
 	for _, f := range found.Files {
 		bytes += f.Size
