@@ -92,7 +92,7 @@ var optionTable = []OptionInfo{
 	{Name: "columnNameOfCorruptRecord", Type: "string", Default: "_corrupt_record", Doc: "Column that takes the text of corrupt records when the schema or a hint has it; without a rescued data column also that of records with a value that does not fit."},
 	{Name: "timeZone", Type: "zone", Default: "UTC", Doc: "Zone of timestamps without one, and of SQL."},
 	{Name: "maxNestingDepth", Type: "integer", Default: "1000", Doc: "Deepest nesting of a record."},
-	{Name: "badRecordsPath", Type: "string", Class: OptionRefused, Reason: "not supported yet; bad records go to the quarantine table"},
+	{Name: "badRecordsPath", Type: "string", Doc: "Folder, outside of the source, that gets text that is no record and files that are given up, as lines of JSON below <time>/bad_records and <time>/bad_files. They make no rows, whatever column there is for them; the quarantine table has them too."},
 	{Name: "lineSep", Type: "string", Doc: "Text that divides records, instead of line ends."},
 	{Name: "encoding", Type: "string", Default: "UTF-8", Doc: "Encoding of the files: UTF-8, UTF-16LE, UTF-16BE, UTF-32LE, UTF-32BE, ISO-8859-1, US-ASCII, windows-1252 and their like. Unset, UTF-16 and UTF-32 are recognised."},
 	{Name: "charset", Type: "string", Default: "UTF-8", Doc: "Another name of encoding."},

@@ -140,6 +140,14 @@ func open(cfg Config) (*Pipeline, []Fault) {
 				Problem: fmt.Sprintf("%s lies inside the source %s, which would find the moved files", to, p.source.path), Hint: "move them beside the source"}}
 		}
 	}
+	if to := set.badRecords; to != "" {
+		if p.set.badRecords, err = absolute(to); err != nil {
+			fault("options.badRecordsPath", err)
+		} else if p.source.holds(p.set.badRecords, false) {
+			return nil, []Fault{{Code: CodeContradiction, Key: []string{"options", "badRecordsPath"},
+				Problem: fmt.Sprintf("%s lies inside the source %s, which would load the bad records", to, p.source.path), Hint: "take a folder beside the source"}}
+		}
+	}
 	p.name = cfg.pipelineName(p.source)
 	p.statePath = catalog.Join(p.place.State, p.name)
 	if set.checkpoint != "" {

@@ -45,6 +45,7 @@ type settings struct {
 	s3             s3store.Options
 	schemaLocation string
 	checkpoint     string
+	badRecords     string // a folder; empty: none
 	notes          []Warning
 }
 
@@ -426,6 +427,13 @@ func (p *parser) reading() {
 	}
 	if p.isGiven("mode") && p.config.OnCorrupt != "" && !strings.EqualFold(p.value("mode"), "PERMISSIVE") {
 		p.fault(CodeContradiction, []string{"onCorrupt"}, "keep one of them", "option mode says what happens to corrupt records")
+	}
+	// Source: Databricks, "Handle bad records and files": they make no rows.
+	if s.badRecords = p.value("badRecordsPath"); s.badRecords != "" {
+		if s.onCorrupt == convert.DropCorrupt || s.onCorrupt == convert.FailOnCorrupt {
+			p.bad("badRecordsPath", "keep one of them", "corrupt records go to badRecordsPath, and by mode or onCorrupt they are dropped or stop the run")
+		}
+		s.onCorrupt, s.decode.Aside = convert.QuarantineCorrupt, true
 	}
 }
 
