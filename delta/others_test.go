@@ -14,6 +14,7 @@ import (
 
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/objstore"
+	"github.com/siltlake/silt/schema"
 )
 
 // edited writes a table partitioned by p of this type, whose log is edited, old by new, and loads it.
@@ -149,4 +150,15 @@ func TestColumnsOfNothingButNull(t *testing.T) {
 	put(t, store, "f.parquet", b.Bytes())
 	tx.Add(&delta.Add{Path: "f.parquet", Size: size, PartitionValues: map[string]*string{}, DataChange: true})
 	wantRows(t, commit(t, tx), `{"a":null,"i":null,"id":1,"m":null,"s":null}`, `{"a":null,"i":null,"id":2,"m":null,"s":null}`)
+}
+
+func TestFieldsThatAreAlwaysNull(t *testing.T) {
+	store := new(objstore.Mem)
+	columns := schema.NewStruct(schema.Nullable("id", schema.Long),
+		schema.Nullable("s", schema.NewStruct(schema.Nullable("a", schema.Integer), schema.Nullable("v", schema.Void))))
+	s := newTable(t, store, delta.TableOptions{Schema: columns}, `{"id":1,"s":{"a":1}}`, `{"id":2,"s":null}`, `{"id":3,"s":{"a":3}}`)
+	if _, _, err := s.DeleteRows(t.Context(), delta.Compare{Column: []string{"id"}, Value: 1}, delta.ChangeOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	wantRows(t, load(t, store), `{"id":2,"s":null}`, `{"id":3,"s":{"a":3,"v":null}}`)
 }

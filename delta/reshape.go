@@ -328,7 +328,43 @@ func notNullError(c *column) error {
 	return fmt.Errorf("column %s: %w", schema.Path(c.path...), ErrNotNull)
 }
 
-// nulls returns n nulls of the type.
+// nulls returns n nulls of the type, which may have parts that are always null; Arrow's own maker of nulls
+// does not know those.
 func nulls(mem memory.Allocator, t arrow.DataType, n int) arrow.Array {
-	return array.MakeArrayOfNull(mem, t, n)
+	var kids []arrow.ArrayData
+	var width int // bytes of offsets
+	switch t := t.(type) {
+	case *arrow.NullType:
+		return array.NewNull(n)
+	case *arrow.StructType:
+		for _, f := range t.Fields() {
+			kids = append(kids, nulls(mem, f.Type, n).Data())
+		}
+	case *arrow.MapType:
+		kids, width = []arrow.ArrayData{nulls(mem, t.Elem(), 0).Data()}, (n+1)*arrow.Int32SizeBytes
+	case *arrow.ListType:
+		kids, width = []arrow.ArrayData{nulls(mem, t.Elem(), 0).Data()}, (n+1)*arrow.Int32SizeBytes
+	default:
+		return array.MakeArrayOfNull(mem, t, n)
+	}
+	defer releaseData(kids)
+	buffers := []*memory.Buffer{zeros(mem, int(bitutil.BytesForBits(int64(n))))}
+	if width > 0 {
+		buffers = append(buffers, zeros(mem, width))
+	}
+	defer func() {
+		for _, b := range buffers {
+			b.Release()
+		}
+	}()
+	data := array.NewData(t, n, buffers, kids, n, 0)
+	defer data.Release()
+	return array.MakeFromData(data)
+}
+
+func zeros(mem memory.Allocator, n int) *memory.Buffer {
+	b := memory.NewResizableBuffer(mem)
+	b.Resize(n)
+	clear(b.Bytes())
+	return b
 }
