@@ -143,6 +143,7 @@ func (c *conformanceCase) run(t *testing.T, onSchemaChange string) (problems []s
 	}
 	clock := time.Now().Add(-time.Hour)
 	var err error
+	var fails bool
 	var stops []string // the schema at each
 	for _, batch := range c.Batches {
 		for _, f := range batch {
@@ -173,12 +174,15 @@ func (c *conformanceCase) run(t *testing.T, onSchemaChange string) (problems []s
 		}
 		p.Close()
 		if err != nil {
-			problems = failed(err)
+			problems, fails = failed(err), true
 			if c.Expect.Error == nil {
 				return problems
 			}
 			break
 		}
+	}
+	if c.Expect.Error != nil && !fails {
+		problems = append(problems, "no error, want "+*c.Expect.Error)
 	}
 	if onSchemaChange == "fail" {
 		var want []string
