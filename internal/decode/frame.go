@@ -19,6 +19,9 @@ func (r *Reader) readLines() (full bool, err error) {
 			if in.pos, err = r.readLine(in.pos); err != nil {
 				return false, err
 			}
+			if r.framing != byLine {
+				return r.read()
+			}
 			in.pos = min(in.pos, in.end)
 			r.line++
 		}
@@ -65,7 +68,8 @@ func (in *input) lastLineEnd() int {
 }
 
 // readLine reads the records of one line, and returns the offset behind its end. Text behind a record
-// is more records or, as a whole, a bad one; under compat it is ignored.
+// is more records or, as a whole, a bad one; under compat it is ignored. Where framing is another than byLine
+// afterwards, nothing was read.
 func (r *Reader) readLine(i int) (next int, err error) {
 	p := &r.p
 	if bytes.HasPrefix(p.Text[i:p.End], bom) {
@@ -75,6 +79,12 @@ func (r *Reader) readLine(i int) (next int, err error) {
 	for i = r.skip(i); !isLineEnd(p.Text[i]); i = r.skip(i) {
 		r.at(i)
 		end := r.lineValue(i)
+		if r.assumed {
+			r.assumed = false
+			if end < 0 && r.isFramedOtherwise() {
+				return line, nil
+			}
+		}
 		if end < 0 && r.maySpan(i) {
 			if end, err = r.spanning(i); err != nil {
 				return i, err
@@ -98,6 +108,16 @@ func (r *Reader) readLine(i int) (next int, err error) {
 		}
 	}
 	return r.lineEnd(i), nil
+}
+
+// isFramedOtherwise looks at a file after all that was taken for one of lines. Nothing of it has been read yet.
+func (r *Reader) isFramedOtherwise() bool {
+	in := r.in
+	if r.framing = detect(in.buf[in.pos:in.end], in.eof, r.opts.MaxDepth); r.framing == byLine {
+		return false
+	}
+	r.p.Space = jsonscan.Anywhere
+	return true
 }
 
 // maySpan reports whether what begins at i, and is broken, may be a record that goes on in the next line,

@@ -239,6 +239,7 @@ type Reader struct {
 	peek     *bufio.Reader // of the open input
 	turn     turn
 	framing  framing
+	assumed  bool // framing is byLine, unless the first line turns out to be no record
 	envelope envelope
 	file     *FileReport
 	line     int64 // of the next record
@@ -507,7 +508,7 @@ func (r *Reader) begin() {
 	f := r.files[len(r.reports)-1]
 	r.line, r.counted, r.inArray, r.last, r.indent = f.Lines+1, in.pos, false, tokenNone, []byte{}
 	r.envelope = envelope{steps: r.envelope.steps, want: true}
-	r.spanned = 0
+	r.spanned, r.assumed = 0, false
 	switch {
 	case len(r.envelope.steps) > 0:
 		r.framing = byPath
@@ -520,12 +521,23 @@ func (r *Reader) begin() {
 	case r.opts.Framing == "file":
 		r.framing = byFile
 	default:
-		r.framing = detect(in.buf[in.pos:in.end], in.eof, r.opts.MaxDepth)
+		if r.assumed = r.mayAssume(in.buf[in.pos:in.end]); r.assumed {
+			r.framing = byLine
+		} else {
+			r.framing = detect(in.buf[in.pos:in.end], in.eof, r.opts.MaxDepth)
+		}
 	}
 	r.p.Space = jsonscan.Anywhere
 	if r.framing == byLine {
 		r.p.Space = jsonscan.Lines
 	}
+}
+
+// mayAssume reports whether a text is framed by lines if its first line is read as a record: what detect would
+// say then, which reads that line too. In small files it is much of what there is.
+func (r *Reader) mayAssume(text []byte) bool {
+	strict := !r.opts.Compat && !r.opts.Variant && r.opts.Unwrap == "" && !r.p.isLenient && !r.p.NonNumeric
+	return strict && len(text) > 0 && text[0] == '{' && bytes.IndexByte(text, '\n') >= 0
 }
 
 var bom = []byte("\xef\xbb\xbf")
