@@ -22,7 +22,7 @@ func (d *Dir) openPlain(key string) (openFile, version) {
 	f := &plainFile{fd}
 	v, err := f.version()
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, version{}
 	}
 	return f, v
