@@ -233,10 +233,41 @@ func (c *conversion) infer(ctx context.Context) error {
 	c.progress.phase("infer")
 	opts := c.set.decode
 	opts.BatchBytes = 1 << 20
-	if ok, err := c.guess(ctx, sample, opts); ok || err != nil {
+	ok, err := c.guess(ctx, sample, opts)
+	if err == nil && !ok {
+		err = c.look(ctx, sample, opts)
+	}
+	if err == nil && c.set.compat && len(c.version.Schema.Fields) == 0 {
+		return &NoSchemaError{Source: c.source.String(), Files: len(sample)}
+	}
+	return err
+}
+
+// nothingToInfer is the error of a first run under compat that finds no file, where Auto Loader has one.
+// Source: Auto Loader, "FAQ": an empty directory needs a schema.
+func (r *run) nothingToInfer(ctx context.Context) error {
+	e := r.set.evolution
+	if !r.set.compat || r.summary.Batches > 0 || e.Given != nil || len(e.Hints) > 0 || r.set.decode.Variant {
+		return nil
+	}
+	if v, err := r.schemas.Latest(ctx); v != nil || err != nil {
 		return err
 	}
-	return c.look(ctx, sample, opts)
+	return &NoSchemaError{Source: r.source.String()}
+}
+
+// A NoSchemaError stops the first run of a pipeline under compat: autoloader that has nothing to infer a
+// schema from.
+type NoSchemaError struct {
+	Source string
+	Files  int // that are there, all of whose records are corrupt or empty
+}
+
+func (e *NoSchemaError) Error() string {
+	if e.Files == 0 {
+		return "there is no file in " + e.Source + " to infer a schema from"
+	}
+	return fmt.Sprintf("no record in the %s of %s has a field to infer a schema from", plural(e.Files, "file", "files"), e.Source)
 }
 
 // present are the first of the files that are there, up to the limits of o: by the listing that this run has

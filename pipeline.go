@@ -302,6 +302,9 @@ func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) {
 	for err == nil && !p.stop.Load() {
 		var idle bool
 		if idle, err = r.batch(ctx); idle {
+			if err == nil {
+				err = r.nothingToInfer(ctx)
+			}
 			break
 		}
 	}

@@ -155,6 +155,10 @@ var rules = []rule{
 		}
 		return p
 	}),
+	typed(exitStopped, "no_schema", func(e *silt.NoSchemaError) problem {
+		return problem{Code: codeNoSchema, Title: e.Error() + ", and compat is autoloader",
+			Hint: "give a schema with option schema, or schemaHints, or run again when there are good files"}
+	}),
 	typed(exitStopped, "new_column", func(e *silt.UncarriedError) problem {
 		f := e.Field
 		return problem{Code: codeUncarried, Title: "a new field arrived that the SQL does not carry into the table, and uncarried is fail", Path: f.Path,
@@ -315,6 +319,7 @@ const (
 	codeUncarried   = "SILT-2003"
 	codeMismatch    = "SILT-2004"
 	codeChanged     = "SILT-2005"
+	codeNoSchema    = "SILT-2008"
 	codeCorrupt     = "SILT-3002"
 	codeNoSource    = "SILT-3004"
 	codeFailed      = "SILT-4000"
