@@ -162,3 +162,49 @@ func TestFieldsThatAreAlwaysNull(t *testing.T) {
 	}
 	wantRows(t, load(t, store), `{"id":2,"s":null}`, `{"id":3,"s":{"a":3,"v":null}}`)
 }
+
+// TestOldDaysOfSpark2 reads files whose footers say that their old days are those of the Julian calendar.
+func TestOldDaysOfSpark2(t *testing.T) {
+	days := []arrow.Date32{-719164, -208180, -141428, -141427, 0} // the first three are 0001-01-01, 1400-01-01, 1582-10-04
+	for name, c := range map[string]struct {
+		key, value string
+		want       []string
+	}{
+		"spark_2":         {"org.apache.spark.version", "2.4.5", []string{"0001-01-01", "1400-01-01", "1582-10-04", "1582-10-15", "1970-01-01"}},
+		"spark_3_told_so": {"org.apache.spark.legacyDateTime", "", []string{"0001-01-01", "1400-01-01", "1582-10-04", "1582-10-15", "1970-01-01"}},
+		"spark_3":         {"org.apache.spark.version", "3.5.0", []string{"0000-12-30", "1400-01-09", "1582-10-14", "1582-10-15", "1970-01-01"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := new(objstore.Mem)
+			tx := newTable(t, store, delta.TableOptions{Schema: ddl(t, "d DATE, t ARRAY<TIMESTAMP>")}).Begin("WRITE")
+			dates := array.NewDate32Builder(memory.DefaultAllocator)
+			lists := array.NewListBuilder(memory.DefaultAllocator, &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"})
+			dates.AppendValues(days, nil)
+			for _, d := range days {
+				lists.Append(true)
+				lists.ValueBuilder().(*array.TimestampBuilder).Append(arrow.Timestamp(int64(d)*86400e6 + 1e6))
+			}
+			columns := []arrow.Array{dates.NewArray(), lists.NewArray()}
+			sc := arrow.NewSchema([]arrow.Field{{Name: "d", Type: columns[0].DataType(), Nullable: true}, {Name: "t", Type: columns[1].DataType(), Nullable: true}}, nil)
+			var b bytes.Buffer
+			w, err := pqarrow.NewFileWriter(sc, &b, nil, pqarrow.DefaultWriterProps())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(w.AppendKeyValueMetadata(c.key, c.value), w.Write(array.NewRecordBatch(sc, columns, 5)), w.Close()); err != nil {
+				t.Fatal(err)
+			}
+			size := int64(b.Len())
+			put(t, store, "f.parquet", b.Bytes())
+			tx.Add(&delta.Add{Path: "f.parquet", Size: size, PartitionValues: map[string]*string{}, DataChange: true})
+			var want []string
+			for _, d := range c.want {
+				want = append(want, `{"d":"`+d+`","t":["`+d+`T00:00:01Z"]}`)
+			}
+			got := rows(t, commit(t, tx))
+			if !slices.Equal(got, want) {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}

@@ -96,6 +96,7 @@ type parquetFile struct {
 	mem    memory.Allocator
 	reader *file.Reader
 	groups []int // the row groups to read
+	julian julian
 }
 
 func openParquet(ctx context.Context, mem memory.Allocator, store objstore.Store, key string, size int64) (f *parquetFile, err error) {
@@ -108,9 +109,10 @@ func openParquet(ctx context.Context, mem memory.Allocator, store objstore.Store
 	if err != nil {
 		return nil, err
 	}
+	calendar := julianOf(reader.MetaData())
 	// The table's schema counts, not the Arrow schema that some writers leave in a file.
 	reader.MetaData().FileMetaData.KeyValueMetadata = nil
-	f = &parquetFile{mem: mem, reader: reader, groups: make([]int, reader.NumRowGroups())}
+	f = &parquetFile{mem: mem, reader: reader, julian: calendar, groups: make([]int, reader.NumRowGroups())}
 	for i := range f.groups {
 		f.groups[i] = i
 	}
@@ -145,6 +147,9 @@ func (f *parquetFile) skipNulls(leaves []string) (err error) {
 // skipGroups leaves out the row groups for no row of which c can be true, as far as their statistics tell.
 func (f *parquetFile) skipGroups(c condition) (err error) {
 	defer recovered(&err)
+	if f.julian != (julian{}) {
+		return nil // the statistics count their days otherwise
+	}
 	meta := f.reader.MetaData()
 	f.groups = slices.DeleteFunc(f.groups, func(g int) bool {
 		return !c.mayHold(groupSpans{meta.Schema, meta.RowGroup(g)})
@@ -226,6 +231,7 @@ type batcher struct {
 	pos    []int
 	schema *arrow.Schema
 	fill   func(c *column, n int) (arrow.Array, error)
+	julian julian
 	reader pqarrow.RecordReader // nil when no column is in the file
 	left   int64                // rows still to come
 	size   int64                // rows of a batch
@@ -252,7 +258,7 @@ func (f *parquetFile) newBatcher(ctx context.Context, cols []*column, fill func(
 			leaves = appendLeaves(leaves, &fr.Manifest.Fields[i])
 		}
 	}
-	b = &batcher{mem: f.mem, cols: cols, fill: fill, left: f.rows(), size: props.BatchSize,
+	b = &batcher{mem: f.mem, cols: cols, fill: fill, julian: f.julian, left: f.rows(), size: props.BatchSize,
 		schema: arrow.NewSchema(outFields(cols), nil)}
 	var have []arrow.Field
 	if len(leaves) > 0 && b.left > 0 {
@@ -340,8 +346,8 @@ func (b *batcher) next(ctx context.Context) (rec arrow.RecordBatch, err error) {
 	for i, c := range b.cols {
 		if b.shapes[i] == nil {
 			arrays[i], err = b.fill(c, int(n))
-		} else {
-			arrays[i], err = b.shapes[i].apply(ctx, b.mem, src.Column(b.pos[i]))
+		} else if arrays[i], err = b.shapes[i].apply(ctx, b.mem, src.Column(b.pos[i])); err == nil {
+			arrays[i] = b.julian.rebase(b.mem, arrays[i])
 		}
 		if err != nil {
 			return nil, err

@@ -112,7 +112,7 @@ func (s *Snapshot) locate(path string) (objstore.Store, string, error) {
 		return s.store, key, err
 	}
 	if s.resolve == nil {
-		return nil, "", fmt.Errorf("%s lies outside the table", path)
+		return nil, "", fmt.Errorf("%s lies outside the table, as the files of a shallow clone do", path)
 	}
 	return s.resolve(path)
 }
