@@ -348,11 +348,11 @@ func TestANewTableHasOnlyPropertiesOfDelta(t *testing.T) {
 		{"delta.apendOnly": "true"}, {"delta.checkpointInterval": "0"}, {"delta.columnMapping.maxColumnId": "7"},
 	} {
 		var wrong *delta.PropertyError
-		if _, err := delta.NewTable(objstore.NewMem(), delta.TableOptions{Schema: s, Properties: properties}); !errors.As(err, &wrong) {
+		if _, err := delta.NewTable(&objstore.Mem{}, delta.TableOptions{Schema: s, Properties: properties}); !errors.As(err, &wrong) {
 			t.Errorf("%v: %v", properties, err)
 		}
 	}
-	if _, err := delta.NewTable(objstore.NewMem(), delta.TableOptions{Schema: s, Properties: map[string]string{"delta.appendOnly": "true", "owner": "us"}}); err != nil {
+	if _, err := delta.NewTable(&objstore.Mem{}, delta.TableOptions{Schema: s, Properties: map[string]string{"delta.appendOnly": "true", "owner": "us"}}); err != nil {
 		t.Error(err)
 	}
 }
