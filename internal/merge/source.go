@@ -364,7 +364,9 @@ func concat(s *arrow.Schema, recs []arrow.RecordBatch) (arrow.RecordBatch, error
 	}
 	for i, f := range s.Fields() {
 		if len(recs) == 0 {
-			cols[i] = array.MakeArrayOfNull(memory.DefaultAllocator, f.Type, 0)
+			b := array.NewBuilder(memory.DefaultAllocator, f.Type)
+			cols[i] = b.NewArray()
+			b.Release()
 			continue
 		}
 		parts := make([]arrow.Array, len(recs))
