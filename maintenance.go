@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -345,12 +346,15 @@ type watchedStore struct {
 	files   atomic.Int64
 	bytes   atomic.Int64
 	last    atomic.Pointer[string] // the key read last: a file is read in many parts
+	mu      sync.Mutex             // one is told at a time
 }
 
 func (w *watchedStore) progress() {
 	if w.tell == nil {
 		return
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	p := w.total
 	p.Files, p.BytesRead = w.files.Load(), w.bytes.Load()
 	w.tell(p)
