@@ -45,6 +45,18 @@ type WriteContext struct {
 	NeedsSQL []string `json:"needsSQL,omitempty"`
 	// Refused says why the table cannot be written; empty when it can.
 	Refused string `json:"refused,omitempty"`
+	refusal error  // the same, where it is not forgotten
+}
+
+// Err is the error of a table that cannot be written, mostly an [*UnsupportedError]; nil when it can.
+func (wc WriteContext) Err() error {
+	switch {
+	case wc.refusal != nil:
+		return wc.refusal
+	case wc.Refused != "":
+		return errors.New(wc.Refused)
+	}
+	return nil
 }
 
 // DataWriterOptions are what a writer of data files may be told.
@@ -99,8 +111,8 @@ func NewDataWriter(ctx context.Context, store objstore.Store, wc WriteContext, o
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if wc.Refused != "" {
-		return nil, errors.New(wc.Refused)
+	if err := wc.Err(); err != nil {
+		return nil, err
 	}
 	cols, err := writeColumns(wc.Schema, wc.Mapping)
 	if err != nil {

@@ -208,3 +208,16 @@ func TestOldDaysOfSpark2(t *testing.T) {
 		})
 	}
 }
+
+func TestRowsOfATableThatCannotBeWrittenAreRefusedByTheFeature(t *testing.T) {
+	s, err := edited(t, "STRING", `"a"`, `"minReaderVersion":1,"minWriterVersion":2`,
+		`"minReaderVersion":1,"minWriterVersion":7,"writerFeatures":["icebergCompatV1"]`, `"configuration":{}`, `"configuration":{"delta.enableIcebergCompatV1":"true"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = s.DeleteRows(t.Context(), delta.Compare{Column: []string{"i"}, Op: delta.Equal, Value: int64(1)}, delta.ChangeOptions{})
+	var refused *delta.UnsupportedError
+	if !errors.As(err, &refused) || !slices.ContainsFunc(refused.Features, func(f string) bool { return strings.HasPrefix(f, "icebergCompatV1") }) {
+		t.Error(err)
+	}
+}

@@ -113,8 +113,8 @@ func (x *rowChange) run(ctx context.Context, operation string, where Predicate, 
 		}
 	}
 	wc := x.tx.WriteContext()
-	if wc.Refused != "" {
-		return nil, errors.New(wc.Refused)
+	if err := wc.Err(); err != nil {
+		return nil, err
 	}
 	if set != nil {
 		if len(wc.NeedsSQL) > 0 && x.o.Evaluator == nil {

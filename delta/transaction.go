@@ -247,7 +247,7 @@ func (t *Transaction) WriteContext() WriteContext {
 		wc.Constraints, err = constraints(m, t.plan.schema)
 	}
 	if err != nil {
-		wc.Refused = err.Error()
+		wc.Refused, wc.refusal = err.Error(), err
 	}
 	t.files = &wc
 	return wc

@@ -122,10 +122,10 @@ type jsonType struct {
 	Type              string          `json:"type"`
 	Fields            []jsonField     `json:"fields"`
 	ElementType       json.RawMessage `json:"elementType"`
-	ContainsNull      bool            `json:"containsNull"`
+	ContainsNull      *bool           `json:"containsNull"` // nil is true, which is the cautious one
 	KeyType           json.RawMessage `json:"keyType"`
 	ValueType         json.RawMessage `json:"valueType"`
-	ValueContainsNull bool            `json:"valueContainsNull"`
+	ValueContainsNull *bool           `json:"valueContainsNull"`
 }
 
 type jsonField struct {
@@ -176,7 +176,7 @@ func parseType(text []byte) (Type, error) {
 		if err != nil {
 			return nil, fmt.Errorf("array element: %w", err)
 		}
-		return &Array{Element: e, ContainsNull: j.ContainsNull}, nil
+		return &Array{Element: e, ContainsNull: j.ContainsNull == nil || *j.ContainsNull}, nil
 	case "map":
 		k, err := parseType(j.KeyType)
 		if err != nil {
@@ -186,7 +186,7 @@ func parseType(text []byte) (Type, error) {
 		if err != nil {
 			return nil, fmt.Errorf("map value: %w", err)
 		}
-		return &Map{Key: k, Value: v, ValueContainsNull: j.ValueContainsNull}, nil
+		return &Map{Key: k, Value: v, ValueContainsNull: j.ValueContainsNull == nil || *j.ValueContainsNull}, nil
 	}
 	return nil, fmt.Errorf("unknown type %q in schema JSON", j.Type)
 }

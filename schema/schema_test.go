@@ -353,3 +353,14 @@ func TestArrowRoundTrip(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got.DDL(), s.DDL())
 	}
 }
+
+func TestAListThatDoesNotSaySoMayHoldNull(t *testing.T) {
+	s, err := schema.ParseJSON([]byte(`{"type":"struct","fields":[{"name":"l","nullable":true,"type":{"type":"array","elementType":"long"}},` +
+		`{"name":"m","nullable":true,"type":{"type":"map","keyType":"string","valueType":"long"}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.Fields[0].Type.(*schema.Array).ContainsNull || !s.Fields[1].Type.(*schema.Map).ValueContainsNull {
+		t.Error(s)
+	}
+}

@@ -45,8 +45,8 @@ func (r *Result) Discard(ctx context.Context) {
 func Into(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, spec Spec, changes Changes, o Options) (*Result, error) {
 	began := time.Now()
 	m := &merger{spec: spec, o: o, tx: tx, s: s, store: store, wc: tx.WriteContext(), began: began}
-	if m.wc.Refused != "" {
-		return nil, errors.New(m.wc.Refused)
+	if err := m.wc.Err(); err != nil {
+		return nil, err
 	}
 	if err := m.checkTable(); err != nil {
 		return nil, err

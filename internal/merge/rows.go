@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -34,8 +33,8 @@ type Assignment struct{ Column, SQL string }
 // Change makes the change of a table for a transaction on a snapshot, as [Into] does it for a merge.
 func Change(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, c RowChange, o Options) (*Result, error) {
 	m := &merger{o: o, tx: tx, s: s, store: store, wc: tx.WriteContext(), began: time.Now()}
-	if m.wc.Refused != "" {
-		return nil, errors.New(m.wc.Refused)
+	if err := m.wc.Err(); err != nil {
+		return nil, err
 	}
 	if err := m.checkTable(); err != nil {
 		return nil, err
