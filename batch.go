@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,11 +17,9 @@ import (
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/internal/convert"
-	"github.com/siltlake/silt/internal/crash"
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
 	"github.com/siltlake/silt/internal/merge"
-	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
@@ -36,10 +33,6 @@ const (
 	tornGrace = 10 * time.Minute
 	// maxTries is how often a file that cannot be read is tried.
 	maxTries = 5
-	// inferFiles and inferBytes bound the first look at a source. Source: Auto Loader, "Configure
-	// schema inference and evolution", sampleSize.
-	inferFiles = 1000
-	inferBytes = 50 << 30
 	// typeWidening is the property of a table whose types may grow.
 	typeWidening = "delta.enableTypeWidening"
 )
@@ -204,136 +197,6 @@ func (s *settings) unplaced(files []objstore.Object, v *evolve.Version, rules ev
 	all := strings.Join(append(v.PartitionNames(), names...), ",")
 	return Warning{Code: "SILT-2007", Text: fmt.Sprintf("files lie in folders %s=…, for which there is no column, first %s", strings.Join(names, "=…, "), first),
 		Hint: "to have it from now on, set cloudFiles.partitionColumns: " + all}, true
-}
-
-// infer makes the first schema of all files that are there, not only of those in the batch, so that
-// the limits of a batch do not show in the schema.
-func (c *conversion) infer(ctx context.Context) error {
-	c.version = &evolve.Version{WrittenAt: c.plan.Time, Batch: c.plan.Batch, Query: c.log.ID(), Reason: "inferred"}
-	if c.rules.Given != nil {
-		c.version.Reason, c.version.Schema = "given", c.rules.Given
-		c.partition(c.files)
-		return c.accept(ctx)
-	}
-	o := c.wanted(c.set)
-	o.MaxFiles, o.MaxBytes = inferFiles, inferBytes
-	sample, err := c.present(ctx, o)
-	if err != nil {
-		return err
-	}
-	there := make(map[string]bool, len(sample))
-	for _, f := range sample {
-		there[f.Key] = true
-	}
-	for _, f := range c.files {
-		if !there[f.Key] {
-			sample = append(sample, f)
-		}
-	}
-	c.progress.phase("infer")
-	opts := c.set.decode
-	opts.BatchBytes = 1 << 20
-	ok, err := c.guess(ctx, sample, opts)
-	if err == nil && !ok {
-		err = c.look(ctx, sample, opts)
-	}
-	if err == nil && c.set.compat && len(c.version.Schema.Fields) == 0 {
-		return &NoSchemaError{Source: c.source.String(), Files: len(sample)}
-	}
-	return err
-}
-
-// nothingToInfer is the error of a first run under compat that finds no file, where Auto Loader has one.
-// Source: Auto Loader, "FAQ": an empty directory needs a schema.
-func (r *run) nothingToInfer(ctx context.Context) error {
-	e := r.set.evolution
-	if !r.set.compat || r.summary.Batches > 0 || e.Given != nil || len(e.Hints) > 0 || r.set.decode.Variant {
-		return nil
-	}
-	if v, err := r.schemas.Latest(ctx); v != nil || err != nil {
-		return err
-	}
-	return &NoSchemaError{Source: r.source.String()}
-}
-
-// A NoSchemaError stops the first run of a pipeline under compat: autoloader that has nothing to infer a
-// schema from.
-type NoSchemaError struct {
-	Source string
-	Files  int // that are there, all of whose records are corrupt or empty
-}
-
-func (e *NoSchemaError) Error() string {
-	if e.Files == 0 {
-		return "there is no file in " + e.Source + " to infer a schema from"
-	}
-	return fmt.Sprintf("no record in the %s of %s has a field to infer a schema from", plural(e.Files, "file", "files"), e.Source)
-}
-
-// present are the first of the files that are there, up to the limits of o: by the listing that this run has
-// planned the batch by, or, when an earlier one did that, by a new one.
-func (c *conversion) present(ctx context.Context, o source.Options) ([]objstore.Object, error) {
-	if c.listed {
-		files, _ := o.Cut(slices.Concat(c.files, c.run.ahead))
-		return files, nil
-	}
-	found, err := source.Discover(ctx, c.source.store, o, c.seen)
-	if err != nil {
-		return nil, err
-	}
-	return found.Files, nil
-}
-
-// look makes the first schema of what it sees in files.
-func (c *conversion) look(ctx context.Context, files []objstore.Object, opts decode.Options) error {
-	pieces, err := pieces(ctx, c.workers[0], files, opts)
-	if err != nil {
-		return err
-	}
-	total := new(decode.Observed)
-	seen := make([]*decode.Observed, len(c.workers))
-	g, gctx := errgroup.WithContext(ctx)
-	for i, w := range c.workers {
-		g.Go(func() (err error) {
-			seen[i], err = w.Observe(gctx, every(pieces, i, len(c.workers)), opts)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	for _, o := range seen {
-		total.Merge(o)
-	}
-	d := evolve.Infer(total, c.rules)
-	c.version.Schema, c.pending = d.Schema, d.Pending
-	c.noteWide(d.Wide)
-	if !c.rules.StringsOnly {
-		c.warnings = append(c.warnings, strays(d.Schema, total)...)
-	}
-	c.added = d.Added
-	c.partition(files)
-	c.progress.restart()
-	return c.accept(ctx)
-}
-
-// partition finds the columns that the folders of the files make. Fields of the data that come later
-// and have such a name are not columns.
-func (c *conversion) partition(files []objstore.Object) {
-	keys := make([]string, len(files))
-	for i, f := range files {
-		keys[i] = f.Key
-	}
-	if s := evolve.Partitions(keys, c.set.partitions, c.rules); len(s.Fields) > 0 {
-		c.version.Partitions = s
-		c.reservePartitions()
-	}
-}
-
-func (c *conversion) reservePartitions() {
-	if c.version.Partitions != nil {
-		c.rules.Reserved = append(slices.Clone(c.rules.Reserved), c.version.Partitions.Names()...)
-	}
 }
 
 // pieces divides the large ones of some files, so that several workers can look at them.
@@ -559,170 +422,6 @@ func has(t schema.Type, path []string) bool {
 		return path[0] == "value" && has(t.Value, path[1:])
 	}
 	return false
-}
-
-// grow makes the fields of a decision part of the schema, and returns the tasks that must be done
-// again.
-func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int, err error) {
-	reason := "new fields"
-	if len(d.Added) == 0 {
-		reason = "wider types"
-	}
-	c.renew(reason)
-	uncarried := c.version.Uncarried
-	c.version.Schema = d.Schema
-	var columns []evolve.Field
-	for _, f := range d.Added {
-		if covered(uncarried, f) {
-			continue
-		}
-		carried, err := c.carries(ctx, f)
-		if err != nil {
-			return nil, err
-		}
-		if carried {
-			columns = append(columns, f)
-			continue
-		}
-		if c.set.uncarried == "fail" {
-			return nil, &UncarriedError{newField(f)}
-		}
-		c.version.Uncarried = append(c.version.Uncarried, f.String())
-	}
-	c.added, c.widened = append(c.added, columns...), append(c.widened, d.Widened...)
-	if c.set.stopsOnChange {
-		return nil, c.halt(ctx, d)
-	}
-	if len(columns)+len(d.Widened) == 0 {
-		return nil, nil
-	}
-	if err := c.shape(ctx); err != nil {
-		return nil, err
-	}
-	for i, r := range c.results {
-		if r != nil && (meets(r, columns) || demands(r, d.Widened)) {
-			c.workers[0].Discard(ctx, r)
-			c.results[i] = nil
-			again = append(again, i)
-		}
-	}
-	for i := range c.tasks {
-		c.fill(&c.tasks[i])
-	}
-	return again, nil
-}
-
-// halt writes the version of the schema that a decision has made, and stops the run. Nothing of the
-// batch is staged, so that the next run reads the same files by that version; see [conversion.start].
-// A run that is killed between the two stops at neither, and loses nothing.
-func (c *conversion) halt(ctx context.Context, d *evolve.Decision) error {
-	c.version.Added, c.version.Widened, c.version.Pending = c.added, c.widened, c.pending
-	c.noteWide(d.Wide)
-	if err := c.log.Hold(ctx); err != nil {
-		return err
-	}
-	if err := c.schemas.Put(ctx, c.version); err != nil {
-		return fmt.Errorf("schema: %w", err)
-	}
-	crash.Point("after-new-schema")
-	stop := &SchemaChangedError{From: -1, To: c.version.Number, Added: newFields(d.Added), Widened: newFields(d.Widened)}
-	if c.before != nil {
-		stop.From = c.before.Number
-	}
-	c.summary.add(&batchSummary{Schema: c.schemaChange()})
-	c.evolved(stop.Added, stop.Widened)
-	return stop
-}
-
-// A SchemaChangedError stops a run, where [Config.OnSchemaChange] says so, after the source schema got a
-// new version. The next run goes on by that version.
-type SchemaChangedError struct {
-	From, To int64 // versions of the source schema; From is -1 when there was none
-	Added    []NewField
-	Widened  []NewField
-}
-
-func (e *SchemaChangedError) Error() string {
-	all := slices.Concat(e.Added, e.Widened)
-	text := fmt.Sprintf("the source schema has changed to version %d", e.To)
-	if len(all) > 0 {
-		text += fmt.Sprintf(": %s %s, first at %s line %d", all[0].Path, all[0].DDL, all[0].File, all[0].Line)
-	}
-	if len(all) > 1 {
-		text += fmt.Sprintf(", and %d more", len(all)-1)
-	}
-	return text
-}
-
-// A NewColumnsError stops a pipeline in the mode failOnNewColumns.
-type NewColumnsError struct{ Fields []NewField }
-
-func (e *NewColumnsError) Error() string {
-	f := e.Fields[0]
-	text := fmt.Sprintf("new column %s %s, first at %s line %d", f.Path, f.DDL, f.File, f.Line)
-	if n := len(e.Fields) - 1; n > 0 {
-		text += fmt.Sprintf(", and %d more", n)
-	}
-	return text
-}
-
-// newColumns makes the error of evolve one that callers can see into.
-func newColumns(err error) error {
-	var stop *evolve.NewColumnsError
-	if !errors.As(err, &stop) {
-		return err
-	}
-	return &NewColumnsError{newFields(stop.Fields)}
-}
-
-// covered reports whether f is, or lies in, one of the paths.
-func covered(paths []string, f evolve.Field) bool {
-	at := f.String()
-	return slices.ContainsFunc(paths, func(p string) bool { return at == p || strings.HasPrefix(at, p+".") })
-}
-
-// demands reports whether a task met numbers for which one of the columns was not wide enough.
-func demands(r *convert.Result, widened []evolve.Field) bool {
-	return slices.ContainsFunc(widened, func(f evolve.Field) bool { return r.Demands[f.String()] != nil })
-}
-
-// meets reports whether a task saw one of the fields without a column for it.
-func meets(r *convert.Result, fields []evolve.Field) bool {
-	for _, f := range fields {
-		for n := range f.Path {
-			if o := r.Observed[schema.Path(f.Path[:n]...)].Field(f.Path[n]); o != nil && o.Values() > 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// An UncarriedError stops a pipeline whose transform leaves out a new field.
-type UncarriedError struct{ Field NewField }
-
-func (e *UncarriedError) Error() string {
-	return fmt.Sprintf("new field %s %s is not in the table: the transform does not carry it", e.Field.Path, e.Field.DDL)
-}
-
-// carries reports whether the values of a new field reach the table through the transform.
-func (c *conversion) carries(ctx context.Context, f evolve.Field) (bool, error) {
-	return c.set.carries(ctx, c.workers[0], c.version, f)
-}
-
-// carries reports whether the values of a field of v reach the table through the transform.
-func (s *settings) carries(ctx context.Context, w *convert.Converter, v *evolve.Version, f evolve.Field) (bool, error) {
-	if s.transform == "" || s.uncarried == "allow" {
-		return true, nil
-	}
-	engine, err := w.Engine(ctx)
-	if err != nil {
-		return false, err
-	}
-	less := *v
-	less.Uncarried = append(slices.Clone(v.Uncarried), f.String())
-	with, without := s.task(v.Read()), s.task(less.Read())
-	return engine.Carried(ctx, s.transform, with.Source(), without.Source())
 }
 
 // task is what all tasks have in common that read records by a schema.
