@@ -26,7 +26,8 @@ test: compiler $(ORACLE)
 	SILT_PYTHON=$(CURDIR)/$(ORACLE) $(GO) test -tags $(TAGS) -timeout 20m ./...
 
 race: compiler
-	$(GO) test -race -tags $(TAGS) -timeout 20m $$($(GO) list ./... | grep -v /test$$)
+	$(GO) test -race -tags $(TAGS) -timeout 20m $$($(GO) list ./... | grep -vE '/(test|internal/merge)$$')
+	$(GO) test -race -tags $(TAGS) -timeout 20m ./internal/merge -histories 60
 
 vet:
 	$(GO) vet ./...
