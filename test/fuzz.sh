@@ -13,12 +13,21 @@ short) time=5s ;;
 long) time=10m ;;
 esac
 
+# run NAME PACKAGE runs one. Go's own deadline sometimes hits a worker as the time ends, and go test calls
+# that a failure although no input failed. It is none here.
+run() {
+	local out status=0
+	out=$(go test -run '^$' -fuzz "^$1\$" -fuzztime "$time" "$2" 2>&1) || status=$?
+	printf '%s\n' "$out"
+	[ "$status" -eq 0 ] || { grep -q '^ *context deadline exceeded$' <<<"$out" && ! grep -qE 'Failing input|panic|_test\.go:' <<<"$out"; }
+}
+
 failed=0
 passed=0
 while IFS=: read -r file name; do
 	[[ $name == *"${2:-}"* ]] || continue
 	echo "=== $name in $(dirname "$file"), $time"
-	if go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" "./$(dirname "$file")"; then
+	if run "$name" "./$(dirname "$file")"; then
 		passed=$((passed + 1))
 	else
 		failed=$((failed + 1))
