@@ -237,33 +237,9 @@ func (s *staging) context(rows *schema.Struct) (delta.WriteContext, error) {
 
 // retyped is a type with the scalar types of another, which may be wider.
 func retyped(t, from schema.Type) schema.Type {
-	switch t := t.(type) {
-	case *schema.Struct:
-		other, ok := from.(*schema.Struct)
-		if !ok {
-			return t
-		}
-		out := &schema.Struct{Fields: slices.Clone(t.Fields)}
-		for i, f := range out.Fields {
-			if j := other.IndexFold(f.Name); j >= 0 {
-				out.Fields[i].Type = retyped(f.Type, other.Fields[j].Type)
-			}
-		}
-		return out
-	case *schema.Array:
-		if other, ok := from.(*schema.Array); ok {
-			return &schema.Array{Element: retyped(t.Element, other.Element), ContainsNull: t.ContainsNull}
-		}
-	case *schema.Map:
-		if other, ok := from.(*schema.Map); ok {
-			return &schema.Map{Key: retyped(t.Key, other.Key), Value: retyped(t.Value, other.Value), ValueContainsNull: t.ValueContainsNull}
-		}
-	default:
-		if schema.IsScalar(from) {
-			return from
-		}
-	}
-	return t
+	return schema.Replace(t, from, func(t, from schema.Type) (schema.Type, bool) {
+		return from, schema.IsScalar(t) && schema.IsScalar(from)
+	})
 }
 
 // put makes the table of the change rows.

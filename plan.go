@@ -390,7 +390,7 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 	out.WholeNumbers = wholeNumbers(out.SourceSchema, rules, out.Wide)
 	out.Mixed = slices.DeleteFunc(out.Mixed, func(m MixedField) bool { // a hint or the table has another type
 		path, err := schema.ParsePath(m.Path)
-		return err == nil && typeAt(out.SourceSchema, path) != schema.String
+		return err == nil && schema.At(out.SourceSchema, path) != schema.String
 	})
 	l.tell(out, seen)
 	if out.Files.New == 0 {
@@ -680,7 +680,7 @@ func (l *looker) tell(out *Plan, seen *convert.Look) {
 			c.File, c.Line = m.First.File, m.First.Line
 		}
 		if path, err := schema.ParsePath(at); err == nil {
-			if t := typeAt(out.SourceSchema, path); t != nil {
+			if t := schema.At(out.SourceSchema, path); t != nil {
 				c.Column = t.String()
 			}
 		}
@@ -696,31 +696,6 @@ func (l *looker) tell(out *Plan, seen *convert.Look) {
 	for _, u := range seen.Unreadable {
 		out.Unreadable = append(out.Unreadable, UnreadableFile{u.URI, u.Err.Error()})
 	}
-}
-
-// typeAt returns the type of the field at a path, or nil.
-func typeAt(t schema.Type, path []string) schema.Type {
-	if len(path) == 0 {
-		return t
-	}
-	switch t := t.(type) {
-	case *schema.Struct:
-		if i := t.IndexFold(path[0]); i >= 0 {
-			return typeAt(t.Fields[i].Type, path[1:])
-		}
-	case *schema.Array:
-		if path[0] == "element" {
-			return typeAt(t.Element, path[1:])
-		}
-	case *schema.Map:
-		switch path[0] {
-		case "key":
-			return typeAt(t.Key, path[1:])
-		case "value":
-			return typeAt(t.Value, path[1:])
-		}
-	}
-	return nil
 }
 
 // wholeNumbers lists the columns that are BIGINT because only whole numbers were seen. What would

@@ -25,7 +25,7 @@ func strays(s *schema.Struct, o *decode.Observed) []Warning {
 		}
 		numbers := o.Longs + o.Decimals + o.Doubles
 		others := o.Values() - numbers - o.Blanks
-		if others > 0 && numbers >= strayShare*others && typeAt(s, path) == schema.String {
+		if others > 0 && numbers >= strayShare*others && schema.At(s, path) == schema.String {
 			if len(out) == maxStrays {
 				more++
 				return

@@ -150,3 +150,61 @@ func walk(path []string, t Type, visit func(path []string, t Type)) {
 		visit(path, t)
 	}
 }
+
+// At returns the type at a path below t, as hints write paths; nil when there is none. Names are matched
+// without case.
+func At(t Type, path []string) Type {
+	if len(path) == 0 {
+		return t
+	}
+	switch t := t.(type) {
+	case *Struct:
+		if i := t.IndexFold(path[0]); i >= 0 {
+			return At(t.Fields[i].Type, path[1:])
+		}
+	case *Array:
+		if path[0] == "element" {
+			return At(t.Element, path[1:])
+		}
+	case *Map:
+		switch path[0] {
+		case "key":
+			return At(t.Key, path[1:])
+		case "value":
+			return At(t.Value, path[1:])
+		}
+	}
+	return nil
+}
+
+// Replace returns t with parts replaced by what f makes of them and of the parts of other at the same
+// places; f reports whether it has an answer for a part and all below it. Fields are matched by name
+// without case. A part at whose place other has none, or one of another kind, stays when f has none.
+func Replace(t, other Type, f func(t, other Type) (Type, bool)) Type {
+	if out, ok := f(t, other); ok {
+		return out
+	}
+	switch t := t.(type) {
+	case *Struct:
+		o, ok := other.(*Struct)
+		if !ok {
+			return t
+		}
+		out := &Struct{Fields: append([]Field(nil), t.Fields...)}
+		for i, field := range out.Fields {
+			if k := o.IndexFold(field.Name); k >= 0 {
+				out.Fields[i].Type = Replace(field.Type, o.Fields[k].Type, f)
+			}
+		}
+		return out
+	case *Array:
+		if o, ok := other.(*Array); ok {
+			return &Array{Element: Replace(t.Element, o.Element, f), ContainsNull: t.ContainsNull}
+		}
+	case *Map:
+		if o, ok := other.(*Map); ok {
+			return &Map{Key: Replace(t.Key, o.Key, f), Value: Replace(t.Value, o.Value, f), ValueContainsNull: t.ValueContainsNull}
+		}
+	}
+	return t
+}

@@ -364,3 +364,17 @@ func TestAListThatDoesNotSaySoMayHoldNull(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+func TestReplaceAndAt(t *testing.T) {
+	given, _ := schema.ParseDDL("a INT, s STRUCT<x: INT, l: ARRAY<INT>, m: MAP<STRING, INT>>, only INT, kind INT")
+	other, _ := schema.ParseDDL("A BIGINT, s STRUCT<l: ARRAY<BIGINT>, m: MAP<STRING, BIGINT>>, kind ARRAY<BIGINT>")
+	got := schema.Replace(given, other, func(t, o schema.Type) (schema.Type, bool) { return o, t == schema.Integer && o == schema.Long })
+	if want := "a BIGINT,s STRUCT<x: INT, l: ARRAY<BIGINT>, m: MAP<STRING, BIGINT>>,only INT,kind INT"; got.(*schema.Struct).DDL() != want {
+		t.Errorf("got %s, want %s", got.(*schema.Struct).DDL(), want)
+	}
+	for path, want := range map[string]schema.Type{"s.l.element": schema.Integer, "S.m.key": schema.String, "s.m.value": schema.Integer, "s.no": nil, "a.element": nil} {
+		if got := schema.At(given, strings.Split(path, ".")); got != want {
+			t.Errorf("%s is %v, want %v", path, got, want)
+		}
+	}
+}

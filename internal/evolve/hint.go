@@ -34,29 +34,13 @@ func (o Options) given(t, column schema.Type) schema.Type {
 // grown returns the type of a hint with the fields that the objects in its maps have got since: a map comes
 // from a hint alone, and what its objects bring would else never become columns.
 func grown(hint, column schema.Type) schema.Type {
-	switch h := hint.(type) {
-	case *schema.Struct:
-		c, ok := column.(*schema.Struct)
-		if !ok {
-			return hint
+	return schema.Replace(hint, column, func(h, c schema.Type) (schema.Type, bool) {
+		hm, ok := h.(*schema.Map)
+		if cm, both := c.(*schema.Map); ok && both {
+			return &schema.Map{Key: hm.Key, Value: withFieldsOf(cm.Value, hm.Value), ValueContainsNull: true}, true
 		}
-		out := &schema.Struct{Fields: slices.Clone(h.Fields)}
-		for i, f := range out.Fields {
-			if k := c.IndexFold(f.Name); k >= 0 {
-				out.Fields[i].Type = grown(f.Type, c.Fields[k].Type)
-			}
-		}
-		return out
-	case *schema.Array:
-		if c, ok := column.(*schema.Array); ok {
-			return &schema.Array{Element: grown(h.Element, c.Element), ContainsNull: true}
-		}
-	case *schema.Map:
-		if c, ok := column.(*schema.Map); ok {
-			return &schema.Map{Key: h.Key, Value: withFieldsOf(c.Value, h.Value), ValueContainsNull: true}
-		}
-	}
-	return hint
+		return nil, false
+	})
 }
 
 // withFieldsOf returns the type of a hint with the fields that the column has beside its own, at any depth.

@@ -135,11 +135,11 @@ func typed(t schema.Type) schema.Type {
 // a hint may have made a map of one.
 func (d *Decision) noteWide(path []string, o *decode.Observed) {
 	for _, w := range KeyedByData(path, o) {
-		if t := typeAt(d.Schema, w.Path); t == nil || isStruct(t) {
+		if t := schema.At(d.Schema, w.Path); t == nil || isStruct(t) {
 			d.Wide = append(d.Wide, w)
 		}
 	}
-	if s, ok := typeAt(d.Schema, path).(*schema.Struct); ok && len(path) > 0 && looksKeyed(s) &&
+	if s, ok := schema.At(d.Schema, path).(*schema.Struct); ok && len(path) > 0 && looksKeyed(s) &&
 		!slices.ContainsFunc(d.Wide, func(w Wide) bool { return slices.Equal(w.Path, path) }) {
 		d.Wide = append(d.Wide, first(Wide{Path: path, Keys: len(s.Fields), Hint: mapHint(path, valueType(s))}, o))
 	}
@@ -166,26 +166,4 @@ func valueType(s *schema.Struct) schema.Type {
 func isStruct(t schema.Type) bool {
 	_, is := t.(*schema.Struct)
 	return is
-}
-
-// typeAt is the type at a path, or nil when there is none.
-func typeAt(t schema.Type, path []string) schema.Type {
-	if len(path) == 0 {
-		return t
-	}
-	switch t := t.(type) {
-	case *schema.Struct:
-		if i := t.IndexFold(path[0]); i >= 0 {
-			return typeAt(t.Fields[i].Type, path[1:])
-		}
-	case *schema.Array:
-		if path[0] == "element" {
-			return typeAt(t.Element, path[1:])
-		}
-	case *schema.Map:
-		if path[0] == "value" {
-			return typeAt(t.Value, path[1:])
-		}
-	}
-	return nil
 }

@@ -91,31 +91,7 @@ func widens(from, to schema.Type) bool {
 // keepWider returns the type that a hint or the table gives, but for the parts in which the column has
 // become wider since.
 func keepWider(given, column schema.Type) schema.Type {
-	switch g := given.(type) {
-	case *schema.Struct:
-		c, ok := column.(*schema.Struct)
-		if !ok {
-			return given
-		}
-		out := &schema.Struct{Fields: slices.Clone(g.Fields)}
-		for i, f := range out.Fields {
-			if k := c.IndexFold(f.Name); k >= 0 {
-				out.Fields[i].Type = keepWider(f.Type, c.Fields[k].Type)
-			}
-		}
-		return out
-	case *schema.Array:
-		if c, ok := column.(*schema.Array); ok {
-			return &schema.Array{Element: keepWider(g.Element, c.Element), ContainsNull: g.ContainsNull}
-		}
-	case *schema.Map:
-		if c, ok := column.(*schema.Map); ok {
-			return &schema.Map{Key: keepWider(g.Key, c.Key), Value: keepWider(g.Value, c.Value), ValueContainsNull: g.ValueContainsNull}
-		}
-	default:
-		if column != nil && widens(given, column) {
-			return column
-		}
-	}
-	return given
+	return schema.Replace(given, column, func(g, c schema.Type) (schema.Type, bool) {
+		return c, schema.IsScalar(g) && c != nil && widens(g, c)
+	})
 }
