@@ -47,24 +47,7 @@ func (l *Log) readEnd(ctx context.Context, n int64, b *Batch) error {
 // one, in the order of keys. An error ends it.
 func (l *Log) Rows(ctx context.Context, before int64) iter.Seq2[Row, error] {
 	return func(yield func(Row, error) bool) {
-		var cursors []*cursor
-		defer func() {
-			for _, c := range cursors {
-				c.close()
-			}
-		}()
-		for _, r := range l.runs {
-			c, err := l.openRun(ctx, r)
-			if err == nil {
-				err = c.next()
-			}
-			if err != nil {
-				yield(Row{}, err)
-				return
-			}
-			cursors = append(cursors, c)
-		}
-		for k, err := range merged(cursors) {
+		for k, err := range l.entries(ctx, l.runs) {
 			if err != nil {
 				yield(Row{}, err)
 				return

@@ -241,7 +241,12 @@ func (s *Seen) refill(ctx context.Context, runs []runHead) error {
 // mergeRuns makes one run of several that follow each other.
 func (l *Log) mergeRuns(ctx context.Context, runs []runHead) (runHead, error) {
 	last := runs[len(runs)-1]
-	return l.writeRun(ctx, runHead{First: runs[0].First, Last: last.Last, Parent: last.Parent}, func(yield func(keyed, error) bool) {
+	return l.writeRun(ctx, runHead{First: runs[0].First, Last: last.Last, Parent: last.Parent}, l.entries(ctx, runs))
+}
+
+// entries yields those of runs that follow each other, one for each key. An error ends it.
+func (l *Log) entries(ctx context.Context, runs []runHead) iter.Seq2[keyed, error] {
+	return func(yield func(keyed, error) bool) {
 		var cursors []*cursor
 		defer func() {
 			for _, c := range cursors {
@@ -251,20 +256,20 @@ func (l *Log) mergeRuns(ctx context.Context, runs []runHead) (runHead, error) {
 		for _, r := range runs {
 			c, err := l.openRun(ctx, r)
 			if err == nil {
+				cursors = append(cursors, c)
 				err = c.next()
 			}
 			if err != nil {
 				yield(keyed{}, err)
 				return
 			}
-			cursors = append(cursors, c)
 		}
 		for k, err := range merged(cursors) {
 			if !yield(k, err) || err != nil {
 				return
 			}
 		}
-	})
+	}
 }
 
 // merged yields the entries of runs that follow each other, one for each key. The cursors are at their
