@@ -49,20 +49,11 @@ type conformanceCase struct {
 	}
 }
 
-// notYet are the cases that wait for something silt does not have, with what that is. A case that
-// passes must not be here.
-var notYet = map[string]string{}
-
 func TestConformance(t *testing.T) {
 	for _, c := range conformanceCases(t) {
 		t.Run(c.ID, func(t *testing.T) {
 			problems := c.run(t, "")
-			why, waits := notYet[c.ID]
 			switch {
-			case len(problems) > 0 && waits:
-				t.Skipf("waits for %s", why)
-			case waits:
-				t.Errorf("passes, and is said to wait for: %s", why)
 			case strings.Contains(strings.Join(problems, ""), duck.ErrNoSQL.Error()):
 				t.Skip(duck.ErrNoSQL)
 			case len(problems) > 0:

@@ -334,12 +334,9 @@ It shows the files and asks first; --yes answers.`,
   silt table clean-log main.demo.events --retain 90d --yes`,
 		func(cmd *cobra.Command, cfg silt.Config) error {
 			o := silt.CleanLogOptions{DryRun: true}
-			if retain != "" {
-				d, ok := retention(retain)
-				if !ok {
-					return usage(cmd, "write 30d or 720h", "--retain is %q, which is no time", retain)
-				}
-				o.Retention = &d
+			var err error
+			if o.Retention, err = retained(cmd, retain, "write 30d or 720h"); err != nil {
+				return err
 			}
 			return a.cleanLog(cmd, cfg, o, dryRun)
 		})

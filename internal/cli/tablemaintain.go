@@ -265,12 +265,9 @@ It shows the files and asks first; --yes answers.`,
   silt table vacuum main.demo.events --retain 30d --yes`,
 		func(cmd *cobra.Command, cfg silt.Config) error {
 			o := silt.VacuumOptions{Force: force}
-			if retain != "" {
-				d, ok := retention(retain)
-				if !ok {
-					return usage(cmd, "write 7d, 168h or \"7 days\"", "--retain is %q, which is no time", retain)
-				}
-				o.Retention = &d
+			var err error
+			if o.Retention, err = retained(cmd, retain, "write 7d, 168h or \"7 days\""); err != nil {
+				return err
 			}
 			return a.vacuum(cmd, cfg, o, dryRun)
 		})
@@ -278,6 +275,18 @@ It shows the files and asks first; --yes answers.`,
 	cmd.Flags().StringVar(&retain, "retain", "", "how long files stay that have left the table, as a `TIME`: 7d, 168h (default: what the table says, else 7d)")
 	cmd.Flags().BoolVar(&force, "force", false, "allow less than 7d, when nobody else reads or writes the table")
 	return cmd
+}
+
+// retained is the value of --retain, nil when it is not given.
+func retained(cmd *cobra.Command, text, hint string) (*time.Duration, error) {
+	if text == "" {
+		return nil, nil
+	}
+	d, ok := retention(text)
+	if !ok {
+		return nil, usage(cmd, hint, "--retain is %q, which is no time", text)
+	}
+	return &d, nil
 }
 
 // retention reads 30d beside what interval reads.

@@ -26,18 +26,7 @@ type watcher struct {
 // watch starts to show progress. Nothing appears before the work has taken a moment.
 func (a *app) watch(verb string) *watcher {
 	w := &watcher{app: a, verb: verb, shown: time.Now()}
-	mode := a.flags.progress
-	if mode == "auto" {
-		switch {
-		case a.flags.quiet:
-			mode = "none"
-		case a.isTerminal(a.stderr) && a.env("CI") == "" && a.env("TERM") != "dumb" && a.flags.logFormat == "auto":
-			mode = "bar"
-		default:
-			mode = "log"
-		}
-	}
-	switch mode {
+	switch a.progressKind() {
 	case "bar":
 		w.line = true
 	case "log":

@@ -38,22 +38,24 @@ type runState struct {
 // logEvery is the time between two log lines about progress.
 const logEvery = 10 * time.Second
 
+// progressKind is how progress is shown: bar, log or none.
+func (a *app) progressKind() string {
+	switch {
+	case a.flags.progress != "auto":
+		return a.flags.progress
+	case a.flags.quiet:
+		return "none"
+	case a.isTerminal(a.stderr) && a.env("CI") == "" && a.env("TERM") != "dumb" && a.flags.logFormat == "auto":
+		return "bar"
+	}
+	return "log"
+}
+
 // newTeller starts to tell about pipelines.
 func (a *app) newTeller() *teller {
 	t := &teller{app: a, runs: map[string]*runState{}, lastLine: time.Now()}
-	mode := a.flags.progress
-	if mode == "auto" {
-		switch {
-		case a.flags.quiet:
-			mode = "none"
-		case a.isTerminal(a.stderr) && a.env("CI") == "" && a.env("TERM") != "dumb" && a.flags.logFormat == "auto":
-			mode = "bar"
-		default:
-			mode = "log"
-		}
-	}
 	out := a.stderr
-	switch mode {
+	switch a.progressKind() {
 	case "bar":
 		t.bar = &bar{app: a}
 		out = t.bar
