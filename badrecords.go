@@ -24,14 +24,20 @@ type badRecord struct {
 // putBadRecords writes what a batch quarantined below badRecordsPath too: corrupt records as lines of
 // <time of the batch>/bad_records/part-<batch>.json, files that were given up as bad_files. The files are
 // the same however often the batch is finished, so they are simply written again.
-func (r *run) putBadRecords(ctx context.Context, plan checkpoint.Plan, target checkpoint.StagedTarget) error {
+// s is the quarantine table with the batch, nil when a commit before this one put it there.
+func (r *run) putBadRecords(ctx context.Context, s *delta.Snapshot, plan checkpoint.Plan, target checkpoint.StagedTarget) error {
 	var c change
 	if err := json.Unmarshal(target.Delta, &c); err != nil {
 		return fmt.Errorf("staged/%d: %s: %w", plan.Batch, target.Name, err)
 	}
-	s, err := r.quarantine.load(ctx)
-	if err != nil || s == nil || len(c.Adds) == 0 {
-		return err
+	if len(c.Adds) == 0 {
+		return nil
+	}
+	if s == nil {
+		var err error
+		if s, err = r.quarantine.load(ctx); s == nil {
+			return err
+		}
 	}
 	var records, files bytes.Buffer
 	scan := s.Scan(delta.ScanOptions{Columns: []string{"source_file", "reason", "detail", "record", "record_bytes"}})

@@ -132,20 +132,22 @@ func open(cfg Config) (*Pipeline, []Fault) {
 			Problem: fmt.Sprintf("the table %s lies inside the source %s, which would load the table's own files", p.place.Path, p.source.path),
 			Hint:    "load from a folder beside the table, or with a glob such as " + strings.TrimRight(cfg.Source, "/") + "/*.json"}}
 	}
-	if to := set.clean.destination; to != "" {
-		if p.set.clean.destination, err = absolute(to); err != nil {
-			fault("options.cloudFiles.cleanSource.moveDestination", err)
-		} else if p.source.holds(p.set.clean.destination, false) {
-			return nil, []Fault{{Code: CodeContradiction, Key: []string{"options", "cloudFiles.cleanSource.moveDestination"},
-				Problem: fmt.Sprintf("%s lies inside the source %s, which would find the moved files", to, p.source.path), Hint: "move them beside the source"}}
+	for _, to := range []struct {
+		place              *string
+		option, what, hint string
+	}{
+		{&p.set.clean.destination, "cloudFiles.cleanSource.moveDestination", "find the moved files", "move them beside the source"},
+		{&p.set.badRecords, "badRecordsPath", "load the bad records", "take a folder beside the source"},
+	} {
+		given := *to.place
+		if given == "" {
+			continue
 		}
-	}
-	if to := set.badRecords; to != "" {
-		if p.set.badRecords, err = absolute(to); err != nil {
-			fault("options.badRecordsPath", err)
-		} else if p.source.holds(p.set.badRecords, false) {
-			return nil, []Fault{{Code: CodeContradiction, Key: []string{"options", "badRecordsPath"},
-				Problem: fmt.Sprintf("%s lies inside the source %s, which would load the bad records", to, p.source.path), Hint: "take a folder beside the source"}}
+		if *to.place, err = absolute(given); err != nil {
+			fault("options."+to.option, err)
+		} else if p.source.holds(*to.place, false) {
+			return nil, []Fault{{Code: CodeContradiction, Key: []string{"options", to.option},
+				Problem: fmt.Sprintf("%s lies inside the source %s, which would %s", given, p.source.path, to.what), Hint: to.hint}}
 		}
 	}
 	p.name = cfg.pipelineName(p.source)

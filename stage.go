@@ -290,7 +290,7 @@ func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoin
 	}
 	done, after, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], r.merge)
 	if err == nil && t == &r.quarantine && r.set.badRecords != "" {
-		err = r.putBadRecords(ctx, plan, staged.Targets[target])
+		err = r.putBadRecords(ctx, after, plan, staged.Targets[target])
 	}
 	if err != nil || done.Already || after.Version() == 0 || after.Version()%after.Metadata().CheckpointInterval() != 0 {
 		return done, err
