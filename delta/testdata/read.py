@@ -71,7 +71,9 @@ def main():
             unable = "nsupported" in str(e) or "not yet supported" in str(e)
             print(json.dumps({"path": path, "reader": "deltalake", "refuses" if unable else "error": str(e).splitlines()[0]}))
         except Exception as e:
-            print(json.dumps({"path": path, "reader": "deltalake", "error": str(e)[:1000]}))
+            # Maps whose objects have grown, which it cannot read in tables of its own either.
+            unable = "Cannot cast column" in str(e) and "Map(" in str(e)
+            print(json.dumps({"path": path, "reader": "deltalake", "refuses" if unable else "error": str(e)[:1000]}))
         if con is not None:
             try:
                 show(path, "duckdb", con.execute("SELECT * FROM delta_scan('" + path + "')").to_arrow_table())
