@@ -242,17 +242,7 @@ func (f *parquetFile) hasText(leaf int) bool {
 	if leaf < 0 {
 		return false
 	}
-	for _, g := range f.groups {
-		chunk, err := f.reader.MetaData().RowGroup(g).ColumnChunk(leaf)
-		if err != nil {
-			return true
-		}
-		stats, err := chunk.Statistics()
-		if err != nil || stats == nil || !stats.HasNullCount() || stats.NullCount() < chunk.NumValues() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.groups, func(g int) bool { return !f.isNull(g, leaf) })
 }
 
 // plainTimes returns the type with timestamps of twelve bytes as others, which they are read as.

@@ -122,13 +122,7 @@ func (s *Shaper) Shape(ctx context.Context, rec arrow.RecordBatch) (arrow.Record
 		s.source = rec.Schema()
 	}
 	arrays := make([]arrow.Array, len(s.cols))
-	defer func() {
-		for _, a := range arrays {
-			if a != nil {
-				a.Release()
-			}
-		}
-	}()
+	defer releaseArrays(arrays)
 	for i, c := range s.cols {
 		if s.shapes[i] == nil {
 			arrays[i] = nulls(memory.DefaultAllocator, c.out.Type, int(rec.NumRows()))

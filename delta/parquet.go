@@ -126,22 +126,23 @@ func (f *parquetFile) skipNulls(leaves []string) (err error) {
 	meta := f.reader.MetaData()
 	f.groups = slices.DeleteFunc(f.groups, func(g int) bool {
 		for _, leaf := range leaves {
-			i := meta.Schema.ColumnIndexByName(leaf)
-			if i < 0 {
-				continue
-			}
-			chunk, err := meta.RowGroup(g).ColumnChunk(i)
-			if err != nil {
-				return false
-			}
-			stats, err := chunk.Statistics()
-			if err != nil || stats == nil || !stats.HasNullCount() || stats.NullCount() < chunk.NumValues() {
+			if i := meta.Schema.ColumnIndexByName(leaf); i >= 0 && !f.isNull(g, i) {
 				return false
 			}
 		}
 		return true
 	})
 	return nil
+}
+
+// isNull reports whether the statistics of a row group say that the column of a leaf is null in all rows.
+func (f *parquetFile) isNull(group, leaf int) bool {
+	chunk, err := f.reader.MetaData().RowGroup(group).ColumnChunk(leaf)
+	if err != nil {
+		return false
+	}
+	stats, err := chunk.Statistics()
+	return err == nil && stats != nil && stats.HasNullCount() && stats.NullCount() >= chunk.NumValues()
 }
 
 // skipGroups leaves out the row groups for no row of which c can be true, as far as their statistics tell.
@@ -336,13 +337,7 @@ func (b *batcher) next(ctx context.Context) (rec arrow.RecordBatch, err error) {
 	}
 	b.left -= n
 	arrays := make([]arrow.Array, len(b.cols))
-	defer func() {
-		for _, a := range arrays {
-			if a != nil {
-				a.Release()
-			}
-		}
-	}()
+	defer releaseArrays(arrays)
 	for i, c := range b.cols {
 		if b.shapes[i] == nil {
 			arrays[i], err = b.fill(c, int(n))

@@ -304,10 +304,7 @@ func (c roundTrip) goesOn(t *testing.T, dir string) {
 // TestSpark makes the tables of [TestRoundTrip] for Spark with Delta Lake, which reads them, appends,
 // deletes, optimizes and writes a checkpoint; then silt reads on. See make spark.
 func TestSpark(t *testing.T) {
-	spark := os.Getenv("SILT_SPARK")
-	if spark == "" {
-		t.Skip("SILT_SPARK is not set: a Python with pyspark, beside a folder jars of Delta Lake; make spark sets it up")
-	}
+	spark := sparkPython(t)
 	dir := t.TempDir()
 	want := map[string][]string{}
 	var jobs bytes.Buffer
@@ -326,20 +323,7 @@ func TestSpark(t *testing.T) {
 		line, _ := json.Marshal(job)
 		jobs.Write(append(line, '\n'))
 	}
-	list, out := filepath.Join(dir, "jobs"), filepath.Join(dir, "out")
-	if err := os.WriteFile(list, jobs.Bytes(), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	jars := filepath.Join(filepath.Dir(filepath.Dir(spark)), "jars")
-	if text, err := exec.Command(spark, filepath.Join("testdata", "spark.py"), jars, list, out).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%.3000s", err, text)
-	}
-	said, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stages := map[string]int{}
-	for _, r := range parseSeen(t, said) {
+	for _, r := range askSpark(t, spark, dir, jobs.Bytes(), len(roundTrips)) {
 		t.Run(r.Name+"/"+r.Stage, func(t *testing.T) {
 			r.Reader = "Spark"
 			i := slices.IndexFunc(roundTrips, func(c roundTrip) bool { return c.name == r.Name })
@@ -353,11 +337,44 @@ func TestSpark(t *testing.T) {
 			r.same(t, variantsAsJSON(t, rows(t, load(t, objstore.NewDir(filepath.Join(dir, r.Name))))))
 			roundTrips[i].goesOn(t, filepath.Join(dir, r.Name))
 		})
+	}
+}
+
+// sparkPython is a Python with Spark and Delta Lake.
+func sparkPython(t *testing.T) string {
+	t.Helper()
+	spark := os.Getenv("SILT_SPARK")
+	if spark == "" {
+		t.Skip("SILT_SPARK is not set: a Python with pyspark, beside a folder jars of Delta Lake; make spark sets it up")
+	}
+	return spark
+}
+
+// askSpark has Spark do the jobs, a line each, and returns what it saw: each of the tables as it read it
+// and as it changed it.
+func askSpark(t *testing.T, spark, dir string, jobs []byte, tables int) []seen {
+	t.Helper()
+	list, out := filepath.Join(dir, "jobs"), filepath.Join(dir, "out")
+	if err := os.WriteFile(list, jobs, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	jars := filepath.Join(filepath.Dir(filepath.Dir(spark)), "jars")
+	if text, err := exec.CommandContext(t.Context(), spark, filepath.Join("testdata", "spark.py"), jars, list, out).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%.3000s", err, text)
+	}
+	said, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := parseSeen(t, said)
+	stages := map[string]int{}
+	for _, r := range all {
 		stages[r.Stage]++
 	}
-	if n := len(roundTrips); stages["read"] != n || stages["changed"] != n {
-		t.Errorf("got %v, want %d of each", stages, n)
+	if stages["read"] != tables || stages["changed"] != tables {
+		t.Errorf("got %v, want %d of each", stages, tables)
 	}
+	return all
 }
 
 // variantsAsJSON returns rows with the JSON of the variants in column v in the place of their bytes.

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -18,10 +16,7 @@ import (
 // them: before each commit Spark compares the checksum with the table, and each of its own goes on from
 // silt's. Then silt checks everything, every row and every checksum.
 func TestSparkGoesOn(t *testing.T) {
-	spark := os.Getenv("SILT_SPARK")
-	if spark == "" {
-		t.Skip("SILT_SPARK is not set: a Python with pyspark, beside a folder jars of Delta Lake; make spark sets it up")
-	}
+	spark := sparkPython(t)
 	tables := map[string]func(t *testing.T, dir string) *delta.Snapshot{
 		"mapped_later": func(t *testing.T, dir string) *delta.Snapshot {
 			store := objstore.NewDir(dir)
@@ -96,19 +91,7 @@ func TestSparkGoesOn(t *testing.T) {
 			"sql": []string{"DELETE FROM {t} WHERE id = 3", "UPDATE {t} SET id = 102 WHERE id = 101", "OPTIMIZE {t}"}})
 		jobs.Write(append(line, '\n'))
 	}
-	list, out := filepath.Join(dir, "jobs"), filepath.Join(dir, "out")
-	if err := os.WriteFile(list, jobs.Bytes(), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	jars := filepath.Join(filepath.Dir(filepath.Dir(spark)), "jars")
-	if text, err := exec.CommandContext(t.Context(), spark, filepath.Join("testdata", "spark.py"), jars, list, out).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%.3000s", err, text)
-	}
-	said, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range parseSeen(t, said) {
+	for _, r := range askSpark(t, spark, dir, jobs.Bytes(), len(want)) {
 		t.Run(r.Name+"/"+r.Stage, func(t *testing.T) {
 			r.Reader = "Spark"
 			if r.Error != "" {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -17,10 +15,7 @@ import (
 // deletion vectors and by rewriting, with a feed of changes, row ids, numbers and constraints; then Spark
 // changes them, and silt reads on.
 func TestSparkAfterChanges(t *testing.T) {
-	spark := os.Getenv("SILT_SPARK")
-	if spark == "" {
-		t.Skip("SILT_SPARK is not set: a Python with pyspark, beside a folder jars of Delta Lake; make spark sets it up")
-	}
+	spark := sparkPython(t)
 	small := delta.Compare{Column: []string{"id"}, Op: delta.Less, Value: 500}
 	change := func(t *testing.T, s *delta.Snapshot) *delta.Snapshot {
 		s, _, err := s.DeleteRows(t.Context(), delta.And{small, delta.Compare{Column: []string{"n"}, Value: 1}}, delta.ChangeOptions{})
@@ -93,19 +88,7 @@ func TestSparkAfterChanges(t *testing.T) {
 	appendRows(t, store, tx, record(t, next, `{"p":5,"id":"a"}`))
 	job("replaced", commit(t, tx), map[string]any{"p": 6, "id": "b"})
 
-	list, out := filepath.Join(dir, "jobs"), filepath.Join(dir, "out")
-	if err := os.WriteFile(list, jobs.Bytes(), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	jars := filepath.Join(filepath.Dir(filepath.Dir(spark)), "jars")
-	if text, err := exec.CommandContext(t.Context(), spark, filepath.Join("testdata", "spark.py"), jars, list, out).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%.3000s", err, text)
-	}
-	said, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range parseSeen(t, said) {
+	for _, r := range askSpark(t, spark, dir, jobs.Bytes(), len(want)) {
 		t.Run(r.Name+"/"+r.Stage, func(t *testing.T) {
 			r.Reader = "Spark"
 			if r.Error != "" {
