@@ -56,7 +56,7 @@ kills: compiler $(ORACLE)
 s3: compiler $(ORACLE) $(MINISTACK)
 	bash test/s3server.sh $(CURDIR)/$(MINISTACK) env SILT_PYTHON=$(CURDIR)/$(ORACLE) \
 		sh -c '$(GO) test -count 1 -run TestServer ./objstore/s3store && \
-		$(GO) test -tags $(TAGS) -count 1 -timeout 30m -run TestS3Server ./test -kills $(KILLS)'
+		$(GO) test -tags $(TAGS) -count 1 -timeout $$((30 + $(KILLS) / 20))m -run TestS3Server ./test -kills $(KILLS)'
 
 # The model of the batch protocol with more loaders and faults than the tests have time for.
 model:

@@ -1,24 +1,16 @@
 package test
 
 import (
-	crand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"github.com/siltlake/silt/internal/crash"
-	"github.com/siltlake/silt/objstore"
-	"github.com/siltlake/silt/objstore/s3store"
 	"github.com/siltlake/silt/objstore/s3store/s3test"
 )
 
@@ -108,161 +100,6 @@ func TestS3Binary(t *testing.T) {
 			t.Error(r)
 		}
 	})
-}
-
-// TestS3Server kills loaders that share a checkpoint on the S3 server that SILT_S3 names, and stops
-// some of them to go on later; and wants every record in the table, or in quarantine, once. "make s3"
-// starts one.
-func TestS3Server(t *testing.T) {
-	url := os.Getenv("SILT_S3")
-	if url == "" {
-		t.Skip("left out: SILT_S3 is not set; make s3 sets it")
-	}
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	client, err := s3store.New(t.Context(), s3store.Options{Endpoint: url, Region: "us-east-1",
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket := "silt-" + strings.ToLower(crand.Text())
-	api := s3.New(s3.Options{BaseEndpoint: &url, UsePathStyle: true, Region: "us-east-1",
-		Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
-	if _, err := api.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &bucket}); err != nil {
-		t.Fatal(err)
-	}
-	store := client.Store(bucket, "")
-	dir := t.TempDir()
-	write(t, filepath.Join(dir, "silt.yml"), []byte(strings.ReplaceAll(`version: 1
-catalogs:
-  main: { path: s3://BUCKET/lake }
-pipelines:
-  orders:
-    source: s3://BUCKET/in/
-    target: { table: main.demo.orders }
-    options:
-      maxFilesPerTrigger: 2
-      cleanSource: MOVE
-      cleanSource.retentionDuration: 0 seconds
-      cleanSource.moveDestination: s3://BUCKET/old
-`, "BUCKET", bucket)))
-	command := func() *exec.Cmd {
-		cmd := siltCommand(t, dir, "run", "--quiet")
-		cmd.Env = append(cmd.Env, "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_REGION=us-east-1",
-			"AWS_ENDPOINT_URL="+url, "AWS_EC2_METADATA_DISABLED=true")
-		return cmd
-	}
-	var good, bad, names []string
-	files := 0
-	arrive := func() {
-		files++
-		name := fmt.Sprintf("f%05d.json", files)
-		text := ""
-		for line := 1; line <= 3; line++ {
-			if files%5 == 0 && line == 2 {
-				text += "{no record\n"
-				bad = append(bad, fmt.Sprintf(`{"line": %d, "source_file": "s3://%s/in/%s"}`, line, bucket, name))
-				continue
-			}
-			text += fmt.Sprintf(`{"file":"%s","line":%d,"in":{"v%d":1}}`+"\n", name, line, files/10)
-			good = append(good, fmt.Sprintf(`{"file": "%s", "line": %d}`, name, line))
-		}
-		names = append(names, name)
-		if _, err := objstore.PutBytes(t.Context(), store, "in/"+name, []byte(text), objstore.Cond{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	type loader struct {
-		process *os.Process
-		ended   chan error
-	}
-	killed, stopped := 0, 0
-	var zombies []loader
-	for killed < *kills {
-		for range 1 + r.IntN(3) {
-			arrive()
-		}
-		var loaders []loader
-		for range 1 + r.IntN(3) {
-			cmd := command()
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			l := loader{cmd.Process, make(chan error, 1)}
-			go func() { l.ended <- cmd.Wait() }()
-			loaders = append(loaders, l)
-		}
-		for _, z := range zombies {
-			_ = z.process.Signal(syscall.SIGCONT)
-			<-z.ended
-		}
-		zombies = nil
-		for _, l := range loaders {
-			select {
-			case <-l.ended:
-				continue
-			case <-time.After(time.Duration(r.Int64N(int64(time.Second)))):
-			}
-			killed++
-			if r.IntN(20) == 0 {
-				stopped++
-				_ = l.process.Signal(syscall.SIGSTOP)
-				zombies = append(zombies, l)
-				continue
-			}
-			_ = l.process.Kill()
-			<-l.ended
-		}
-	}
-	for _, z := range zombies {
-		_ = z.process.Signal(syscall.SIGCONT)
-		<-z.ended
-	}
-	for try := 0; ; try++ {
-		res := run(t, command())
-		if res.code == 0 {
-			break
-		}
-		if try > 40 || !strings.Contains(res.stderr, "SILT-6001") { // a lease that was not given back
-			t.Fatal(res)
-		}
-		time.Sleep(time.Second)
-	}
-	t.Logf("%d kills, %d of them stops; %d files", killed, stopped, files)
-	slices.Sort(good)
-	slices.Sort(bad)
-	fetch := func(prefix string) string {
-		to := t.TempDir()
-		for o, err := range store.List(t.Context(), prefix, "") {
-			if err != nil {
-				t.Fatal(err)
-			}
-			content, _, err := objstore.ReadAll(t.Context(), store, o.Key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			write(t, filepath.Join(to, filepath.FromSlash(strings.TrimPrefix(o.Key, prefix))), content)
-		}
-		return to
-	}
-	table, aside := fetch("lake/main/demo/orders/"), fetch("lake/main/demo/orders_quarantine/")
-	for _, reader := range readers {
-		sameLines(t, "rows, by "+reader, rows(t, table, "--reader", reader, "--columns", "file,line"), lines(good))
-		sameLines(t, "quarantine, by "+reader, rows(t, aside, "--reader", reader, "--columns", "source_file,line"), lines(bad))
-	}
-	for prefix, want := range map[string][]string{"in/": nil, "old/": names} {
-		var keys []string
-		for o, err := range store.List(t.Context(), prefix, "") {
-			if err != nil {
-				t.Fatal(err)
-			}
-			keys = append(keys, strings.TrimPrefix(o.Key, prefix))
-		}
-		if !slices.Equal(keys, want) {
-			t.Errorf("%s has %d files, want %d", prefix, len(keys), len(want))
-		}
-	}
 }
 
 // TestS3Kills kills the binary at every named point while requests fail, one in twenty, in every way;
