@@ -183,7 +183,7 @@ func FuzzChecksum(f *testing.F) {
 }
 
 func FuzzPath(f *testing.F) {
-	for _, p := range []string{"a%20b", "../x", "a/../../x", "s3://b/k", "/etc/passwd", "%2e%2e/x", "a//b", ".", "%00"} {
+	for _, p := range []string{"a%20b", "../x", "a/../../x", "s3://b/k", "/etc/passwd", "%2e%2e/x", "a//b", ".", "././", "././x", "%00"} {
 		f.Add(p)
 	}
 	f.Fuzz(func(t *testing.T, p string) {

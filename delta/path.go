@@ -17,7 +17,10 @@ func decodePath(p string) (key string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("path of a data file: %w", err)
 	}
-	if key = strings.TrimPrefix(key, "./"); hasDots(key) {
+	for strings.HasPrefix(key, "./") {
+		key = key[len("./"):]
+	}
+	if hasDots(key) {
 		key = path.Clean(key)
 	}
 	if key == "" || key == ".." || key[0] == '/' || strings.HasPrefix(key, "../") || strings.ContainsRune(key, 0) {

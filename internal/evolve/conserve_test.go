@@ -331,12 +331,17 @@ func conserve(t fataler, lines []string, p profile) {
 	}
 	s := inferred(t, sample, p)
 	records := make([]any, len(lines))
-	good := 0
+	good, empty := 0, 0
 	for i, line := range lines {
 		if v, err := parse([]byte(line)); err == nil {
-			if _, ok := v.(object); ok {
+			switch v := v.(type) {
+			case object:
 				records[i] = v
 				good++
+			case []any:
+				if len(v) == 0 { // an array of no records
+					empty++
+				}
 			}
 		}
 	}
@@ -365,7 +370,7 @@ func conserve(t fataler, lines []string, p profile) {
 				}
 			}
 		})
-		if rows != good || rows+bad < len(lines) {
+		if rows != good || rows+bad+empty < len(lines) {
 			t.Fatalf("%d lines are records and %d became rows, %d are bad\n%s", good, rows, bad, strings.Join(lines, "\n"))
 		}
 		for was := range filled {
@@ -407,9 +412,13 @@ func keptRecord(o object, s *schema.Struct, rec arrow.RecordBatch, row int, resc
 // noBitmap is that of an array without nulls.
 var noBitmap = []*memory.Buffer{nil}
 
-// readAlike reports whether a line is read by encoding/json and by silt as the same: one value of UTF-8,
-// not nested too deep, and without halves of surrogate pairs, which encoding/json replaces.
+// readAlike reports whether a line is read by encoding/json and by silt as the same: one value of UTF-8
+// that is no array of records, not nested too deep, and without halves of surrogate pairs, which
+// encoding/json replaces.
 func readAlike(line string) bool {
+	if strings.HasPrefix(strings.TrimLeft(line, " \t"), "[") && strings.Contains(line, "{") {
+		return false
+	}
 	if !utf8.ValidString(line) || strings.ContainsAny(line, "\x00\ufeff") || strings.Contains(line, `\u`) || strings.Count(line, "[")+strings.Count(line, "{") > 40 {
 		return false
 	}
@@ -487,6 +496,7 @@ func TestNoValueIsLost(t *testing.T) {
 // FuzzNoValueIsLost is TestNoValueIsLost for lines of any text.
 func FuzzNoValueIsLost(f *testing.F) {
 	f.Add([]byte("{\"a\":1}\n{\"a\":{\"b\":[1,\"x\"]},\"c\":null}\n{\"a\":2,\"a\":3}"))
+	f.Add([]byte("[]\n{\"a\":1}\n[]"))
 	f.Add([]byte("{\"b\":[{\"a\":1},{\"a\":\"x\",\"c\":{}}]}\n{\"b\":[1]}\n{\"B\":1e400}"))
 	all := profiles()
 	names := slices.Sorted(maps.Keys(all))
