@@ -51,7 +51,6 @@ type conversion struct {
 	pending []string
 	// warnings are what the batch has to tell.
 	warnings []Warning
-	table    *delta.Snapshot // the target; nil when there is none yet
 	rules    evolve.Options
 
 	ahead   *objstore.Ahead // of the files, where they are far away; else nil
@@ -60,9 +59,9 @@ type conversion struct {
 	guessed *guess // nil when the schema is known
 	results []*convert.Result
 	tasks   []convert.Task
-	change  *change  // of the target
-	staging *staging // of the rows to merge; nil when they are appended
-	aside   *change  // of the quarantine
+	// deliveries are to the targets, in their order.
+	deliveries []*delivery
+	aside      *change // of the quarantine
 }
 
 // Convert implements [checkpoint.Effects].
@@ -102,9 +101,17 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 		c.ahead = objstore.NewAhead(ctx, stores.Source, c.files)
 		stores.Source = c.ahead
 	}
-	if c.set.merge != nil {
-		c.staging = newStaging(c.state, c.plan.Batch, ulid.Make().String())
-		stores.Target = c.staging.store
+	tables, err := c.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	for i, t := range c.targets {
+		d := &delivery{target: t, snapshot: tables[i]}
+		if t.merge != nil {
+			d.staging = newStaging(c.state, c.plan.Batch, ulid.Make().String())
+			stores.Targets[i] = d.staging.store
+		}
+		c.deliveries = append(c.deliveries, d)
 	}
 	long := new(sync.Mutex)
 	for range c.Pipeline.workers() {
@@ -113,11 +120,8 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 		w.Progress = func(bytes, rows, rescued int64) { c.progress.add(0, bytes, rows, rescued) }
 		c.workers = append(c.workers, w)
 	}
-	if c.table, err = c.target.load(ctx); err != nil {
-		return err
-	}
-	c.rules = c.set.rules(c.table)
-	if w, ok := c.set.narrow(c.target.name, c.rules); ok {
+	c.rules = c.set.rules(tables)
+	if w, ok := c.narrow(c.rules); ok {
 		c.warnings = append(c.warnings, w)
 	}
 	switch c.before, err = c.start(ctx); {
@@ -144,32 +148,12 @@ func (c *conversion) start(ctx context.Context) (*evolve.Version, error) {
 	return c.schemas.Version(ctx, c.plan.SchemaVersion)
 }
 
-// rules are the rules of evolution for fields that go into a table; nil is a table to be made.
-func (s *settings) rules(table *delta.Snapshot) evolve.Options {
-	rules := s.evolution
-	if table == nil || s.transform != "" {
-		return rules
-	}
-	rules.TypesFixed = !strings.EqualFold(table.Metadata().Configuration[typeWidening], "true")
-	rules.Table = &schema.Struct{}
-	for _, f := range table.Schema().Fields {
-		ours := func(r string) bool { return schema.Fold(r) == schema.Fold(f.Name) }
-		if !slices.ContainsFunc(rules.Reserved, ours) {
-			rules.Table.Fields = append(rules.Table.Fields, f)
-		}
-	}
-	if mode := table.Metadata().Configuration["delta.columnMapping.mode"]; mode != "name" && mode != "id" {
-		rules.ValidName = delta.ValidName
-	}
-	return rules
-}
-
 // narrow is the warning that a table cannot take the wider types that the mode asks for.
-func (s *settings) narrow(table string, rules evolve.Options) (Warning, bool) {
+func (p *Pipeline) narrow(rules evolve.Options) (Warning, bool) {
 	if rules.Mode != evolve.AddNewColumnsWithTypeWidening || !rules.TypesFixed {
 		return Warning{}, false
 	}
-	return Warning{Code: "SILT-2006", Text: fmt.Sprintf("the types of table %s cannot become wider, so numbers that do not fit are rescued", table),
+	return Warning{Code: "SILT-2006", Text: fmt.Sprintf("the types of table %s cannot become wider, so numbers that do not fit are rescued", p.targets[p.set.plain()].name),
 		Hint: "set the table's property " + typeWidening + " to true; readers must know the feature then"}, true
 }
 
@@ -328,12 +312,13 @@ func (c *conversion) accept(context.Context) error {
 	return nil
 }
 
-// digest names a transform; it is empty for none.
+// digest names the transforms; it is empty for none.
 func (s *settings) digest() string {
-	if s.transform == "" {
+	all := s.sqls()
+	if len(all) == 0 {
 		return ""
 	}
-	sum := sha256.Sum256([]byte(s.transform))
+	sum := sha256.Sum256([]byte(strings.Join(all, "\x00")))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -434,10 +419,11 @@ func (s *settings) task(read *schema.Struct) convert.Task {
 	}
 	opts.Widen = s.evolution.Mode == evolve.AddNewColumnsWithTypeWidening
 	opts.NullRows = s.onCorrupt == convert.NullRow
-	return convert.Task{
-		Decode: opts, TornGrace: tornGrace, Lineage: s.lineage, SQL: s.transform, OnCorrupt: s.onCorrupt,
-		Metadata: s.metadata || strings.Contains(strings.ToLower(s.transform), convert.MetadataColumn.Name),
+	t := convert.Task{Decode: opts, TornGrace: tornGrace, Lineage: s.lineage, OnCorrupt: s.onCorrupt}
+	for _, to := range s.targets {
+		t.Targets = append(t.Targets, to.task(s.metadata))
 	}
+	return t
 }
 
 // task is what all tasks of the batch have in common, for records that are read by a schema.
@@ -445,45 +431,49 @@ func (c *conversion) task(read *schema.Struct) convert.Task {
 	t := c.set.task(read)
 	t.Decode.Partitions = c.version.PartitionNames()
 	t.Batch, t.Time = c.plan.Batch, c.plan.Time
-	if m := c.set.merge; m != nil && m.Duplicates == merge.LastWins {
-		if t.Keys = m.Keys; m.History {
-			t.Keys = append(slices.Clip(t.Keys), m.SequenceBy)
+	for i, d := range c.deliveries {
+		to := &t.Targets[i]
+		if to.SQL != "" && d.snapshot != nil {
+			to.Types = d.snapshot.Schema()
+		}
+		if m := d.merge; m != nil && m.Duplicates == merge.LastWins {
+			if to.Keys = m.Keys; m.History {
+				to.Keys = append(slices.Clip(to.Keys), m.SequenceBy)
+			}
 		}
 	}
 	t.Tags = map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)}
 	return t
 }
 
-// shape works out what the table's schema becomes with the source schema of now.
+// shape works out what the schemas of the tables become with the source schema of now.
 func (c *conversion) shape(ctx context.Context) error {
 	task := c.task(c.version.Read())
-	if c.table != nil {
-		task.Types = c.table.Schema()
-	}
-	rows, transform, err := c.workers[0].TargetSchema(ctx, &task)
-	if err != nil {
-		return err
-	}
 	c.rowwise = true
-	if transform != nil {
-		c.rowwise = transform.RowLocal()
-		transform.Close()
-	}
-	t := c.cfg.Target
-	c.change = &change{Schema: rows, PartitionBy: t.PartitionBy, Properties: t.Properties, Evolves: c.set.mergeSchema}
-	if c.set.merge != nil {
-		c.change.Source, c.change.Schema = rows, merge.Columns(*c.set.merge, rows)
-	}
-	if c.rules.Mode == evolve.AddNewColumnsWithTypeWidening && !c.rules.TypesFixed {
-		c.change.Widens = true
-		c.change.Properties = maps.Clone(t.Properties)
-		if c.change.Properties == nil {
-			c.change.Properties = map[string]string{}
+	for i, d := range c.deliveries {
+		rows, transform, err := c.workers[0].TargetSchema(ctx, &task, &task.Targets[i])
+		if err != nil {
+			return err
 		}
-		c.change.Properties[typeWidening] = "true"
-	}
-	if err := c.target.evolves(c.table, c.change); err != nil {
-		return err
+		if transform != nil {
+			c.rowwise = c.rowwise && transform.RowLocal()
+			transform.Close()
+		}
+		d.change = &change{Schema: rows, PartitionBy: d.given.PartitionBy, Properties: d.given.Properties, Evolves: c.set.mergeSchema}
+		if d.merge != nil {
+			d.change.Source, d.change.Schema = rows, merge.Columns(*d.merge, rows)
+		}
+		if c.rules.Mode == evolve.AddNewColumnsWithTypeWidening && !c.rules.TypesFixed {
+			d.change.Widens = true
+			d.change.Properties = maps.Clone(d.given.Properties)
+			if d.change.Properties == nil {
+				d.change.Properties = map[string]string{}
+			}
+			d.change.Properties[typeWidening] = "true"
+		}
+		if err := d.evolves(d.snapshot, d.change); err != nil {
+			return err
+		}
 	}
 	if c.aside == nil {
 		c.aside = &change{Schema: convert.QuarantineColumns, Evolves: true}
@@ -491,35 +481,37 @@ func (c *conversion) shape(ctx context.Context) error {
 	return nil
 }
 
-// contexts are what the writers of the two tables need, as of the schema of now.
-func (c *conversion) contexts(ctx context.Context) (target, quarantine delta.WriteContext, err error) {
-	if c.staging != nil {
-		target, err = c.mergeContext(ctx)
-	} else {
-		target, err = c.appendContext()
-	}
-	if err != nil {
-		return target, quarantine, err
+// contexts are what the writers of the tables need, as of the schema of now.
+func (c *conversion) contexts(ctx context.Context) (targets []delta.WriteContext, quarantine delta.WriteContext, err error) {
+	for _, d := range c.deliveries {
+		wc, err := c.context(ctx, d)
+		if err != nil {
+			return nil, quarantine, err
+		}
+		targets = append(targets, wc)
 	}
 	aside, err := c.quarantine.load(ctx)
 	if err != nil {
-		return target, quarantine, err
+		return nil, quarantine, err
 	}
 	tx, err := c.quarantine.begin(aside, c.aside)
 	if err != nil {
-		return target, quarantine, err
+		return nil, quarantine, err
 	}
-	return target, tx.WriteContext(), nil
+	return targets, tx.WriteContext(), nil
 }
 
-// appendContext is what writers of rows to append need.
-func (c *conversion) appendContext() (delta.WriteContext, error) {
-	tx, err := c.target.begin(c.table, c.change)
+// context is what the writers for one target need.
+func (c *conversion) context(ctx context.Context, d *delivery) (delta.WriteContext, error) {
+	if d.staging != nil {
+		return c.mergeContext(ctx, d)
+	}
+	tx, err := d.begin(d.snapshot, d.change)
 	if err != nil {
 		return delta.WriteContext{}, err
 	}
 	wc := tx.WriteContext()
-	c.change.Schema, c.change.Constraints, c.change.NeedsSQL = wc.Schema, wc.Constraints, wc.NeedsSQL
+	d.change.Schema, d.change.Constraints, d.change.NeedsSQL = wc.Schema, wc.Constraints, wc.NeedsSQL
 	return wc, nil
 }
 
@@ -591,9 +583,6 @@ func (c *conversion) unite(ctx context.Context) {
 func (c *conversion) fill(t *convert.Task) {
 	common := c.task(c.version.Read())
 	common.Files, common.Part, common.Index = t.Files, t.Part, t.Index
-	if c.table != nil && c.set.transform != "" {
-		common.Types = c.table.Schema()
-	}
 	common.Name = fmt.Sprintf("part-%s-%d-%d", queryPrefix(c.log.ID()), c.plan.Batch, t.Index)
 	*t = common
 }
@@ -603,7 +592,7 @@ func queryPrefix(id string) string { return id[:min(len(id), 8)] }
 
 // do runs tasks, as many at once as there are workers.
 func (c *conversion) do(ctx context.Context, tasks []int) error {
-	target, quarantine, err := c.contexts(ctx)
+	targets, quarantine, err := c.contexts(ctx)
 	if err != nil {
 		return err
 	}
@@ -624,7 +613,10 @@ func (c *conversion) do(ctx context.Context, tasks []int) error {
 		g.Go(func() error {
 			for i := range queue {
 				t := c.tasks[i]
-				t.Target, t.Quarantine = target, quarantine
+				t.Targets, t.Quarantine = slices.Clone(t.Targets), quarantine
+				for k, wc := range targets {
+					t.Targets[k].Write = wc
+				}
 				result, err := w.Run(ctx, t)
 				if err != nil {
 					return err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"io"
 	"path"
 	"strings"
@@ -45,7 +46,7 @@ const tagName = "silt.loaded"
 // Archive implements [checkpoint.Effects]. What is to be cleaned is so after the run, by the batches
 // that are due: a source that cannot be cleaned does not keep new files from being loaded.
 func (r *run) Archive(ctx context.Context, _ checkpoint.Plan, s checkpoint.Staged) error {
-	if r.set.merge != nil {
+	if slices.ContainsFunc(r.targets, func(t *target) bool { return t.merge != nil }) {
 		if err := r.forget(ctx, s.Batch); err != nil {
 			return err
 		}

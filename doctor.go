@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/siltlake/silt/internal/checkpoint"
@@ -181,19 +182,23 @@ func (d *doctor) checkpoint(ctx context.Context, s *State) {
 // checkStores refuses stores that a pipeline is about to use for the first time and that do not keep
 // their promises. A request that fails says nothing about that.
 func (p *Pipeline) checkStores(ctx context.Context) error {
-	if !isRemote(p.statePath) && !isRemote(p.place.Path) {
+	locations := map[string]objstore.Store{p.statePath: p.state}
+	for _, t := range p.targets {
+		locations[t.path] = t.store
+	}
+	if !slices.ContainsFunc(sortedKeys(locations), isRemote) {
 		return nil
 	}
 	if _, err := checkpoint.OpenReadOnly(ctx, p.state, ""); !errors.Is(err, objstore.ErrNotExist) {
 		return nil // it is in use, or its opening tells what is wrong
 	}
-	for location, store := range map[string]objstore.Store{p.statePath: p.state, p.place.Path: p.target.store} {
+	for location, store := range locations {
 		if !isRemote(location) {
 			continue
 		}
-		prefix := ""
-		if location == p.place.Path {
-			prefix = "_silt/"
+		prefix := "_silt/"
+		if location == p.statePath {
+			prefix = ""
 		}
 		if err := objstore.Unsafe(objstore.Probe(ctx, store, prefix)); errors.Is(err, objstore.ErrUnsafe) {
 			return &UnsafeStoreError{location, err}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/crash"
+	"github.com/siltlake/silt/internal/duck"
 	"github.com/siltlake/silt/internal/evolve"
 	"github.com/siltlake/silt/schema"
 )
@@ -162,9 +163,10 @@ func (c *conversion) carries(ctx context.Context, f evolve.Field) (bool, error) 
 	return c.set.carries(ctx, c.workers[0], c.version, f)
 }
 
-// carries reports whether the values of a field of v reach the table through the transform.
+// carries reports whether the values of a field of v reach a table: one without a transform, or one whose
+// transform carries them.
 func (s *settings) carries(ctx context.Context, w *convert.Converter, v *evolve.Version, f evolve.Field) (bool, error) {
-	if s.transform == "" || s.uncarried == "allow" {
+	if s.plain() >= 0 || s.uncarried == "allow" {
 		return true, nil
 	}
 	engine, err := w.Engine(ctx)
@@ -173,6 +175,17 @@ func (s *settings) carries(ctx context.Context, w *convert.Converter, v *evolve.
 	}
 	less := *v
 	less.Uncarried = append(slices.Clone(v.Uncarried), f.String())
-	with, without := s.task(v.Read()), s.task(less.Read())
-	return engine.Carried(ctx, s.transform, with.Source(), without.Source())
+	return s.reaches(ctx, engine, s.task(v.Read()), s.task(less.Read()))
+}
+
+// reaches reports whether what a source with has and one without lacks shows in a table.
+func (s *settings) reaches(ctx context.Context, engine *duck.Engine, with, without convert.Task) (bool, error) {
+	for i := range with.Targets {
+		to := &with.Targets[i]
+		carried, err := engine.Carried(ctx, to.SQL, with.Source(to), without.Source(to))
+		if carried || err != nil {
+			return carried, err
+		}
+	}
+	return false, nil
 }

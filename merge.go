@@ -158,19 +158,20 @@ func (p *parser) merging() {
 	case m.UpdateWhen != "" || m.InsertOnly || m.NotMatchedBySource != "":
 		p.fault(CodeContradiction, []string{"target", "merge", "scd"}, "take updateWhen, insertOnly and notMatchedBySource out", "all versions of a row are kept, so that there is none to update")
 	}
-	p.set.merge = m.spec()
+	spec := m.spec()
+	p.set.targets[0].merge = spec
 	switch src := &p.set.source; {
-	case p.set.merge.DeleteMissing && (p.isGiven("cloudFiles.maxFilesPerTrigger") || p.isGiven("cloudFiles.maxBytesPerTrigger")):
+	case spec.DeleteMissing && (p.isGiven("cloudFiles.maxFilesPerTrigger") || p.isGiven("cloudFiles.maxBytesPerTrigger")):
 		p.fault(CodeContradiction, []string{"target", "merge", "notMatchedBySource"}, "take maxFilesPerTrigger and maxBytesPerTrigger out",
 			"rows of the table that are not in a batch are deleted, so that a batch must be all there is")
-	case p.set.merge.DeleteMissing:
+	case spec.DeleteMissing:
 		src.MaxFiles, src.MaxBytes = 0, 0
 	case src.MaxBytes == 0:
 		src.MaxBytes = mergeBytes
 	}
-	p.set.merge.Passive = p.set.lineage
+	spec.Passive = p.set.lineage
 	if p.set.compat { // as Delta does
-		p.set.merge.Duplicates = merge.FailOnDuplicates
+		spec.Duplicates = merge.FailOnDuplicates
 	}
 }
 
@@ -253,17 +254,17 @@ func (s *staging) put(ctx context.Context, adds []*delta.Add) error {
 
 // checkMerge fails when the rows cannot be merged as the pipeline says: once they are staged, that is
 // too late.
-func (c *conversion) checkMerge(ctx context.Context, table *schema.Struct) error {
+func (c *conversion) checkMerge(ctx context.Context, d *delivery, table *schema.Struct) error {
 	var sql func(context.Context) (*duck.Engine, error)
 	if len(c.workers) > 0 {
 		sql = c.workers[0].Engine
 	}
-	return merge.Check(ctx, *c.set.merge, c.change.Source, table, sql)
+	return merge.Check(ctx, *d.merge, d.change.Source, table, sql)
 }
 
 // mergeContext is the context of the change rows, after a check that the table can take them.
-func (c *conversion) mergeContext(ctx context.Context) (delta.WriteContext, error) {
-	tx, err := c.target.begin(c.table, c.change)
+func (c *conversion) mergeContext(ctx context.Context, d *delivery) (delta.WriteContext, error) {
+	tx, err := d.begin(d.snapshot, d.change)
 	if err != nil {
 		return delta.WriteContext{}, err
 	}
@@ -275,10 +276,10 @@ func (c *conversion) mergeContext(ctx context.Context) (delta.WriteContext, erro
 			return wc, err
 		}
 	}
-	if err := c.checkMerge(ctx, tx.Schema()); err != nil {
+	if err := c.checkMerge(ctx, d, tx.Schema()); err != nil {
 		return delta.WriteContext{}, mergeError(fmt.Errorf("merge: %w", err))
 	}
-	return c.staging.context(c.change.Source)
+	return d.staging.context(d.change.Source)
 }
 
 // merged makes a change one that is merged: its files hold the change rows.
@@ -308,10 +309,22 @@ func (m *mergeResult) settle(ctx context.Context, tx *delta.Transaction, err err
 // merger computes the merge of a change into a version of a table, for the transaction on it.
 type merger func(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, c *change) (*mergeResult, error)
 
-func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, c *change) (*mergeResult, error) {
-	rows, err := delta.Load(ctx, below{p.state, c.Changes + "/"}, delta.LoadOptions{})
+// merger merges into one target, by the conditions that it has now.
+func (p *Pipeline) merger(to *target) merger {
+	return func(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, c *change) (*mergeResult, error) {
+		spec := *c.Merge
+		if to.merge != nil {
+			// A condition that fails on a row that is staged can be mended.
+			spec.DeleteWhen, spec.UpdateWhen = to.merge.DeleteWhen, to.merge.UpdateWhen
+		}
+		return p.merge(ctx, tx, s, store, c.Changes, spec)
+	}
+}
+
+func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, changes string, spec merge.Spec) (*mergeResult, error) {
+	rows, err := delta.Load(ctx, below{p.state, changes + "/"}, delta.LoadOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.Changes, err)
+		return nil, fmt.Errorf("%s: %w", changes, err)
 	}
 	var engine *duck.Engine
 	defer func() {
@@ -330,11 +343,6 @@ func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Sn
 	o := merge.Options{Workers: p.workers(), SQL: sql}
 	if tx.WriteContext().NeedsSQL != nil {
 		o.Writer.Evaluator = convert.Evaluator{Engine: sql}
-	}
-	spec := *c.Merge
-	if now := p.set.merge; now != nil {
-		// A condition that fails on a row that is staged can be mended.
-		spec.DeleteWhen, spec.UpdateWhen = now.DeleteWhen, now.UpdateWhen
 	}
 	r, err := merge.Into(ctx, tx, s, store, spec, merge.Changes{Schema: rows.Schema(), Rows: func(ctx context.Context) iter.Seq2[arrow.RecordBatch, error] {
 		return rows.Scan(delta.ScanOptions{}).Batches(ctx)

@@ -35,14 +35,14 @@ type Pipeline struct {
 	set    *settings
 	name   string
 	source folder
-	place  catalog.Place
 	at     *places
 
 	state     objstore.Store // rooted at the checkpoint location
 	statePath string
 	schemas   *evolve.Location
 
-	target, quarantine table
+	targets    []*target
+	quarantine table
 
 	stop    atomic.Bool
 	stopped chan struct{} // closed by Stop
@@ -88,7 +88,7 @@ func Open(ctx context.Context, cfg Config) (*Pipeline, error) {
 	if err := p.checkTransform(ctx); err != nil {
 		return nil, err
 	}
-	if m := p.set.merge; m != nil && (m.DeleteWhen != "" || m.UpdateWhen != "") {
+	if slices.ContainsFunc(p.targets, (*target).mergesBySQL) {
 		engine, err := duck.Open(ctx, p.duckOptions(p.set))
 		if err != nil {
 			return nil, err
@@ -119,18 +119,25 @@ func open(cfg Config) (*Pipeline, []Fault) {
 			fault("source", err)
 		}
 	}
-	if cfg.Target.Table != "" || cfg.Target.Path != "" {
-		if p.place, err = cfg.place(); err != nil {
-			fault("target", err)
+	for _, to := range set.targets {
+		t := &target{targetSettings: to}
+		if cfg.Target.Table != "" || cfg.Target.Path != "" {
+			if t.place, err = cfg.place(); err != nil {
+				fault("target", err)
+			}
 		}
+		t.table = openTable(at, mainTable, t.place.Table, t.place.Path)
+		p.targets = append(p.targets, t)
 	}
 	if len(faults) > 0 {
 		return nil, faults
 	}
-	if p.source.holds(p.place.Path, set.source.StrictGlobber) {
-		return nil, []Fault{{Code: CodeContradiction, Key: []string{"target"},
-			Problem: fmt.Sprintf("the table %s lies inside the source %s, which would load the table's own files", p.place.Path, p.source.path),
-			Hint:    "load from a folder beside the table, or with a glob such as " + strings.TrimRight(cfg.Source, "/") + "/*.json"}}
+	for _, t := range p.targets {
+		if p.source.holds(t.path, set.source.StrictGlobber) {
+			return nil, []Fault{{Code: CodeContradiction, Key: []string{"target"},
+				Problem: fmt.Sprintf("the table %s lies inside the source %s, which would load the table's own files", t.path, p.source.path),
+				Hint:    "load from a folder beside the table, or with a glob such as " + strings.TrimRight(cfg.Source, "/") + "/*.json"}}
+		}
 	}
 	for _, to := range []struct {
 		place              *string
@@ -151,7 +158,8 @@ func open(cfg Config) (*Pipeline, []Fault) {
 		}
 	}
 	p.name = cfg.pipelineName(p.source)
-	p.statePath = catalog.Join(p.place.State, p.name)
+	first := p.targets[0].place
+	p.statePath = catalog.Join(first.State, p.name)
 	if set.checkpoint != "" {
 		if p.statePath, err = absolute(set.checkpoint); err != nil {
 			fault("checkpointLocation", err)
@@ -167,9 +175,11 @@ func open(cfg Config) (*Pipeline, []Fault) {
 		schemas = at.open(path)
 	}
 	p.schemas = evolve.NewLocation(schemas, schemasPrefix)
-	p.target = openTable(at, mainTable, p.place.Table, p.place.Path)
-	p.quarantine = openTable(at, quarantineTable, p.place.Table+catalog.QuarantineSuffix, p.place.Quarantine)
-	p.target.checkpoint, p.quarantine.checkpoint = p.statePath, p.statePath
+	p.quarantine = openTable(at, quarantineTable, first.Table+catalog.QuarantineSuffix, first.Quarantine)
+	p.quarantine.checkpoint = p.statePath
+	for _, t := range p.targets {
+		t.checkpoint = p.statePath
+	}
 	return p, faults
 }
 
@@ -240,7 +250,8 @@ func (c Config) pipelineName(f folder) string {
 
 // checkTransform fails when there is a transform and no SQL in this binary, or when the SQL is none.
 func (p *Pipeline) checkTransform(ctx context.Context) error {
-	if p.set.transform == "" {
+	all := p.set.sqls()
+	if len(all) == 0 {
 		return nil
 	}
 	engine, err := duck.Open(ctx, duck.Options{})
@@ -248,14 +259,18 @@ func (p *Pipeline) checkTransform(ctx context.Context) error {
 		return err
 	}
 	defer engine.Close()
-	_, err = engine.Tables(ctx, p.set.transform)
-	return err
+	for _, sql := range all {
+		if _, err := engine.Tables(ctx, sql); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // CheckSQL fails when the transform names columns that are not there, as far as columns are known: those of
 // the newest source schema, or of the option schema.
 func (p *Pipeline) CheckSQL(ctx context.Context) error {
-	if p.set.transform == "" {
+	if len(p.set.sqls()) == 0 {
 		return nil
 	}
 	v, err := p.schemas.Latest(ctx)
@@ -272,11 +287,16 @@ func (p *Pipeline) CheckSQL(ctx context.Context) error {
 	w := convert.New(p.stores(), p.duckOptions(p.set))
 	defer func() { _ = w.Close() }() // nothing is in it that is needed
 	task := p.set.task(read)
-	_, transform, err := w.TargetSchema(ctx, &task)
-	if transform != nil {
-		transform.Close()
+	for i := range task.Targets {
+		_, transform, err := w.TargetSchema(ctx, &task, &task.Targets[i])
+		if err != nil {
+			return err
+		}
+		if transform != nil {
+			transform.Close()
+		}
 	}
-	return err
+	return nil
 }
 
 // Name is the name of the pipeline.
@@ -390,7 +410,11 @@ func (p *Pipeline) workers() int {
 }
 
 func (p *Pipeline) stores() convert.Stores {
-	return convert.Stores{Source: p.source.store, URI: p.source.URI, Target: p.target.store, Quarantine: p.quarantine.store}
+	s := convert.Stores{Source: p.source.store, URI: p.source.URI, Quarantine: p.quarantine.store}
+	for _, t := range p.targets {
+		s.Targets = append(s.Targets, t.store)
+	}
+	return s
 }
 
 // duckOptions bound the SQL of one worker.

@@ -164,32 +164,32 @@ func (p *Pipeline) Plan(ctx context.Context, o PlanOptions) (*Plan, error) {
 
 // looked makes a plan and returns it with the looker that has read the files, to be closed.
 func (p *Pipeline) looked(ctx context.Context, o PlanOptions) (*Plan, *looker, error) {
-	out := &Plan{Pipeline: p.name, Source: p.source.String(), Target: p.place.Table, TableVersion: -1,
-		Mode: p.set.evolution.Mode.String(), RescuedColumn: p.set.rescue, Transform: p.set.transform != "",
+	out := &Plan{Pipeline: p.name, Source: p.source.String(), Target: p.targets[0].name, TableVersion: -1,
+		Mode: p.set.evolution.Mode.String(), RescuedColumn: p.set.rescue, Transform: len(p.set.sqls()) > 0,
 		Warnings: slices.Clone(p.set.notes), Differences: p.Differences()}
 	files, err := p.planFiles(ctx, out, o.fresh || o.again)
 	if err != nil {
 		return nil, nil, err
 	}
-	var table *delta.Snapshot
+	tables := make([]*delta.Snapshot, len(p.targets))
 	var before *evolve.Version
 	if !o.fresh {
-		if table, err = p.target.load(ctx); err != nil {
+		if tables, err = p.snapshots(ctx); err != nil {
 			return nil, nil, err
 		}
 		if before, err = p.schemas.Latest(ctx); err != nil {
 			return nil, nil, err
 		}
 	}
-	if table != nil {
-		out.TableVersion = table.Version()
+	if tables[0] != nil {
+		out.TableVersion = tables[0].Version()
 	}
-	rules := p.set.rules(table)
-	if w, ok := p.set.narrow(p.place.Table, rules); ok {
+	rules := p.set.rules(tables)
+	if w, ok := p.narrow(rules); ok {
 		out.Warnings = append(out.Warnings, w)
 	}
 	rules.Mode = evolve.AddNewColumns // a plan tells of new fields in any mode
-	l := &looker{Pipeline: p, all: files, files: files, table: table}
+	l := &looker{Pipeline: p, all: files, files: files, tables: tables}
 	if !o.Full {
 		l.files = sample(files)
 	}
@@ -296,7 +296,7 @@ func sample(files []objstore.Object) []objstore.Object {
 // looker reads files for a plan.
 type looker struct {
 	*Pipeline
-	table   *delta.Snapshot   // nil: there is none yet
+	tables  []*delta.Snapshot // of the targets; nil: there is none yet
 	all     []objstore.Object // that are new
 	files   []objstore.Object // of these, to be read
 	ahead   *objstore.Ahead   // of files, where they are far away; else nil
@@ -410,6 +410,15 @@ func (l *looker) task(v *evolve.Version) convert.Task {
 	return t
 }
 
+// types gives the SQL of a task the types of the tables.
+func (l *looker) types(t *convert.Task) {
+	for i, s := range l.tables {
+		if s != nil && t.Targets[i].SQL != "" {
+			t.Targets[i].Types = s.Schema()
+		}
+	}
+}
+
 // partitions are the columns that the folders of all new files make.
 func (l *looker) partitions(rules evolve.Options) *schema.Struct {
 	keys := make([]string, len(l.all))
@@ -425,19 +434,19 @@ func (l *looker) partitions(rules evolve.Options) *schema.Struct {
 // columns works out which columns the table would get.
 func (l *looker) columns(ctx context.Context, out *Plan) error {
 	task := l.set.task(out.SourceSchema)
+	l.types(&task)
 	known := &schema.Struct{}
-	if l.table != nil {
-		known = l.table.Schema()
-		task.Types = known
+	if l.tables[0] != nil {
+		known = l.tables[0].Schema()
 	}
-	rows, transform, err := l.workers[0].TargetSchema(ctx, &task)
+	rows, transform, err := l.workers[0].TargetSchema(ctx, &task, &task.Targets[0])
 	if err != nil {
 		return err
 	}
 	if transform != nil {
 		transform.Close()
 	}
-	if m := l.set.merge; m != nil {
+	if m := l.targets[0].merge; m != nil {
 		out.Keys = m.Keys
 		rows = merge.Columns(*m, rows)
 	}
@@ -459,7 +468,7 @@ func (l *looker) stops(out *Plan, grown bool) string {
 		return "uncarried is fail, and the SQL does not carry the new field " + out.Schema.Uncarried[0].Path
 	case l.set.onCorrupt == convert.FailOnCorrupt && out.Read.Quarantine > 0:
 		return "a record is corrupt, and such are to stop it"
-	case l.table != nil && !l.set.mergeSchema && len(out.Columns) > 0:
+	case l.tables[0] != nil && !l.set.mergeSchema && len(out.Columns) > 0:
 		return "mergeSchema is off, and the table has no column " + out.Columns[0].Path
 	}
 	return ""
@@ -612,7 +621,7 @@ const maxLeftOut = 200
 
 // leftOut lists the fields of v that the transform does not carry into the table.
 func (l *looker) leftOut(ctx context.Context, v *evolve.Version) ([]string, error) {
-	if l.set.transform == "" {
+	if l.set.plain() >= 0 {
 		return nil, nil
 	}
 	engine, err := l.workers[0].Engine(ctx)
@@ -638,8 +647,7 @@ func (l *looker) leftOut(ctx context.Context, v *evolve.Version) ([]string, erro
 				at := append(slices.Clip(path), f.Name)
 				less := *v
 				less.Uncarried = append(slices.Clip(v.Uncarried), schema.Path(at...))
-				without := l.set.task(less.Read())
-				carried, err := engine.Carried(ctx, l.set.transform, with.Source(), without.Source())
+				carried, err := l.set.reaches(ctx, engine, with, l.set.task(less.Read()))
 				if err != nil {
 					return err
 				}

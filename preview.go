@@ -78,9 +78,7 @@ func (p *Pipeline) Preview(ctx context.Context, o PreviewOptions) (*Preview, err
 		}
 	}
 	task.Files = files
-	if l.table != nil && p.set.transform != "" {
-		task.Types = l.table.Schema()
-	}
+	l.types(&task)
 	n := o.Rows
 	if n <= 0 {
 		n = defaultPreview
@@ -90,20 +88,20 @@ func (p *Pipeline) Preview(ctx context.Context, o PreviewOptions) (*Preview, err
 		return nil, err
 	}
 	defer s.Release()
-	out := &Preview{Pipeline: p.name, Source: p.source.String(), Target: p.place.Table, Quarantine: s.Bad, Failed: s.Failed, Warnings: plan.Warnings}
+	out := &Preview{Pipeline: p.name, Source: p.source.String(), Target: p.targets[0].name, Quarantine: s.Bad, Failed: s.Failed, Warnings: plan.Warnings}
 	for _, b := range s.FirstBad {
 		out.Bad = append(out.Bad, QuarantinedRecord{File: b.File, Line: b.Line, Offset: b.Offset, Length: b.Length, Cut: b.Cut,
 			Reason: convert.ReasonNotJSON, Detail: b.Reason.String(), ErrorAt: b.At, Record: b.Text})
 	}
-	if out.Read, err = rowsOf(s.Read, task.Source()); err != nil || p.set.transform == "" {
+	if out.Read, err = rowsOf(s.Read, task.Read()); err != nil || len(p.set.sqls()) == 0 {
 		return out, err
 	}
-	made, transform, err := l.workers[0].TargetSchema(ctx, &task)
+	made, transform, err := l.workers[0].TargetSchema(ctx, &task, &task.Targets[0])
 	if err != nil {
 		return nil, err
 	}
 	transform.Close()
-	out.Made, err = rowsOf(s.Made, made)
+	out.Made, err = rowsOf(s.Made[0], made)
 	return out, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,7 +44,7 @@ func newRun(p *Pipeline, log *checkpoint.Log) *run {
 	now := time.Now()
 	r := &run{Pipeline: p, log: log, started: now, tried: map[string]tried{}}
 	r.summary = &Summary{
-		Pipeline: p.name, Run: ulid.Make().String(), Source: p.source.String(), Target: p.place.Table,
+		Pipeline: p.name, Run: ulid.Make().String(), Source: p.source.String(), Target: p.targets[0].name,
 		Started: now, Schema: SchemaChange{From: -2, To: -1}, Warnings: slices.Clone(p.set.notes),
 	}
 	r.progress.emit = p.emit
@@ -146,15 +147,15 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 		}
 		r.emit(FileFailed{File: r.source.URI(f.Key), Tries: f.Tries, GivenUp: f.State == checkpoint.Quarantined, Err: fileError(f.Error)})
 	}
-	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.target.name, Version: -1, Files: loaded, Rows: b.Rows,
+	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.targets[0].name, Version: -1, Files: loaded, Rows: b.Rows,
 		RescuedRows: b.Rescued.Rows, Quarantined: b.Records.Quarantined, Took: time.Since(started)}
 	for _, c := range out.Commits.Targets {
-		t := TableVersion{Table: r.target.name, Version: c.Version, Batch: out.Plan.Batch, Rows: b.Rows}
+		t := TableVersion{Table: r.targets[0].name, Version: c.Version, Batch: out.Plan.Batch, Rows: b.Rows}
 		if c.Name == quarantineTable {
 			t.Table, t.Rows = r.quarantine.name, b.QuarantineRows
 		} else {
 			event.Version = c.Version
-			if m := r.set.merge; m != nil {
+			if m := r.targets[0].merge; m != nil {
 				s.addMerge(c, m.SequenceBy)
 			}
 		}
@@ -373,7 +374,7 @@ type pinned struct {
 // Plan implements [checkpoint.Effects].
 func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (checkpoint.Plan, error) {
 	c := r.cfg
-	config, err := json.Marshal(pinned{r.source.path, c.Options, c.Transform, r.set.lineage, c.Compat, c.Uncarried, c.OnCorrupt,
+	config, err := json.Marshal(pinned{r.source.path, c.Options, strings.Join(r.set.sqls(), ";\n"), r.set.lineage, c.Compat, c.Uncarried, c.OnCorrupt,
 		c.Target.PartitionBy, c.Target.Properties})
 	if err != nil {
 		return checkpoint.Plan{}, err
@@ -390,7 +391,7 @@ func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (check
 	if err := r.checkTarget(ctx); err != nil {
 		return p, err
 	}
-	for _, t := range []*table{&r.quarantine, &r.target} {
+	for _, t := range r.tables() {
 		target := checkpoint.Target{Name: t.role, URI: t.uri(), Version: -1}
 		s, err := t.load(ctx)
 		if err != nil {
@@ -402,6 +403,15 @@ func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (check
 		p.Targets = append(p.Targets, target)
 	}
 	return p, nil
+}
+
+// tables are those of a batch, in the order in which they are committed.
+func (p *Pipeline) tables() []*table {
+	all := []*table{&p.quarantine}
+	for _, t := range p.targets {
+		all = append(all, &t.table)
+	}
+	return all
 }
 
 // A TargetError says that a checkpoint belongs to another table.
@@ -437,15 +447,15 @@ func (r *run) sameTable(ctx context.Context, last checkpoint.Commits) error {
 		if c.Name != mainTable || c.TableID == "" {
 			continue
 		}
-		s, err := r.target.load(ctx)
+		s, err := r.targets[0].load(ctx)
 		if err != nil {
 			return err
 		}
 		if s == nil {
-			return &ReplacedError{r.target.name, c.TableID, "gone", r.statePath}
+			return &ReplacedError{r.targets[0].name, c.TableID, "gone", r.statePath}
 		}
 		if id := s.Metadata().ID; id != c.TableID {
-			return &ReplacedError{r.target.name, c.TableID, id, r.statePath}
+			return &ReplacedError{r.targets[0].name, c.TableID, id, r.statePath}
 		}
 	}
 	return nil
@@ -453,8 +463,8 @@ func (r *run) sameTable(ctx context.Context, last checkpoint.Commits) error {
 
 func (r *run) samePlace(plan checkpoint.Plan) error {
 	for _, t := range plan.Targets {
-		if t.Name == mainTable && t.URI != r.target.uri() {
-			return &TargetError{r.statePath, t.URI, r.target.uri()}
+		if t.Name == mainTable && t.URI != r.targets[0].uri() {
+			return &TargetError{r.statePath, t.URI, r.targets[0].uri()}
 		}
 	}
 	return nil

@@ -15,7 +15,6 @@ import (
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
 	"github.com/siltlake/silt/internal/jsonscan"
-	"github.com/siltlake/silt/internal/merge"
 	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore/s3store"
 	"github.com/siltlake/silt/schema"
@@ -37,9 +36,8 @@ type settings struct {
 	partitions    []string
 	uncarried     string
 	stopsOnChange bool // of the source schema
-	transform     string
 
-	merge          *merge.Spec // nil: rows are appended
+	targets        []*targetSettings // at least one
 	mergeSchema    bool
 	txn            *txn
 	s3             s3store.Options
@@ -105,7 +103,8 @@ func (p *parser) values() {
 	if s.stopsOnChange = c.OnSchemaChange == "fail"; c.OnSchemaChange != "" && !s.compat {
 		p.fault(CodeContradiction, []string{"onSchemaChange"}, "take it out, or set compat: autoloader", "there is onSchemaChange only under compat: autoloader; without it new columns stop no run")
 	}
-	s.uncarried, s.transform = cmp.Or(c.Uncarried, "rescue"), strings.TrimSpace(c.Transform)
+	s.uncarried = cmp.Or(c.Uncarried, "rescue")
+	s.targets = []*targetSettings{{given: c.Target, transform: strings.TrimSpace(c.Transform)}}
 	s.onCorrupt = map[string]convert.OnCorrupt{"drop": convert.DropCorrupt, "fail": convert.FailOnCorrupt, "nullRow": convert.NullRow}[c.OnCorrupt]
 	if s.compat && c.OnCorrupt == "" {
 		s.onCorrupt = convert.NullRow

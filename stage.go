@@ -26,8 +26,10 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	b := batchSummary{Schema: c.schemaChange()}
 	dropped := int64(0)
 	for _, r := range c.results {
-		c.change.Adds = append(c.change.Adds, r.Target...)
-		c.change.Rows += r.Rows
+		for k, made := range r.Targets {
+			to := c.deliveries[k].change
+			to.Adds, to.Rows = append(to.Adds, made.Adds...), to.Rows+made.Rows
+		}
 		c.aside.Adds = append(c.aside.Adds, r.Quarantine...)
 		c.aside.Rows += r.Quarantined
 		dropped += r.Dropped
@@ -55,14 +57,19 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 		b.Warnings = append(b.Warnings, Warning{Code: "SILT-3009", Text: fmt.Sprintf("%s, and the text is lost, first in %s", plural(int(blank), "corrupt record became a row of NULLs", "corrupt records became rows of NULLs"), first),
 			Hint: "a column keeps the text: schemaHints: " + c.set.corrupt + " STRING; or keep it aside: onCorrupt: quarantine"})
 	}
-	b.Rows, b.QuarantineRows = c.change.Rows, c.aside.Rows
+	adds := 0
+	for _, d := range c.deliveries {
+		b.Rows += d.change.Rows
+		adds += len(d.change.Adds)
+	}
+	b.QuarantineRows = c.aside.Rows
 	if !c.rowwise {
 		b.Warnings = append(b.Warnings, Warning{Code: "SILT-7003", Text: "the SQL works on each batch as a whole, so its result depends on which files come together",
 			Hint: "raise cloudFiles.maxFilesPerTrigger, or aggregate when the table is read"})
 	}
 	b.Warnings = append(b.Warnings, c.warnings...)
 	b.Rescued.Paths = c.rescued()
-	if c.isNew() && (len(c.version.Schema.Fields) > 0 || len(c.change.Adds) > 0) {
+	if c.isNew() && (len(c.version.Schema.Fields) > 0 || adds > 0) {
 		c.version.Added, c.version.Widened, c.version.Pending = c.added, c.widened, c.pending
 		text, err := c.version.MarshalText()
 		if err != nil {
@@ -76,29 +83,36 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 			c.evolved(b.Schema.Added, b.Schema.Widened)
 		}
 	}
-	if c.staging != nil && len(c.change.Adds) > 0 {
-		if err := c.change.merged(ctx, c.staging, c.set.merge); err != nil {
-			return s, err
+	// The quarantine comes first, then the targets in their order.
+	err := addStaged(&s, &c.quarantine, c.aside)
+	for _, d := range c.deliveries {
+		if err == nil && d.staging != nil && len(d.change.Adds) > 0 {
+			err = d.change.merged(ctx, d.staging, d.merge)
+		}
+		if err == nil {
+			err = addStaged(&s, &d.table, d.change)
 		}
 	}
-	for _, part := range []struct {
-		t *table
-		c *change
-	}{{&c.quarantine, c.aside}, {&c.target, c.change}} {
-		if len(part.c.Adds) == 0 && part.c.Merge == nil {
-			continue
-		}
-		target := checkpoint.StagedTarget{Name: part.t.role, URI: part.t.uri(), Rows: part.c.Rows}
-		var err error
-		if target.Delta, err = json.Marshal(part.c); err != nil {
-			return s, err
-		}
-		s.Targets = append(s.Targets, target)
+	if err != nil {
+		return s, err
 	}
-	var err error
 	s.Summary, err = json.Marshal(b)
 	c.progress.phase("commit")
 	return s, err
+}
+
+// addStaged adds what a table gets to a stage, if it gets something.
+func addStaged(s *checkpoint.Staged, t *table, c *change) error {
+	if len(c.Adds) == 0 && c.Merge == nil {
+		return nil
+	}
+	target := checkpoint.StagedTarget{Name: t.role, URI: t.uri(), Rows: c.Rows}
+	var err error
+	if target.Delta, err = json.Marshal(c); err != nil {
+		return err
+	}
+	s.Targets = append(s.Targets, target)
+	return nil
 }
 
 // evolved tells of a new version of the source schema.
@@ -283,12 +297,13 @@ func (r *run) PutSchema(ctx context.Context, _ checkpoint.Plan, s checkpoint.Sta
 
 // Commit implements [checkpoint.Effects].
 func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoint.Staged, target int) (checkpoint.Committed, error) {
-	t := &r.target
-	t.txn = r.set.txn
-	if staged.Targets[target].Name == quarantineTable {
-		t = &r.quarantine
+	t, merge := &r.quarantine, merger(nil)
+	if staged.Targets[target].Name != quarantineTable {
+		to := r.targets[0]
+		t, merge = &to.table, r.merger(to)
+		t.txn = r.set.txn
 	}
-	done, after, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], r.merge)
+	done, after, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], merge)
 	if err == nil && t == &r.quarantine && r.set.badRecords != "" {
 		err = r.putBadRecords(ctx, after, plan, staged.Targets[target])
 	}

@@ -1,12 +1,12 @@
-// Package convert is the data path: it makes data files of two tables, the target and its quarantine,
-// from the files of a source.
+// Package convert is the data path: it makes data files of tables, the targets and their quarantine, from
+// the files of a source.
 //
 // A [Task] says which files and how; it holds all that its rows depend on, so it can run anywhere, and
 // running it twice does no harm. Its [Result] says which data files there are now, what became of each
 // source file, and what was met for which there is no column. No table changes: that is up to those
 // who get the Result.
 //
-//	bytes -> decode -> [SQL] -> data files of the target
+//	bytes -> decode -> [SQL] -> data files of a target, for each of them
 //	           |          |
 //	           +----------+--> data files of the quarantine
 package convert
@@ -20,7 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/google/uuid"
 
 	"github.com/siltlake/silt/delta"
@@ -46,24 +45,33 @@ type Task struct {
 	TornGrace time.Duration `json:"tornGrace,omitempty"`
 	// Lineage are the columns that say where a row comes from, see [LineageColumns].
 	Lineage []string `json:"lineage,omitempty"`
-	// Metadata adds the column _metadata to what the SQL sees, or to the table when there is no SQL.
-	Metadata bool `json:"metadata,omitempty"`
-	// SQL makes the rows of the target from those of the source; empty: they are the same.
-	SQL string `json:"sql,omitempty"`
-	// Types are the columns of the target whose types SQL must meet.
-	Types *schema.Struct `json:"types,omitempty"`
 	// OnCorrupt says what happens to text that is no record.
 	OnCorrupt OnCorrupt `json:"onCorrupt,omitempty"`
-	// Keys are columns of the target without a value in which a row is set aside, like text that is no
-	// record.
-	Keys []string `json:"keys,omitempty"`
 
-	Target     delta.WriteContext `json:"target"`
+	// Targets are the tables that rows go to, in the order of [Stores.Targets]. A record is read once.
+	Targets    []Target           `json:"targets"`
 	Quarantine delta.WriteContext `json:"quarantine"`
 	// Name starts the names of the task's data files.
 	Name string `json:"name"`
 	// Tags are put on each data file.
 	Tags map[string]string `json:"tags,omitempty"`
+}
+
+// Target is one table of a task, and how its rows are made.
+type Target struct {
+	// Table is its name, for people.
+	Table string `json:"table,omitempty"`
+	// SQL makes the rows of the table from those of the source; empty: they are the same.
+	SQL string `json:"sql,omitempty"`
+	// Metadata adds the column _metadata to what the SQL sees, or to the table when there is no SQL.
+	Metadata bool `json:"metadata,omitempty"`
+	// Types are the columns of the table whose types SQL must meet.
+	Types *schema.Struct `json:"types,omitempty"`
+	// Keys are columns of the table without a value in which a row is set aside, like text that is no
+	// record.
+	Keys []string `json:"keys,omitempty"`
+
+	Write delta.WriteContext `json:"write"`
 }
 
 // OnCorrupt is what happens to text that is no record, and to a row on which the SQL fails.
@@ -93,10 +101,12 @@ func (e *CorruptError) Error() string {
 // Result is what a Task made.
 type Result struct {
 	Task int
-	// Target and Quarantine are the new data files of the two tables.
-	Target, Quarantine []*delta.Add
-	Rows, Quarantined  int64
-	// Dropped is the number of records with rescued data that the SQL makes no row of.
+	// Targets are what the tables get, in the order of the task.
+	Targets []Made
+	// Quarantine are the new data files of the quarantine, and Quarantined the rows in them.
+	Quarantine  []*delta.Add
+	Quarantined int64
+	// Dropped is the number of records with rescued data that the SQL makes no row of, in no table.
 	Dropped int64
 	// Files holds an outcome for each file of the task, in its order.
 	Files []FileOutcome
@@ -108,6 +118,20 @@ type Result struct {
 	Demands map[string]*decode.Observed
 	// Respelled is that of [decode.Reader].
 	Respelled bool
+}
+
+// Made is what one table gets.
+type Made struct {
+	Adds []*delta.Add
+	Rows int64
+}
+
+// Rows is the number of rows in all targets.
+func (r *Result) Rows() (n int64) {
+	for _, m := range r.Targets {
+		n += m.Rows
+	}
+	return n
 }
 
 // State is what became of a file.
@@ -126,7 +150,7 @@ const (
 type FileOutcome struct {
 	State State
 	// Records is the number of records read, Bad of those that went to the quarantine, Dropped of those
-	// that were dropped, Rows of the rows in the target, Rescued of records with rescued data, Blank of rows
+	// that were dropped, Rows of the rows in all targets, Rescued of records with rescued data, Blank of rows
 	// of NULLs made of text that no column keeps.
 	Records, Bad, Dropped, Rows, Rescued, Blank int64
 	Bytes                                       int64 // as stored
@@ -138,8 +162,9 @@ type Stores struct {
 	Source objstore.Store
 	// URI is the full name of a source file.
 	URI func(key string) string
-	// Target and Quarantine are rooted at their tables.
-	Target, Quarantine objstore.Store
+	// Targets and Quarantine are rooted at their tables.
+	Targets    []objstore.Store
+	Quarantine objstore.Store
 }
 
 // Converter runs tasks, one at a time. It keeps a SQL engine between them.
@@ -296,13 +321,16 @@ type run struct {
 	files  []int // indexes into the task's files
 
 	reader     *decode.Reader
-	transform  *duck.Transform
-	target     *delta.DataWriter
+	outputs    []*output
 	quarantine *quarantine
-	// keepRescued copies records with rescued data to the quarantine, because the SQL cannot carry it.
+	// keepRescued copies records with rescued data of which no row is made as they are read to the
+	// quarantine, because no SQL over the whole batch can carry it.
 	keepRescued bool
-	told        int64 // bytes that progress was told of
-	toldRescued int64 // rows, likewise
+	// aside are the records of the batch at hand that were set aside, when several targets may do so.
+	aside       map[decode.Position]bool
+	spool       *spool // nil: nobody needs the rows twice
+	told        int64  // bytes that progress was told of
+	toldRescued int64  // rows, likewise
 }
 
 func (r *run) do(ctx context.Context) error {
@@ -314,33 +342,65 @@ func (r *run) do(ctx context.Context) error {
 		files[k] = r.open(Piece{o, t.Part}, young)
 	}
 	opts := Piece{Part: t.Part}.framed(t.Decode)
-	opts.KeepText = t.SQL != "" || len(t.Keys) > 0
+	opts.KeepText = slices.ContainsFunc(t.Targets, func(to Target) bool { return to.SQL != "" || len(to.Keys) > 0 })
 	var err error
 	if r.reader, err = decode.NewReader(files, opts); err != nil {
 		return err
 	}
 	r.reader.TakeTurns(r.Long)
 	defer r.reader.Close()
-	if t.SQL != "" {
-		if err := r.prepare(ctx); err != nil {
+	r.result.Targets = make([]Made, len(t.Targets))
+	for i := range t.Targets {
+		o := &output{run: r, to: &t.Targets[i], made: &r.result.Targets[i], store: r.stores.Targets[i]}
+		r.outputs = append(r.outputs, o)
+		if err := o.prepare(ctx); err != nil {
 			return err
 		}
-		defer r.transform.Close()
+		defer o.release()
 	}
 	r.quarantine = newQuarantine(r)
-	if r.target, err = r.writer(ctx, r.stores.Target, t.Target); err != nil {
-		return err
+	for _, o := range r.outputs {
+		if o.writer, err = r.writer(ctx, o.store, o.to.Write); err != nil {
+			return err
+		}
 	}
-	if r.transform != nil && !r.transform.RowLocal() {
-		r.keepRescued = t.Decode.Rescue != "" && !slices.Contains(r.transform.Carries(), t.Decode.Rescue)
-		err = r.whole(ctx)
-	} else {
-		err = r.stream(ctx)
-	}
-	if err != nil {
+	if err := r.all(ctx); err != nil {
 		return err
 	}
 	return r.close(ctx)
+}
+
+// all takes the rows of the task to all targets.
+func (r *run) all(ctx context.Context) error {
+	var whole []*output
+	for _, o := range r.outputs {
+		if o.isWhole() {
+			whole = append(whole, o)
+		}
+	}
+	rescue := r.task.Decode.Rescue
+	r.keepRescued = rescue != "" && len(whole) > 0 &&
+		!slices.ContainsFunc(whole, func(o *output) bool { return slices.Contains(o.transform.Carries(), rescue) })
+	switch {
+	case len(whole) == 0:
+		return r.stream(ctx)
+	case len(r.outputs) == 1:
+		return whole[0].fromReader(ctx)
+	}
+	var err error
+	if r.spool, err = newSpool(r.sql.TempDir, r.task.Read().Arrow()); err != nil {
+		return err
+	}
+	defer r.spool.close()
+	if err := r.stream(ctx); err != nil {
+		return err
+	}
+	for _, o := range whole {
+		if err := o.fromSpool(ctx, r.spool); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // stream takes one batch of the decoder after the other all the way.
@@ -371,11 +431,6 @@ func (r *run) next(ctx context.Context) (*decode.Batch, error) {
 		if err := r.bad(ctx, b); err != nil {
 			return nil, err
 		}
-		if r.keepRescued {
-			if err := r.rescued(ctx, b); err != nil {
-				return nil, err
-			}
-		}
 		if b.Record.NumRows() == 0 {
 			b.Record.Release()
 			continue
@@ -398,68 +453,32 @@ func (r *run) tell() {
 	r.told, r.toldRescued = bytes, rescued
 }
 
-// batch takes the rows of a batch into the target.
+// batch takes the rows of a batch into the targets, and to the spool.
 func (r *run) batch(ctx context.Context, b *decode.Batch) error {
 	defer b.Record.Release()
-	if r.transform == nil {
-		return r.rows(ctx, b, b.Record, func(row int64) int { return int(row) })
+	clear(r.aside)
+	var used *usage
+	if rescue := r.task.Decode.Rescue; rescue != "" {
+		used = newUsage(b.Record.Column(len(r.task.Decode.Schema.Fields)))
 	}
-	rows, failed, err := r.transform.ApplyRows(ctx, b.Record)
-	if err != nil {
-		return err
-	}
-	r.result.Dropped += r.dropped(b, rows, failed)
-	for _, out := range rows {
-		err := r.rows(ctx, b, out.Batch, func(row int64) int { return int(out.From[row]) })
-		out.Batch.Release()
-		if err != nil {
+	for _, o := range r.outputs {
+		if o.isWhole() {
+			continue
+		}
+		if err := o.batch(ctx, b, used); err != nil {
 			return err
 		}
 	}
-	return r.failed(ctx, b, failed)
-}
-
-// rows takes rows into the target; from gives the row of b that each comes from.
-func (r *run) rows(ctx context.Context, b *decode.Batch, rec arrow.RecordBatch, from func(int64) int) error {
-	rec, from, err := r.keyed(ctx, b, rec, from)
-	if err != nil {
-		return err
-	}
-	defer rec.Release()
-	r.count(b, rec.NumRows(), from)
-	return r.write(ctx, rec)
-}
-
-// dropped counts the rows of b that have rescued data and of which the SQL made no row.
-func (r *run) dropped(b *decode.Batch, rows []duck.Rows, failed []duck.FailedRow) (n int64) {
-	if r.task.Decode.Rescue == "" {
-		return 0
-	}
-	rescued := b.Record.Column(len(r.task.Decode.Schema.Fields))
-	if rescued.NullN() == rescued.Len() {
-		return 0
-	}
-	used := make([]bool, b.Record.NumRows())
-	for _, out := range rows {
-		for _, row := range out.From {
-			used[row] = true
+	switch {
+	case r.spool == nil:
+		r.result.Dropped += used.unused()
+		return nil
+	case r.keepRescued:
+		if err := r.rescued(ctx, b, used); err != nil {
+			return err
 		}
 	}
-	for _, f := range failed {
-		used[f.Row] = true
-	}
-	for row, is := range used {
-		if !is && rescued.IsValid(row) {
-			n++
-		}
-	}
-	return n
-}
-
-func (r *run) write(ctx context.Context, rec arrow.RecordBatch) error {
-	r.result.Rows += rec.NumRows()
-	r.progress(0, rec.NumRows(), 0)
-	return r.target.Write(ctx, rec)
+	return r.spool.write(b.Record)
 }
 
 // count adds rows of the target to the files that they come from; from gives the row of b.
@@ -508,10 +527,12 @@ func (r *run) close(ctx context.Context) error {
 		f.Records, f.Rescued, f.Blank = report.Records, report.Rescued, report.Blank
 	}
 	var err error
-	if r.result.Target, err = r.target.Close(ctx); err != nil {
-		return err
+	for _, o := range r.outputs {
+		if o.made.Adds, err = o.writer.Close(ctx); err != nil {
+			return err
+		}
+		o.writer = nil
 	}
-	r.target = nil
 	if r.result.Quarantine, err = r.quarantine.close(ctx); err != nil {
 		return err
 	}
@@ -524,8 +545,10 @@ func (r *run) close(ctx context.Context) error {
 // abort removes what was written.
 func (r *run) abort(ctx context.Context) {
 	ctx = context.WithoutCancel(ctx)
-	if r.target != nil {
-		r.target.Abort(ctx)
+	for _, o := range r.outputs {
+		if o.writer != nil {
+			o.writer.Abort(ctx)
+		}
 	}
 	if r.quarantine != nil {
 		r.quarantine.abort(ctx)
@@ -536,8 +559,10 @@ func (r *run) abort(ctx context.Context) {
 // Discard removes the data files of a result that is not wanted. A file that cannot be removed stays
 // until the table is vacuumed.
 func (c *Converter) Discard(ctx context.Context, r *Result) {
-	for _, add := range r.Target {
-		_ = c.stores.Target.Delete(ctx, add.Path, objstore.Cond{})
+	for i, made := range r.Targets {
+		for _, add := range made.Adds {
+			_ = c.stores.Targets[i].Delete(ctx, add.Path, objstore.Cond{})
+		}
 	}
 	for _, add := range r.Quarantine {
 		_ = c.stores.Quarantine.Delete(ctx, add.Path, objstore.Cond{})

@@ -34,7 +34,7 @@ func newBench(t *testing.T, ddl string) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{t: t}
-	b.task = convert.Task{Batch: 7, Time: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), Name: "part",
+	b.task = convert.Task{Batch: 7, Time: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), Name: "part", Targets: make([]convert.Target, 1),
 		Decode: decode.Options{Schema: s, Rescue: "_rescued_data", Observe: true}}
 	return b
 }
@@ -60,10 +60,10 @@ func (b *bench) context(store objstore.Store, s *schema.Struct) delta.WriteConte
 
 func (b *bench) run() (*convert.Result, error) {
 	b.t.Helper()
-	b.task.Target = b.context(&b.target, b.task.Source())
+	b.task.Targets[0].Write = b.context(&b.target, b.task.Source(&b.task.Targets[0]))
 	b.task.Quarantine = b.context(&b.quarantine, convert.QuarantineColumns)
 	c := convert.New(convert.Stores{Source: &b.source, URI: func(key string) string { return "mem:///" + key },
-		Target: &b.target, Quarantine: &b.quarantine}, duck.Options{})
+		Targets: []objstore.Store{&b.target}, Quarantine: &b.quarantine}, duck.Options{})
 	defer c.Close()
 	return c.Run(b.t.Context(), b.task)
 }
@@ -117,7 +117,7 @@ func TestRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Join(b.rows(&b.target, b.task.Source(), r.Target), "\n")
+		got := strings.Join(b.rows(&b.target, b.task.Source(&b.task.Targets[0]), r.Targets[0].Adds), "\n")
 		want := "1|(null)|2026-01-02T03:04:05.000006Z|mem:///a|2026-01-02|7\n" +
 			"2|(null)|2026-01-02T03:04:05.000006Z|mem:///a|2026-01-02|7\n" +
 			"3|(null)|2026-01-02T03:04:05.000006Z|mem:///b|2026-01-02|7"
@@ -133,7 +133,7 @@ func TestRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Rows != 2 || r.Quarantined != 2 || r.Files[1].Bad != 2 || r.Files[1].Records != 3 || r.Files[0].Bad != 0 {
+		if r.Rows() != 2 || r.Quarantined != 2 || r.Files[1].Bad != 2 || r.Files[1].Records != 3 || r.Files[0].Bad != 0 {
 			t.Errorf("result %+v", r)
 		}
 		if rows := b.rows(&b.quarantine, convert.QuarantineColumns, r.Quarantine); len(rows) != 2 || !strings.Contains(rows[1], "|nope|") {
@@ -151,7 +151,7 @@ func TestRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Files[1].State != convert.Deferred || r.Rows != 1 || r.Observed[""].Field("other") != nil || r.Observed[""].Field("new") == nil {
+		if r.Files[1].State != convert.Deferred || r.Rows() != 1 || r.Observed[""].Field("other") != nil || r.Observed[""].Field("new") == nil {
 			t.Errorf("result %+v", r)
 		}
 		if keys := b.keys(&b.target); len(keys) != 1 {
@@ -174,7 +174,7 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.Files[0].State != convert.Vanished || !errors.Is(r.Files[0].Err, fs.ErrNotExist) || r.Files[1].State != convert.Overwritten ||
-			r.Files[2].State != convert.Loaded || r.Rows != 1 {
+			r.Files[2].State != convert.Loaded || r.Rows() != 1 {
 			t.Errorf("result %+v", r)
 		}
 	})
@@ -195,8 +195,8 @@ func TestRun(t *testing.T) {
 	t.Run("a_store_that_fails_is_no_outcome_of_the_file", func(t *testing.T) {
 		b := newBench(t, "id BIGINT")
 		b.file("a", `{"id":1}`+"\n")
-		b.task.Target, b.task.Quarantine = b.context(&b.target, b.task.Source()), b.context(&b.quarantine, convert.QuarantineColumns)
-		c := convert.New(convert.Stores{Source: failing{&b.source}, URI: func(key string) string { return key }, Target: &b.target,
+		b.task.Targets[0].Write, b.task.Quarantine = b.context(&b.target, b.task.Source(&b.task.Targets[0])), b.context(&b.quarantine, convert.QuarantineColumns)
+		c := convert.New(convert.Stores{Source: failing{&b.source}, URI: func(key string) string { return key }, Targets: []objstore.Store{&b.target},
 			Quarantine: &b.quarantine}, duck.Options{})
 		if _, err := c.Run(t.Context(), b.task); !errors.Is(err, errDown) {
 			t.Errorf("error %v, want that of the store", err)

@@ -15,11 +15,11 @@ import (
 	"github.com/siltlake/silt/schema"
 )
 
-// keyless returns, for each row of rec, whether one of the task's key columns is null, or nil when none
+// keyless returns, for each row of rec, whether one of the target's key columns is null, or nil when none
 // is.
-func (r *run) keyless(rec arrow.RecordBatch) []string {
+func (o *output) keyless(rec arrow.RecordBatch) []string {
 	var why []string
-	for _, key := range r.task.Keys {
+	for _, key := range o.to.Keys {
 		i := slices.IndexFunc(rec.Schema().Fields(), func(f arrow.Field) bool { return schema.Fold(f.Name) == schema.Fold(key) })
 		if i < 0 || rec.Column(i).NullN() == 0 && rec.Column(i).DataType().ID() != arrow.NULL {
 			continue
@@ -39,8 +39,8 @@ func (r *run) keyless(rec arrow.RecordBatch) []string {
 // keyed sets the records aside whose rows have no key, and returns the others and the function that gives
 // the row of b of each. The caller releases the rows. A record of which SQL makes several rows goes to the
 // quarantine once.
-func (r *run) keyed(ctx context.Context, b *decode.Batch, rec arrow.RecordBatch, from func(int64) int) (arrow.RecordBatch, func(int64) int, error) {
-	why := r.keyless(rec)
+func (o *output) keyed(ctx context.Context, b *decode.Batch, rec arrow.RecordBatch, from func(int64) int) (arrow.RecordBatch, func(int64) int, error) {
+	why := o.keyless(rec)
 	if why == nil {
 		rec.Retain()
 		return rec, from, nil
@@ -57,9 +57,9 @@ func (r *run) keyed(ctx context.Context, b *decode.Batch, rec arrow.RecordBatch,
 			continue
 		}
 		last = at
-		x := r.record(b, at)
-		x.reason, x.detail = ReasonKey, reason
-		if err := r.setAside(ctx, r.outcome(b, at), x); err != nil {
+		x := o.record(b, at)
+		x.reason, x.detail = ReasonKey, o.named(reason)
+		if err := o.setAside(ctx, o.outcome(b, at), x); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -69,8 +69,8 @@ func (r *run) keyed(ctx context.Context, b *decode.Batch, rec arrow.RecordBatch,
 
 // keyedWhole is keyed for rows of SQL over the whole batch, whose records are not known: the rows
 // themselves are set aside, as JSON.
-func (r *run) keyedWhole(ctx context.Context, rec arrow.RecordBatch) (arrow.RecordBatch, error) {
-	why := r.keyless(rec)
+func (o *output) keyedWhole(ctx context.Context, rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+	why := o.keyless(rec)
 	if why == nil {
 		rec.Retain()
 		return rec, nil
@@ -87,7 +87,7 @@ func (r *run) keyedWhole(ctx context.Context, rec arrow.RecordBatch) (arrow.Reco
 		if err != nil {
 			return nil, err
 		}
-		if err := r.quarantine.add(ctx, quarantined{reason: ReasonKey, detail: reason + ", in a row of SQL over the whole batch", text: text}); err != nil {
+		if err := o.quarantine.add(ctx, quarantined{reason: ReasonKey, detail: o.named(reason) + ", in a row of SQL over the whole batch", text: text}); err != nil {
 			return nil, err
 		}
 	}

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"path"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -30,9 +31,19 @@ var MetadataColumn = schema.Nullable("_metadata", schema.NewStruct(
 	schema.Nullable("file_modification_time", schema.Timestamp),
 ))
 
-// Source is the schema of the rows that a task reads: the columns of the data, the rescued data,
-// lineage, and _metadata if it is asked for.
-func (t *Task) Source() *schema.Struct {
+// Source is the schema of the rows that a task reads, as a target sees them: the columns of the data, the
+// rescued data, lineage, and _metadata if the target asks for it.
+func (t *Task) Source(to *Target) *schema.Struct { return t.source(to.Metadata) }
+
+// metadata reports whether a target asks for _metadata.
+func (t *Task) metadata() bool {
+	return slices.ContainsFunc(t.Targets, func(to Target) bool { return to.Metadata })
+}
+
+// Read is the schema of the rows that a task reads, with all that a target asks for.
+func (t *Task) Read() *schema.Struct { return t.source(t.metadata()) }
+
+func (t *Task) source(metadata bool) *schema.Struct {
 	s := t.Decode.Schema
 	if t.Decode.Rescue != "" {
 		s = s.Append(schema.Nullable(t.Decode.Rescue, schema.String))
@@ -40,7 +51,7 @@ func (t *Task) Source() *schema.Struct {
 	for _, name := range t.Lineage {
 		s = s.Append(LineageColumns.Fields[LineageColumns.Index(name)])
 	}
-	if t.Metadata {
+	if metadata {
 		s = s.Append(MetadataColumn)
 	}
 	return s
@@ -48,8 +59,8 @@ func (t *Task) Source() *schema.Struct {
 
 // withLineage returns the rows of b with the columns behind the data. It takes over b's record.
 func (r *run) withLineage(b *decode.Batch) arrow.RecordBatch {
-	t := r.task
-	if len(t.Lineage) == 0 && !t.Metadata {
+	t, metadata := r.task, r.task.metadata()
+	if len(t.Lineage) == 0 && !metadata {
 		return b.Record
 	}
 	rec := b.Record
@@ -72,7 +83,7 @@ func (r *run) withLineage(b *decode.Batch) arrow.RecordBatch {
 	for _, name := range t.Lineage {
 		add(LineageColumns.Fields[LineageColumns.Index(name)], lineageValues[name])
 	}
-	if t.Metadata {
+	if metadata {
 		add(MetadataColumn, metadataValue)
 	}
 	out := array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, rec.NumRows())

@@ -174,11 +174,11 @@ func (r *run) bad(ctx context.Context, b *decode.Batch) error {
 }
 
 // failed sets the rows aside on which the SQL failed.
-func (r *run) failed(ctx context.Context, b *decode.Batch, rows []duck.FailedRow) error {
+func (o *output) failed(ctx context.Context, b *decode.Batch, rows []duck.FailedRow) error {
 	for _, row := range rows {
-		x := r.record(b, row.Row)
-		x.reason, x.detail = ReasonTransform, row.Err.Error()
-		if err := r.setAside(ctx, r.outcome(b, row.Row), x); err != nil {
+		x := o.record(b, row.Row)
+		x.reason, x.detail = ReasonTransform, o.named(row.Err.Error())
+		if err := o.setAside(ctx, o.outcome(b, row.Row), x); err != nil {
 			return err
 		}
 	}
@@ -200,11 +200,11 @@ func (r *run) record(b *decode.Batch, row int) quarantined {
 	return x
 }
 
-// rescued copies the records of a batch that have rescued data.
-func (r *run) rescued(ctx context.Context, b *decode.Batch) error {
+// rescued copies the records of a batch that have rescued data, but for those that are used.
+func (r *run) rescued(ctx context.Context, b *decode.Batch, used *usage) error {
 	column := b.Record.Column(len(r.task.Decode.Schema.Fields)).(*array.String)
 	for row := range column.Len() {
-		if column.IsNull(row) {
+		if column.IsNull(row) || used.has(row) {
 			continue
 		}
 		x := r.record(b, row)
@@ -216,7 +216,18 @@ func (r *run) rescued(ctx context.Context, b *decode.Batch) error {
 	return nil
 }
 
+// setAside takes a record out of those that are loaded. One that several targets do not take is set aside
+// once, with the reason of the first.
 func (r *run) setAside(ctx context.Context, f *FileOutcome, x quarantined) error {
+	if len(r.outputs) > 1 {
+		if r.aside[x.Position] {
+			return nil
+		}
+		if r.aside == nil {
+			r.aside = map[decode.Position]bool{}
+		}
+		r.aside[x.Position] = true
+	}
 	switch r.task.OnCorrupt {
 	case DropCorrupt:
 		f.Dropped++

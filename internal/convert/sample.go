@@ -12,9 +12,10 @@ import (
 
 // Sample is the first rows of some files.
 type Sample struct {
-	// Read are the rows as they are read, Made those that the SQL makes of them, nil without SQL. They are
-	// to be released.
-	Read, Made []arrow.RecordBatch
+	// Read are the rows as they are read, Made those that the SQL of each target makes of them, nil for one
+	// without SQL. They are to be released.
+	Read []arrow.RecordBatch
+	Made [][]arrow.RecordBatch
 	// Bad is the number of bad records met on the way, FirstBad the first of them.
 	Bad      int64
 	FirstBad []decode.BadRecord
@@ -24,8 +25,10 @@ type Sample struct {
 
 // Release gives the rows back.
 func (s *Sample) Release() {
-	for _, rec := range append(s.Read, s.Made...) {
-		rec.Release()
+	for _, all := range append(s.Made, s.Read) {
+		for _, rec := range all {
+			rec.Release()
+		}
 	}
 }
 
@@ -50,12 +53,16 @@ func (c *Converter) Sample(ctx context.Context, t Task, n int64) (*Sample, error
 		out.Release()
 		return nil, err
 	}
-	if t.SQL == "" || len(out.Read) == 0 {
-		return out, nil
-	}
-	if err := r.transformed(ctx, out); err != nil {
-		out.Release()
-		return nil, err
+	out.Made = make([][]arrow.RecordBatch, len(t.Targets))
+	for i := range t.Targets {
+		if t.Targets[i].SQL == "" || len(out.Read) == 0 {
+			continue
+		}
+		o := &output{run: r, to: &t.Targets[i]}
+		if err := o.transformed(ctx, out, &out.Made[i]); err != nil {
+			out.Release()
+			return nil, err
+		}
 	}
 	return out, nil
 }
@@ -94,18 +101,23 @@ func (r *run) sample(ctx context.Context, n int64, out *Sample) error {
 }
 
 // transformed runs the SQL over the rows of a sample.
-func (r *run) transformed(ctx context.Context, out *Sample) error {
-	if err := r.prepare(ctx); err != nil {
+func (o *output) transformed(ctx context.Context, s *Sample, to *[]arrow.RecordBatch) error {
+	if err := o.prepare(ctx); err != nil {
 		return err
 	}
-	defer r.transform.Close()
-	if !r.transform.RowLocal() {
-		in, err := array.NewRecordReader(out.Read[0].Schema(), out.Read)
+	defer o.release()
+	in := make([]arrow.RecordBatch, len(s.Read))
+	for i, rec := range s.Read {
+		in[i] = o.view(rec)
+		defer in[i].Release()
+	}
+	if o.isWhole() {
+		r, err := array.NewRecordReader(in[0].Schema(), in)
 		if err != nil {
 			return err
 		}
-		defer in.Release()
-		made, err := r.transform.ApplyAll(ctx, in)
+		defer r.Release()
+		made, err := o.transform.ApplyAll(ctx, r)
 		if err != nil {
 			return err
 		}
@@ -113,20 +125,20 @@ func (r *run) transformed(ctx context.Context, out *Sample) error {
 		for made.Next() {
 			rec := made.RecordBatch()
 			rec.Retain()
-			out.Made = append(out.Made, rec)
+			*to = append(*to, rec)
 		}
 		return made.Err()
 	}
-	for _, rec := range out.Read {
-		rows, failed, err := r.transform.ApplyRows(ctx, rec)
+	for _, rec := range in {
+		rows, failed, err := o.transform.ApplyRows(ctx, rec)
 		if err != nil {
 			return err
 		}
 		for _, made := range rows {
-			out.Made = append(out.Made, made.Batch)
+			*to = append(*to, made.Batch)
 		}
 		for _, f := range failed {
-			out.Failed = append(out.Failed, f.Err.Error())
+			s.Failed = append(s.Failed, o.named(f.Err.Error()))
 		}
 	}
 	return nil

@@ -23,53 +23,53 @@ func (t *Task) Carried() []string {
 	return carry
 }
 
-// Transform is the SQL of the task, checked. Its output has the types that the target has for columns
-// and fields of the same names.
-func (c *Converter) Transform(ctx context.Context, t *Task) (*duck.Transform, error) {
+// Transform is the SQL of a target of the task, checked. Its output has the types that the table has for
+// columns and fields of the same names.
+func (c *Converter) Transform(ctx context.Context, t *Task, to *Target) (*duck.Transform, error) {
 	engine, err := c.Engine(ctx)
 	if err != nil {
 		return nil, err
 	}
 	o := duck.TransformOptions{Carry: t.Carried()}
-	tr, err := engine.Prepare(ctx, t.SQL, t.Source(), o)
-	if err != nil || t.Types == nil {
+	tr, err := engine.Prepare(ctx, to.SQL, t.Source(to), o)
+	if err != nil || to.Types == nil {
 		return tr, err
 	}
-	o.Types = evolve.Options{Table: t.Types}.Overlay(tr.Schema())
+	o.Types = evolve.Options{Table: to.Types}.Overlay(tr.Schema())
 	if schema.Equal(o.Types, tr.Schema()) {
 		return tr, nil
 	}
 	tr.Close()
-	return engine.Prepare(ctx, t.SQL, t.Source(), o)
+	return engine.Prepare(ctx, to.SQL, t.Source(to), o)
 }
 
-func (r *run) prepare(ctx context.Context) (err error) {
-	r.transform, err = r.Converter.Transform(ctx, r.task)
-	return err
-}
-
-// whole runs SQL over all rows of the task at once.
-func (r *run) whole(ctx context.Context) error {
-	in := &taskReader{ctx: ctx, run: r, schema: r.task.Source().Arrow()}
+// fromReader runs SQL over all rows of the task at once, as they are read.
+func (o *output) fromReader(ctx context.Context) error {
+	in := &taskReader{ctx: ctx, run: o.run, schema: o.task.Source(o.to).Arrow()}
 	in.refs.Store(1)
 	defer in.Release()
-	out, err := r.transform.ApplyAll(ctx, in)
+	return in.cause(o.whole(ctx, in))
+}
+
+// whole runs SQL over all rows of a reader at once.
+func (o *output) whole(ctx context.Context, in array.RecordReader) error {
+	out, err := o.transform.ApplyAll(ctx, in)
 	if err != nil {
-		return in.cause(err)
+		return err
 	}
 	defer out.Release()
 	for out.Next() {
-		rec, err := r.keyedWhole(ctx, out.RecordBatch())
+		rec, err := o.keyedWhole(ctx, out.RecordBatch())
 		if err != nil {
 			return err
 		}
-		err = r.write(ctx, rec)
+		err = o.write(ctx, rec)
 		rec.Release()
 		if err != nil {
 			return err
 		}
 	}
-	return in.cause(out.Err())
+	return out.Err()
 }
 
 // taskReader is the rows of a task as SQL reads them.
@@ -105,6 +105,11 @@ func (t *taskReader) Next() bool {
 		return false
 	}
 	defer b.Record.Release()
+	if t.run.keepRescued {
+		if t.err = t.run.rescued(t.ctx, b, nil); t.err != nil {
+			return false
+		}
+	}
 	// The decoder uses its memory again, and SQL may read ahead.
 	if t.rec, t.err = copyRecord(b.Record); t.err != nil {
 		return false
@@ -141,12 +146,12 @@ func copyRecord(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 	return array.NewRecordBatch(rec.Schema(), columns, rec.NumRows()), nil
 }
 
-// TargetSchema is the schema of the rows that the task makes.
-func (c *Converter) TargetSchema(ctx context.Context, t *Task) (*schema.Struct, *duck.Transform, error) {
-	if t.SQL == "" {
-		return t.Source(), nil, nil
+// TargetSchema is the schema of the rows that the task makes for a target.
+func (c *Converter) TargetSchema(ctx context.Context, t *Task, to *Target) (*schema.Struct, *duck.Transform, error) {
+	if to.SQL == "" {
+		return t.Source(to), nil, nil
 	}
-	tr, err := c.Transform(ctx, t)
+	tr, err := c.Transform(ctx, t, to)
 	if err != nil {
 		return nil, nil, err
 	}
