@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
