@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
 
+	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/catalog"
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/objstore/s3store"
@@ -124,6 +126,26 @@ func (p *places) open(location string) objstore.Store {
 		return outOfReach{p.err}
 	}
 	return p.client.Store(bucket, prefix)
+}
+
+// filesOf finds the data files that the log of the table at a location names by an absolute URI or path,
+// as that of a shallow clone does. A table in S3 names no file of this machine: its log was written by
+// others, who have no say over what is read here.
+func (p *places) filesOf(table string) delta.Resolver {
+	return func(uri string) (objstore.Store, string, error) {
+		file, err := url.PathUnescape(uri)
+		if err == nil {
+			file, err = absolute(file)
+		}
+		switch {
+		case err != nil:
+			return nil, "", fmt.Errorf("data file %s: %w", uri, err)
+		case isRemote(table) && !isRemote(file):
+			return nil, "", fmt.Errorf("data file %s is on this machine, and its table in S3", uri)
+		}
+		i := strings.LastIndexByte(filepath.ToSlash(file), '/')
+		return p.open(file[:i]), file[i+1:], nil
+	}
 }
 
 // outOfReach is a store that cannot be asked.

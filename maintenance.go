@@ -30,7 +30,7 @@ func TableVersionAt(ctx context.Context, cfg Config, at time.Time) (int64, error
 	if err != nil {
 		return 0, err
 	}
-	s, err := delta.Load(ctx, t.store, delta.LoadOptions{Timestamp: at})
+	s, err := delta.Load(ctx, t.store, delta.LoadOptions{Timestamp: at, Resolve: t.files})
 	if err != nil {
 		return 0, fmt.Errorf("table %s: %w", t.name, err)
 	}
@@ -194,7 +194,7 @@ func OptimizeTable(ctx context.Context, cfg Config, o OptimizeOptions) (*Optimiz
 	}
 	if !o.DryRun && m.NumRemovedFiles > 0 {
 		total := TableProgress{FilesTotal: m.NumRemovedFiles, BytesTotal: m.NumRemovedBytes}
-		if s, err = delta.Load(ctx, &watchedStore{Store: t.store, tell: o.Progress, total: total}, delta.LoadOptions{}); err != nil {
+		if s, err = delta.Load(ctx, &watchedStore{Store: t.store, tell: o.Progress, total: total}, delta.LoadOptions{Resolve: t.files}); err != nil {
 			return fail(err)
 		}
 		opt.DryRun = false
@@ -247,7 +247,7 @@ func VacuumTable(ctx context.Context, cfg Config, o VacuumOptions) (*VacuumRepor
 	if err != nil {
 		return nil, err
 	}
-	s, err := delta.Load(ctx, &watchedStore{Store: t.store, tell: o.Progress, deletes: true}, delta.LoadOptions{})
+	s, err := delta.Load(ctx, &watchedStore{Store: t.store, tell: o.Progress, deletes: true}, delta.LoadOptions{Resolve: t.files})
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.name, err)
 	}
@@ -317,7 +317,7 @@ func CheckTable(ctx context.Context, cfg Config, o CheckOptions) (*TableReport, 
 	if err != nil {
 		return nil, err
 	}
-	s, err := delta.Load(ctx, &watchedStore{Store: t.store, tell: o.Progress}, delta.LoadOptions{Version: o.Version})
+	s, err := delta.Load(ctx, &watchedStore{Store: t.store, tell: o.Progress}, delta.LoadOptions{Version: o.Version, Resolve: t.files})
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", t.name, err)
 	}

@@ -115,7 +115,8 @@ func (o QueryOptions) table(ctx context.Context, n duck.TableName) (func() (arra
 	default:
 		return nil, fmt.Errorf("%s: %w%s", n, ErrNoTable, knownTables(o.Catalogs, true))
 	}
-	s, err := delta.Load(ctx, o.places().open(place.Path), delta.LoadOptions{Version: o.Version, Timestamp: o.Time})
+	at := o.places()
+	s, err := delta.Load(ctx, at.open(place.Path), delta.LoadOptions{Version: o.Version, Timestamp: o.Time, Resolve: at.filesOf(place.Path)})
 	if errors.Is(err, delta.ErrNoTable) {
 		return nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(o.Catalogs, n.Schema != ""))
 	}

@@ -331,7 +331,7 @@ func loadTarget(ctx context.Context, cfg Config, version *int64) (*table, *delta
 		return nil, nil, err
 	}
 	t := openTable(cfg.places(), mainTable, place.Table, place.Path)
-	s, err := delta.Load(ctx, t.store, delta.LoadOptions{Version: version})
+	s, err := delta.Load(ctx, t.store, delta.LoadOptions{Version: version, Resolve: t.files})
 	if errors.Is(err, delta.ErrNoTable) {
 		return nil, nil, fmt.Errorf("%s: %w%s", place.Table, ErrNoTable, knownTables(cfg.Catalogs, cfg.Target.Table != ""))
 	}

@@ -25,18 +25,19 @@ type table struct {
 	role, name, path string
 	checkpoint       string         // the folder that says which files it has
 	store            objstore.Store // rooted at the table
+	files            delta.Resolver // of what lies outside it
 	txn              *txn           // that the user names; nil is none
 }
 
 func openTable(at *places, role, name, path string) table {
-	return table{role: role, name: name, path: path, store: at.open(path)}
+	return table{role: role, name: name, path: path, store: at.open(path), files: at.filesOf(path)}
 }
 
 func (t *table) uri() string { return uriOf(t.path) }
 
 // load returns the newest version, or nil when there is no table yet.
 func (t *table) load(ctx context.Context) (*delta.Snapshot, error) {
-	s, err := delta.Load(ctx, t.store, delta.LoadOptions{})
+	s, err := delta.Load(ctx, t.store, delta.LoadOptions{Resolve: t.files})
 	if errors.Is(err, delta.ErrNoTable) {
 		return nil, nil
 	}

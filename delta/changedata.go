@@ -169,7 +169,7 @@ func (s *Snapshot) changes(ctx context.Context, from, to int64, yield func(arrow
 		return err
 	}
 	times := commitTimes(l.commits)
-	first, err := Load(ctx, s.store, LoadOptions{Version: &from})
+	first, err := Load(ctx, s.store, LoadOptions{Version: &from, Resolve: s.resolve})
 	if err != nil {
 		return err
 	}
