@@ -56,6 +56,20 @@ func (r row) bytes(name string) []byte {
 	return nil
 }
 
+func (r row) texts(name string) (out []string) {
+	list, ok := r.column(name).(*array.List)
+	if !ok {
+		return nil
+	}
+	if values, ok := list.ListValues().(*array.String); ok {
+		from, to := list.ValueOffsets(r.n)
+		for i := from; i < to; i++ {
+			out = append(out, values.Value(int(i)))
+		}
+	}
+	return out
+}
+
 func (r row) long(name string) int64 {
 	if c, ok := r.column(name).(*array.Int64); ok {
 		return c.Value(r.n)
@@ -82,6 +96,7 @@ func quarantinedRecord(rec arrow.RecordBatch, n int) QuarantinedRecord {
 		ID: r.text("id"), Time: r.time("quarantined_at"), Batch: r.long("batch_id"), File: r.text("source_file"),
 		Line: r.long("line"), Offset: r.long("offset"), Length: r.long("length"), Cut: r.truth("cut"),
 		Reason: r.text("reason"), Detail: r.text("detail"), ErrorAt: r.long("error_at"),
+		Rules: r.texts("rules"),
 	}
 	if q.Record = append(q.Record, r.bytes("record_bytes")...); q.Record == nil {
 		q.Record = []byte(r.text("record"))

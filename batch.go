@@ -78,7 +78,11 @@ func (r *run) Convert(ctx context.Context, plan checkpoint.Plan, files []objstor
 	if err := c.begin(ctx); err != nil {
 		return checkpoint.Staged{}, err
 	}
-	if err := c.load(ctx); err != nil {
+	err := c.load(ctx)
+	if err == nil {
+		err = c.violated()
+	}
+	if err != nil {
 		c.discard(ctx)
 		return checkpoint.Staged{}, err
 	}
@@ -436,6 +440,9 @@ func (c *conversion) task(read *schema.Struct) convert.Task {
 		if to.SQL != "" && d.snapshot != nil {
 			to.Types = d.snapshot.Schema()
 		}
+		if len(to.Rules) > 0 && d.snapshot != nil {
+			to.Known = d.snapshot.Schema()
+		}
 		if m := d.merge; m != nil && m.Duplicates == merge.LastWins {
 			if to.Keys = m.Keys; m.History {
 				to.Keys = append(slices.Clip(to.Keys), m.SequenceBy)
@@ -458,6 +465,9 @@ func (c *conversion) shape(ctx context.Context) error {
 		if transform != nil {
 			c.rowwise = c.rowwise && transform.RowLocal()
 			transform.Close()
+		}
+		if err := d.checkRules(ctx, c.workers[0], rows, d.snapshot); err != nil {
+			return err
 		}
 		d.change = &change{Schema: rows, PartitionBy: d.given.PartitionBy, Properties: d.given.Properties, Evolves: c.set.mergeSchema}
 		if d.merge != nil {

@@ -65,6 +65,8 @@ type Target struct {
 	Write string
 	// Merge says how rows are merged.
 	Merge Merge
+	// Expect are rules for the rows that go to the table, by name.
+	Expect map[string]Expectation
 }
 
 // Path is the Target of the table at a folder or URI.

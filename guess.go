@@ -153,16 +153,19 @@ func (c *conversion) try(ctx context.Context, files []objstore.Object, opts deco
 // had been made.
 func (c *conversion) loadGuessed(ctx context.Context) (done bool, err error) {
 	c.progress.phase("load")
-	if err := c.shape(ctx); err != nil {
+	err = c.shape(ctx)
+	if mistakes := (*ConfigError)(nil); err != nil && !errors.As(err, &mistakes) {
 		return false, err
 	}
-	if err := c.split(ctx); err != nil {
-		return false, err
-	}
-	c.results = make([]*convert.Result, len(c.tasks))
-	fits, err := c.doGuessed(ctx)
-	if err != nil || fits {
-		return fits, err
+	if err == nil { // else an expectation may name a column that the guess lacks
+		if err := c.split(ctx); err != nil {
+			return false, err
+		}
+		c.results = make([]*convert.Result, len(c.tasks))
+		fits, err := c.doGuessed(ctx)
+		if err != nil || fits {
+			return fits, err
+		}
 	}
 	c.discard(ctx)
 	g := c.guessed

@@ -88,6 +88,9 @@ func Open(ctx context.Context, cfg Config) (*Pipeline, error) {
 	if err := p.checkTransform(ctx); err != nil {
 		return nil, err
 	}
+	if err := p.checkExpectations(ctx); err != nil {
+		return nil, err
+	}
 	if slices.ContainsFunc(p.targets, (*target).mergesBySQL) {
 		engine, err := duck.Open(ctx, p.duckOptions(p.set))
 		if err != nil {
@@ -270,7 +273,7 @@ func (p *Pipeline) checkTransform(ctx context.Context) error {
 // CheckSQL fails when the transform names columns that are not there, as far as columns are known: those of
 // the newest source schema, or of the option schema.
 func (p *Pipeline) CheckSQL(ctx context.Context) error {
-	if len(p.set.sqls()) == 0 {
+	if len(p.set.sqls()) == 0 && !p.set.expects() {
 		return nil
 	}
 	v, err := p.schemas.Latest(ctx)
@@ -287,13 +290,20 @@ func (p *Pipeline) CheckSQL(ctx context.Context) error {
 	w := convert.New(p.stores(), p.duckOptions(p.set))
 	defer func() { _ = w.Close() }() // nothing is in it that is needed
 	task := p.set.task(read)
-	for i := range task.Targets {
-		_, transform, err := w.TargetSchema(ctx, &task, &task.Targets[i])
+	tables, err := p.snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	for i, t := range p.targets {
+		rows, transform, err := w.TargetSchema(ctx, &task, &task.Targets[i])
 		if err != nil {
 			return err
 		}
 		if transform != nil {
 			transform.Close()
+		}
+		if err := t.checkRules(ctx, w, rows, tables[i]); err != nil {
+			return err
 		}
 	}
 	return nil

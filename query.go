@@ -252,7 +252,7 @@ var ownTables = map[string]func(context.Context, *ownRows, Config) error{
 			if err != nil {
 				return err
 			}
-			rows.add(cfg.Target.String(), q.ID, q.Time, q.Batch, q.File, q.Line, q.Offset, q.Length, q.Cut, q.Reason, q.Detail, q.ErrorAt,
+			rows.add(cfg.Target.String(), q.ID, q.Time, q.Batch, q.File, q.Line, q.Offset, q.Length, q.Cut, q.Reason, q.Detail, q.ErrorAt, strings.Join(q.Rules, ","),
 				strings.ToValidUTF8(string(q.Record), "\uFFFD"))
 		}
 		return nil
@@ -267,7 +267,7 @@ var ownColumns = map[string][]string{
 		"files_failed:i", "bytes:i", "records_read:i", "records_loaded:i", "records_quarantined:i", "rows:i", "rescued_rows:i", "error:s"},
 	"schema_history": {"pipeline:s", "version:i", "written_at:t", "reason:s", "batch_id:i", "added:i", "schema:s"},
 	"quarantine": {"table:s", "id:s", "quarantined_at:t", "batch_id:i", "source_file:s", "line:i", "offset:i", "length:i", "cut:b",
-		"reason:s", "detail:s", "error_at:i", "record:s"},
+		"reason:s", "detail:s", "error_at:i", "rules:s", "record:s"},
 }
 
 var ownKinds = map[string]arrow.DataType{

@@ -182,6 +182,7 @@ type batchSummary struct {
 	QuarantineRows int64         `json:"quarantineRows"`
 	Schema         SchemaChange  `json:"schema"`
 	Rescued        RescuedCounts `json:"rescued"`
+	Expect         *ExpectCounts `json:"expect,omitempty"`
 	Warnings       []Warning     `json:"warnings,omitempty"`
 }
 
@@ -206,6 +207,12 @@ func (s *Summary) add(b *batchSummary) {
 		} else {
 			s.Schema.Uncarried[i].Rows += f.Rows
 		}
+	}
+	if b.Expect != nil {
+		if s.Expect == nil {
+			s.Expect = &ExpectCounts{}
+		}
+		s.Expect.add(b.Expect)
 	}
 	s.Rescued.Rows += b.Rescued.Rows
 	for _, p := range b.Rescued.Paths {
@@ -369,13 +376,15 @@ type pinned struct {
 	OnCorrupt   string            `json:"onCorrupt,omitempty"`
 	PartitionBy []string          `json:"partitionBy,omitempty"`
 	Properties  map[string]string `json:"properties,omitempty"`
+	// Expect are the expectations by name.
+	Expect map[string]Expectation `json:"expect,omitempty"`
 }
 
 // Plan implements [checkpoint.Effects].
 func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (checkpoint.Plan, error) {
 	c := r.cfg
 	config, err := json.Marshal(pinned{r.source.path, c.Options, strings.Join(r.set.sqls(), ";\n"), r.set.lineage, c.Compat, c.Uncarried, c.OnCorrupt,
-		c.Target.PartitionBy, c.Target.Properties})
+		c.Target.PartitionBy, c.Target.Properties, c.Target.Expect})
 	if err != nil {
 		return checkpoint.Plan{}, err
 	}

@@ -153,6 +153,7 @@ func (p *parser) options() {
 	p.files()
 	p.storage()
 	p.merging()
+	p.expecting()
 }
 
 func (p *parser) at(name string) []string { return []string{"options", name} }

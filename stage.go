@@ -23,7 +23,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	if c.before != nil {
 		s.SchemaVersion = c.before.Number
 	}
-	b := batchSummary{Schema: c.schemaChange()}
+	b := batchSummary{Schema: c.schemaChange(), Expect: c.expectations()}
 	dropped := int64(0)
 	for _, r := range c.results {
 		for k, made := range r.Targets {
@@ -67,7 +67,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 		b.Warnings = append(b.Warnings, Warning{Code: "SILT-7003", Text: "the SQL works on each batch as a whole, so its result depends on which files come together",
 			Hint: "raise cloudFiles.maxFilesPerTrigger, or aggregate when the table is read"})
 	}
-	b.Warnings = append(b.Warnings, c.warnings...)
+	b.Warnings = append(append(b.Warnings, c.warnings...), b.Expect.warnings()...)
 	b.Rescued.Paths = c.rescued()
 	if c.isNew() && (len(c.version.Schema.Fields) > 0 || adds > 0) {
 		c.version.Added, c.version.Widened, c.version.Pending = c.added, c.widened, c.pending

@@ -240,18 +240,21 @@ func (s *State) SchemaHistory(ctx context.Context) ([]SchemaVersion, error) {
 
 // QuarantinedRecord is a record that could not become a row.
 type QuarantinedRecord struct {
-	ID      string    `json:"id"` // of the place of the record; stable
-	Time    time.Time `json:"quarantined_at"`
-	Batch   int64     `json:"batch_id"`
-	File    string    `json:"source_file"`
-	Line    int64     `json:"line"`
-	Offset  int64     `json:"offset"` // bytes into the decompressed file
-	Length  int64     `json:"length"` // bytes
-	Cut     bool      `json:"cut"`    // Record holds only the start
-	Reason  string    `json:"reason"` // "not JSON", "transform", "file"
-	Detail  string    `json:"detail"`
-	ErrorAt int64     `json:"error_at"` // bytes into Record
-	Record  []byte    `json:"-"`
+	ID     string    `json:"id"` // of the place of the record; stable
+	Time   time.Time `json:"quarantined_at"`
+	Batch  int64     `json:"batch_id"`
+	File   string    `json:"source_file"`
+	Line   int64     `json:"line"`
+	Offset int64     `json:"offset"` // bytes into the decompressed file
+	Length int64     `json:"length"` // bytes
+	Cut    bool      `json:"cut"`    // Record holds only the start
+	// Reason is "not JSON", "transform", "key", "expectation", "constraint", "file" or "rescued".
+	Reason string `json:"reason"`
+	// Rules are those that rows of the record break.
+	Rules   []string `json:"rules,omitempty"`
+	Detail  string   `json:"detail"`
+	ErrorAt int64    `json:"error_at"` // bytes into Record
+	Record  []byte   `json:"-"`
 }
 
 // Quarantine yields the records in the quarantine table of the target.

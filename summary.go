@@ -22,6 +22,9 @@ type Summary struct {
 	// Merge says what became of the Rows when they are merged and not appended.
 	Merge *MergeCounts `json:"merge,omitempty"`
 
+	// Expect says what the rules for rows found; nil when there are none, and no row broke one of the table.
+	Expect *ExpectCounts `json:"expect,omitempty"`
+
 	Schema   SchemaChange   `json:"schema"`
 	Rescued  RescuedCounts  `json:"rescued"`
 	Commits  []TableVersion `json:"commits"`
@@ -52,7 +55,8 @@ type RecordCounts struct {
 	Read        int64 `json:"read"`
 	Loaded      int64 `json:"loaded"`
 	Quarantined int64 `json:"quarantined"`
-	Dropped     int64 `json:"dropped"` // by the option mode=DROPMALFORMED
+	// Dropped are left out by the option mode=DROPMALFORMED, or because expectations drop all of their rows.
+	Dropped int64 `json:"dropped"`
 }
 
 // SchemaChange is how the source schema changed in a run.

@@ -26,6 +26,7 @@ type targetSettings struct {
 	given     Target
 	transform string      // SQL over the table source; empty: the rows are those of the source
 	merge     *merge.Spec // nil: rows are appended
+	expect    []convert.Rule
 }
 
 // delivery is what a batch brings to one target.
@@ -60,7 +61,7 @@ func (s *settings) sqls() (all []string) {
 
 // task is what all tasks have in common for a target.
 func (t *targetSettings) task(metadata bool) convert.Target {
-	return convert.Target{Table: t.given.String(), SQL: t.transform,
+	return convert.Target{Table: t.given.String(), SQL: t.transform, Rules: t.expect,
 		Metadata: metadata || strings.Contains(strings.ToLower(t.transform), convert.MetadataColumn.Name)}
 }
 

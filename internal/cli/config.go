@@ -33,8 +33,9 @@ source once a run, or the option schema, has made them known.`,
 			}
 			defer closeAll(opened) //nolint:errcheck // nothing was written
 			var failed failures
-			for _, p := range opened {
+			for i, p := range opened {
 				if err := p.CheckSQL(cmd.Context()); err != nil {
+					err = c.placed(&chosen[i], err)
 					failed = append(failed, fmt.Errorf("pipeline %s: %w", p.Name(), err))
 				}
 			}

@@ -386,6 +386,7 @@ func (r *resolver) config(p pipelineDoc) silt.Config {
 		}
 	}
 	r.target(p.Target, &c)
+	c.Target.Expect = expectations(p.Expect)
 	r.trigger(p.Trigger, &c)
 	return c
 }

@@ -198,6 +198,15 @@ var rules = []rule{
 		return problem{Code: codeCorrupt, Title: "text that is no record, and onCorrupt is fail: " + e.Reason, File: e.File, Line: int(e.Line),
 			Detail: cut(string(e.Text), 120), Hint: "to keep it aside and go on, set onCorrupt: quarantine"}
 	}),
+	typed(exitStopped, "expectation", func(e *silt.ViolationError) problem {
+		p := problem{Code: codeViolation, Title: fmt.Sprintf("%s the expectation %s, and its onViolation is fail", count(e.Rows, "row")+map[bool]string{true: " breaks", false: " break"}[e.Rows == 1], e.Rule),
+			Path: "expect." + e.Rule, File: e.File, Line: int(e.Line), Detail: "check  " + strings.Join(strings.Fields(e.Check), " "),
+			Hint: "mend the data or the check and run the same command again: it takes the same files; to keep such rows aside and go on, set onViolation: quarantine"}
+		if e.Values != "" {
+			p.Detail += "\nrow    " + cut(e.Values, 300)
+		}
+		return p
+	}),
 	typed(exitConflict, "held", func(e *checkpoint.HeldError) problem {
 		title := "another silt is loading into this table: " + e.Owner
 		if e.Lost {
@@ -322,6 +331,7 @@ const (
 	codeNoSchema    = "SILT-2008"
 	codeCorrupt     = "SILT-3002"
 	codeNoSource    = "SILT-3004"
+	codeViolation   = "SILT-3011"
 	codeFailed      = "SILT-4000"
 	codeConflict    = "SILT-4001"
 	codeDisk        = "SILT-4002"

@@ -34,21 +34,22 @@ type catalogDoc struct {
 func (catalogDoc) later() []string { return []string{"uri", "token"} }
 
 type pipelineDoc struct {
-	Source             string     `json:"source,omitempty" jsonschema:"The folder where files arrive, as a path relative to this file or a URI. It may end in a glob."`
-	CheckpointLocation string     `json:"checkpointLocation,omitempty" jsonschema:"Where silt remembers what it has loaded. Default: _silt in the table's folder, or in the catalog's."`
-	Options            optionsDoc `json:"options,omitempty" jsonschema:"Options of Auto Loader, Spark's JSON reader and Delta, under their names, in any case, with or without the prefix cloudFiles."`
-	Transform          string     `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file."`
-	Target             targetDoc  `json:"target,omitempty" jsonschema:"The table to write."`
-	Lineage            lineageDoc `json:"lineage,omitempty" jsonschema:"The columns that say where a row comes from, or off. Default: ingestion_timestamp, source_file."`
-	Compat             string     `json:"compat,omitempty" jsonschema:"autoloader: Auto Loader's and Spark's behaviour to the letter."`
-	Uncarried          string     `json:"uncarried,omitempty" jsonschema:"What happens to a new field that the transform does not carry into the table. Default: rescue."`
-	OnCorrupt          string     `json:"onCorrupt,omitempty" jsonschema:"What happens to text that is no record. Default: quarantine."`
-	OnSchemaChange     string     `json:"onSchemaChange,omitempty" jsonschema:"Only under compat: fail stops the run when new columns have become part of the source schema; the next run loads them. Default: evolve."`
-	Trigger            triggerDoc `json:"trigger,omitempty" jsonschema:"When the pipeline runs. silt run loads what is there and stops; with --watch it looks again."`
+	Source             string               `json:"source,omitempty" jsonschema:"The folder where files arrive, as a path relative to this file or a URI. It may end in a glob."`
+	CheckpointLocation string               `json:"checkpointLocation,omitempty" jsonschema:"Where silt remembers what it has loaded. Default: _silt in the table's folder, or in the catalog's."`
+	Options            optionsDoc           `json:"options,omitempty" jsonschema:"Options of Auto Loader, Spark's JSON reader and Delta, under their names, in any case, with or without the prefix cloudFiles."`
+	Transform          string               `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file."`
+	Target             targetDoc            `json:"target,omitempty" jsonschema:"The table to write."`
+	Expect             map[string]expectDoc `json:"expect,omitempty" jsonschema:"Rules for the rows that go to the table, by name: a condition, or check and onViolation."`
+	Lineage            lineageDoc           `json:"lineage,omitempty" jsonschema:"The columns that say where a row comes from, or off. Default: ingestion_timestamp, source_file."`
+	Compat             string               `json:"compat,omitempty" jsonschema:"autoloader: Auto Loader's and Spark's behaviour to the letter."`
+	Uncarried          string               `json:"uncarried,omitempty" jsonschema:"What happens to a new field that the transform does not carry into the table. Default: rescue."`
+	OnCorrupt          string               `json:"onCorrupt,omitempty" jsonschema:"What happens to text that is no record. Default: quarantine."`
+	OnSchemaChange     string               `json:"onSchemaChange,omitempty" jsonschema:"Only under compat: fail stops the run when new columns have become part of the source schema; the next run loads them. Default: evolve."`
+	Trigger            triggerDoc           `json:"trigger,omitempty" jsonschema:"When the pipeline runs. silt run loads what is there and stops; with --watch it looks again."`
 }
 
 func (pipelineDoc) later() []string {
-	return []string{"expect", "promote", "alerts", "targets", "flatten", "refs", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
+	return []string{"promote", "alerts", "targets", "flatten", "refs", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
 }
 
 type targetDoc struct {
@@ -73,6 +74,34 @@ type mergeDoc struct {
 	IgnoreNullUpdates  bool     `json:"ignoreNullUpdates,omitempty" jsonschema:"Keep what the table has where a row has NULL."`
 	SCD                int      `json:"scd,omitempty" jsonschema:"2: keep all versions of a row, with the columns valid_from, valid_to and is_current. 1, the default: keep the last."`
 	ExceptColumns      []string `json:"exceptColumns,omitempty" jsonschema:"Columns that are not written to the table."`
+}
+
+// expectDoc is a rule: a text is its check.
+type expectDoc struct {
+	Check       string `json:"check,omitempty" jsonschema:"SQL over one row as it goes to the table: true when the row meets the rule. NULL breaks it."`
+	OnViolation string `json:"onViolation,omitempty" jsonschema:"What happens to a row that breaks the rule. Default: quarantine."`
+}
+
+func (x *expectDoc) decode(d *decoder, v *value, path []string) {
+	if v.kind == mapping {
+		d.structure(v, reflect.ValueOf(x).Elem(), path)
+	} else if d.scalar(v, path) {
+		x.Check = v.text
+	}
+}
+
+// expectSchema is the JSON Schema of a rule.
+func expectSchema() *jsonschema.Schema {
+	text := func(what string, words ...any) *jsonschema.Schema {
+		return &jsonschema.Schema{Type: "string", Description: what, Enum: words}
+	}
+	check := "SQL over one row as it goes to the table: true when the row meets the rule. NULL breaks it."
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{
+		text(check),
+		{Type: "object", Properties: map[string]*jsonschema.Schema{"check": text(check),
+			"onViolation": text("What happens to a row that breaks the rule. Default: quarantine.", "quarantine", "drop", "fail", "warn")},
+			PropertyOrder: []string{"check", "onViolation"}, Required: []string{"check"}, AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}}},
+	}}
 }
 
 type triggerDoc struct {
@@ -126,6 +155,7 @@ func fileSchema() (*jsonschema.Schema, error) {
 	word := func(s *jsonschema.Schema, values ...any) { s.Enum = values }
 	s, err := jsonschema.For[fileDoc](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[optionsDoc](): optionsSchema(),
+		reflect.TypeFor[expectDoc]():  expectSchema(),
 		reflect.TypeFor[lineageDoc](): {AnyOf: []*jsonschema.Schema{
 			{Const: jsonschema.Ptr[any]("off")},
 			{Type: "array", Items: &jsonschema.Schema{Type: "string", Enum: []any{"ingestion_timestamp", "source_file", "processing_date", "batch_id"}}},

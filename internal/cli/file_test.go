@@ -64,6 +64,7 @@ pipelines:
     compat: autoloader
     uncarried: allow
     onCorrupt: drop
+    expect: { a: "b > 0", c: { check: "d IS NOT NULL", onViolation: warn } }
     trigger: { availableNow: true }
   b: { source: x, target: { table: a.b.c }, lineage: "off", trigger: { processingTime: 30s } }
 environments: { prod: { pipelines: { a: { source: ./other } } } }
@@ -85,12 +86,13 @@ environments: { prod: { pipelines: { a: { source: ./other } } } }
 		})
 	}
 	for name, file := range map[string]string{
-		"an_unknown_key":   "version: 1\npipelines: { a: { sorce: x } }",
-		"another_version":  "version: 2",
-		"no_version":       "pipelines: {}",
-		"a_word_not_known": "version: 1\npipelines: { a: { onCorrupt: keep } }",
-		"a_key_for_later":  "version: 1\npipelines: { a: { expect: {} } }",
-		"a_wrong_kind":     "version: 1\npipelines: { a: { target: { mergeSchema: 'yes' } } }",
+		"an_unknown_key":    "version: 1\npipelines: { a: { sorce: x } }",
+		"another_version":   "version: 2",
+		"no_version":        "pipelines: {}",
+		"a_word_not_known":  "version: 1\npipelines: { a: { onCorrupt: keep } }",
+		"a_key_for_later":   "version: 1\npipelines: { a: { promote: {} } }",
+		"no_such_violation": "version: 1\npipelines: { a: { expect: { a: { check: b, onViolation: keep } } } }",
+		"a_wrong_kind":      "version: 1\npipelines: { a: { target: { mergeSchema: 'yes' } } }",
 	} {
 		t.Run(name+"_is_wrong", func(t *testing.T) {
 			if validate(t, file) == nil {

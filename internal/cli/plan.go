@@ -40,8 +40,9 @@ With SOURCE and TARGET it speaks of silt load, without a pipeline file.`,
 			defer closeAll(opened) //nolint:errcheck // nothing was written
 			var plans []*silt.Plan
 			var failed failures
-			for _, p := range opened {
+			for i, p := range opened {
 				plan, err := p.Plan(cmd.Context(), silt.PlanOptions{Full: full})
+				err = c.placed(&chosen[i], err)
 				switch {
 				case err == nil:
 					plans = append(plans, plan)

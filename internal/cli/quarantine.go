@@ -101,6 +101,9 @@ func (a *app) showRecord(r silt.QuarantinedRecord) error {
 	line("file", fmt.Sprintf("%s line %d, byte %d, %s", r.File, r.Line, r.Offset, count(r.Length, "byte")))
 	line("batch", fmt.Sprintf("%d, %s", r.Batch, clock(r.Time)))
 	line("reason", strings.TrimSuffix(r.Reason+": "+r.Detail, ": "))
+	if len(r.Rules) > 0 {
+		line("rules", strings.Join(r.Rules, ", "))
+	}
 	fmt.Fprintln(a.stdout)
 	shown, column := around(r.Record, int(r.ErrorAt))
 	fmt.Fprintln(a.stdout, shown)

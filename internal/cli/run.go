@@ -91,7 +91,7 @@ func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, 
 	if watch {
 		err = watchAll(ctx, opened)
 	} else {
-		err = a.runAll(ctx, opened)
+		err = a.runAll(ctx, opened, func(i int, err error) error { return c.placed(&chosen[i], err) })
 	}
 	t.close()
 	if err == nil && a.interrupted() {
@@ -114,10 +114,11 @@ func closeAll(opened []*silt.Pipeline) (err error) {
 }
 
 // runAll runs pipelines one after the other. One that fails does not keep the next from its files.
-func (a *app) runAll(ctx context.Context, opened []*silt.Pipeline) error {
+func (a *app) runAll(ctx context.Context, opened []*silt.Pipeline, placed func(i int, err error) error) error {
 	var failed failures
-	for _, p := range opened {
+	for i, p := range opened {
 		if _, err := p.RunOnce(ctx); err != nil {
+			err = placed(i, err)
 			failed = append(failed, fmt.Errorf("pipeline %s: %w", p.Name(), err))
 		}
 		if a.interrupted() || ctx.Err() != nil {

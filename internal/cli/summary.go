@@ -29,6 +29,10 @@ func summaryText(s *silt.Summary) string {
 	line("files", "%s", filesSum(f))
 	line("records", "%s", recordsSum(r))
 	line("rows", "%s", rowsText(s))
+	if s.Expect != nil {
+		line("expect", "%s", expectText(s.Expect))
+		ruleLines(line, s.Expect.Rules)
+	}
 	if text := schemaText(s.Schema); text != "" {
 		line("schema", "%s", text)
 		changed := slices.Concat(s.Schema.Added, s.Schema.Widened)

@@ -70,6 +70,10 @@ type Target struct {
 	// Keys are columns of the table without a value in which a row is set aside, like text that is no
 	// record.
 	Keys []string `json:"keys,omitempty"`
+	// Rules are held against the rows that go to the table; Known are columns that the table has, of which
+	// rules may speak although the rows lack them.
+	Rules []Rule         `json:"rules,omitempty"`
+	Known *schema.Struct `json:"known,omitempty"`
 
 	Write delta.WriteContext `json:"write"`
 }
@@ -124,6 +128,8 @@ type Result struct {
 type Made struct {
 	Adds []*delta.Add
 	Rows int64
+	// Expect holds what became of the other rows, and of the rules.
+	Expect Expectations
 }
 
 // Rows is the number of rows in all targets.
@@ -326,8 +332,7 @@ type run struct {
 	// keepRescued copies records with rescued data of which no row is made as they are read to the
 	// quarantine, because no SQL over the whole batch can carry it.
 	keepRescued bool
-	// aside are the records of the batch at hand that were set aside, when several targets may do so.
-	aside       map[decode.Position]bool
+	apart       apart
 	spool       *spool // nil: nobody needs the rows twice
 	told        int64  // bytes that progress was told of
 	toldRescued int64  // rows, likewise
@@ -342,7 +347,7 @@ func (r *run) do(ctx context.Context) error {
 		files[k] = r.open(Piece{o, t.Part}, young)
 	}
 	opts := Piece{Part: t.Part}.framed(t.Decode)
-	opts.KeepText = slices.ContainsFunc(t.Targets, func(to Target) bool { return to.SQL != "" || len(to.Keys) > 0 })
+	opts.KeepText = slices.ContainsFunc(t.Targets, func(to Target) bool { return to.SQL != "" || len(to.Keys)+len(to.Rules) > 0 })
 	var err error
 	if r.reader, err = decode.NewReader(files, opts); err != nil {
 		return err
@@ -352,6 +357,8 @@ func (r *run) do(ctx context.Context) error {
 	r.result.Targets = make([]Made, len(t.Targets))
 	for i := range t.Targets {
 		o := &output{run: r, to: &t.Targets[i], made: &r.result.Targets[i], store: r.stores.Targets[i]}
+		o.made.Expect.Rules = make([]RuleOutcome, len(o.to.Rules))
+		r.apart.drops = r.apart.drops || slices.ContainsFunc(o.to.Rules, func(x Rule) bool { return x.Then == DropRow })
 		r.outputs = append(r.outputs, o)
 		if err := o.prepare(ctx); err != nil {
 			return err
@@ -456,7 +463,7 @@ func (r *run) tell() {
 // batch takes the rows of a batch into the targets, and to the spool.
 func (r *run) batch(ctx context.Context, b *decode.Batch) error {
 	defer b.Record.Release()
-	clear(r.aside)
+	r.apart.begin(b)
 	var used *usage
 	if rescue := r.task.Decode.Rescue; rescue != "" {
 		used = newUsage(b.Record.Column(len(r.task.Decode.Schema.Fields)))
@@ -468,6 +475,9 @@ func (r *run) batch(ctx context.Context, b *decode.Batch) error {
 		if err := o.batch(ctx, b, used); err != nil {
 			return err
 		}
+	}
+	if err := r.settle(ctx, b); err != nil {
+		return err
 	}
 	switch {
 	case r.spool == nil:

@@ -2,7 +2,6 @@ package convert
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -11,7 +10,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/compute"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
-	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -34,64 +32,6 @@ func (o *output) keyless(rec arrow.RecordBatch) []string {
 		}
 	}
 	return why
-}
-
-// keyed sets the records aside whose rows have no key, and returns the others and the function that gives
-// the row of b of each. The caller releases the rows. A record of which SQL makes several rows goes to the
-// quarantine once.
-func (o *output) keyed(ctx context.Context, b *decode.Batch, rec arrow.RecordBatch, from func(int64) int) (arrow.RecordBatch, func(int64) int, error) {
-	why := o.keyless(rec)
-	if why == nil {
-		rec.Retain()
-		return rec, from, nil
-	}
-	var keep []int64
-	last := -1
-	for row, reason := range why {
-		if reason == "" {
-			keep = append(keep, int64(row))
-			continue
-		}
-		at := from(int64(row))
-		if at == last {
-			continue
-		}
-		last = at
-		x := o.record(b, at)
-		x.reason, x.detail = ReasonKey, o.named(reason)
-		if err := o.setAside(ctx, o.outcome(b, at), x); err != nil {
-			return nil, nil, err
-		}
-	}
-	kept, err := takeRows(ctx, rec, keep)
-	return kept, func(row int64) int { return from(keep[row]) }, err
-}
-
-// keyedWhole is keyed for rows of SQL over the whole batch, whose records are not known: the rows
-// themselves are set aside, as JSON.
-func (o *output) keyedWhole(ctx context.Context, rec arrow.RecordBatch) (arrow.RecordBatch, error) {
-	why := o.keyless(rec)
-	if why == nil {
-		rec.Retain()
-		return rec, nil
-	}
-	rows := array.RecordToStructArray(rec)
-	defer rows.Release()
-	var keep []int64
-	for row, reason := range why {
-		if reason == "" {
-			keep = append(keep, int64(row))
-			continue
-		}
-		text, err := json.Marshal(rows.GetOneForMarshal(row))
-		if err != nil {
-			return nil, err
-		}
-		if err := o.quarantine.add(ctx, quarantined{reason: ReasonKey, detail: o.named(reason) + ", in a row of SQL over the whole batch", text: text}); err != nil {
-			return nil, err
-		}
-	}
-	return takeRows(ctx, rec, keep)
 }
 
 func takeRows(ctx context.Context, rec arrow.RecordBatch, rows []int64) (arrow.RecordBatch, error) {

@@ -22,13 +22,19 @@ type output struct {
 	made      *Made
 	store     objstore.Store
 	transform *duck.Transform // nil: the rows are those of the source
+	rules     *rules          // nil without
 	writer    *delta.DataWriter
 }
 
 func (o *output) prepare(ctx context.Context) (err error) {
+	rows := o.task.Source(o.to)
 	if o.to.SQL != "" {
-		o.transform, err = o.Transform(ctx, o.task, o.to)
+		if o.transform, err = o.Transform(ctx, o.task, o.to); err != nil {
+			return err
+		}
+		rows = o.transform.Schema()
 	}
+	o.rules, err = o.newRules(ctx, o.to, rows)
 	return err
 }
 
@@ -36,6 +42,7 @@ func (o *output) release() {
 	if o.transform != nil {
 		o.transform.Close()
 	}
+	o.rules.close()
 }
 
 // isWhole reports whether the rows of the task are needed all at once.
@@ -79,16 +86,18 @@ func (o *output) batch(ctx context.Context, b *decode.Batch, used *usage) error 
 			return err
 		}
 	}
-	return o.failed(ctx, b, failed)
+	o.failed(failed)
+	return nil
 }
 
 // rows takes rows into the target; from gives the row of b that each comes from.
 func (o *output) rows(ctx context.Context, b *decode.Batch, rec arrow.RecordBatch, from func(int64) int) error {
-	rec, from, err := o.keyed(ctx, b, rec, from)
+	rec, from, err := o.sift(ctx, b, rec, from)
 	if err != nil {
 		return err
 	}
 	defer rec.Release()
+	o.keep(rec.NumRows(), from)
 	o.count(b, rec.NumRows(), from)
 	return o.write(ctx, rec)
 }

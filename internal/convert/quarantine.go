@@ -26,12 +26,13 @@ var QuarantineColumns = schema.NewStruct(
 	schema.Nullable("line", schema.Long),          // from 1
 	schema.Nullable("offset", schema.Long),        // bytes into the decompressed file
 	schema.Nullable("length", schema.Long),        // bytes of the record in the file
-	schema.Nullable("reason", schema.String),      // ReasonNotJSON, ReasonTransform, ReasonKey or ReasonFile
+	schema.Nullable("reason", schema.String),      // one of the reasons below
 	schema.Nullable("detail", schema.String),
-	schema.Nullable("error_at", schema.Long),       // bytes into the record
-	schema.Nullable("cut", schema.Boolean),         // the record is longer than what is kept
-	schema.Nullable("record", schema.String),       // the text; NULL when it is not UTF-8
-	schema.Nullable("record_bytes", schema.Binary), // the bytes, when they are not UTF-8
+	schema.Nullable("error_at", schema.Long),                                            // bytes into the record
+	schema.Nullable("cut", schema.Boolean),                                              // the record is longer than what is kept
+	schema.Nullable("record", schema.String),                                            // the text; NULL when it is not UTF-8
+	schema.Nullable("record_bytes", schema.Binary),                                      // the bytes, when they are not UTF-8
+	schema.Nullable("rules", &schema.Array{Element: schema.String, ContainsNull: true}), // that rows of the record break; NULL when none
 )
 
 // The reasons in a quarantine table.
@@ -41,6 +42,9 @@ const (
 	ReasonKey       = "key"     // a row without a value in a key column
 	ReasonFile      = "file"    // the file could not be read after many tries; there is no record
 	ReasonRescued   = "rescued" // a copy: the record is loaded, and SQL over the whole batch has no place for its rescued data
+	// A row breaks rules: those of the pipeline, or those of the table.
+	ReasonExpectation = "expectation"
+	ReasonConstraint  = "constraint"
 )
 
 // maxQuarantineRows and maxQuarantineBytes bound the rows that are held before they are written, and
@@ -67,6 +71,7 @@ type quarantined struct {
 	reason, detail string
 	at             int64
 	cut            bool
+	rules          []string
 	text           []byte
 }
 
@@ -79,7 +84,11 @@ func (q *quarantine) add(ctx context.Context, x quarantined) error {
 		}
 		text = nil
 	}
-	id := fmt.Sprintf("%d-%08x-%d", t.Batch, crc32.ChecksumIEEE([]byte(x.File)), x.Offset)
+	sum := crc32.ChecksumIEEE([]byte(x.File))
+	if x.Line == 0 { // it has no place
+		sum = crc32.Update(sum, crc32.IEEETable, x.text)
+	}
+	id := fmt.Sprintf("%d-%08x-%d", t.Batch, sum, x.Offset)
 	fields := q.b.Fields()
 	fields[0].(*array.StringBuilder).Append(id)
 	fields[1].(*array.TimestampBuilder).Append(arrow.Timestamp(t.Time.UnixMicro()))
@@ -98,6 +107,10 @@ func (q *quarantine) add(ctx context.Context, x quarantined) error {
 		column = 12
 		fields[11].AppendNull()
 		fields[12].(*array.BinaryBuilder).Append(text)
+	}
+	rules := fields[13].(*array.ListBuilder)
+	if rules.Append(x.rules != nil); x.rules != nil {
+		rules.ValueBuilder().(*array.StringBuilder).AppendValues(x.rules, nil)
 	}
 	q.rows++
 	q.bytes += len(text)
@@ -173,16 +186,11 @@ func (r *run) bad(ctx context.Context, b *decode.Batch) error {
 	return nil
 }
 
-// failed sets the rows aside on which the SQL failed.
-func (o *output) failed(ctx context.Context, b *decode.Batch, rows []duck.FailedRow) error {
+// failed notes the rows on which the SQL failed.
+func (o *output) failed(rows []duck.FailedRow) {
 	for _, row := range rows {
-		x := o.record(b, row.Row)
-		x.reason, x.detail = ReasonTransform, o.named(row.Err.Error())
-		if err := o.setAside(ctx, o.outcome(b, row.Row), x); err != nil {
-			return err
-		}
+		o.apart.note(row.Row, unfit, []reason{{ReasonTransform, "", o.named(row.Err.Error())}})
 	}
-	return nil
 }
 
 // record is the record of a row.
@@ -216,18 +224,8 @@ func (r *run) rescued(ctx context.Context, b *decode.Batch, used *usage) error {
 	return nil
 }
 
-// setAside takes a record out of those that are loaded. One that several targets do not take is set aside
-// once, with the reason of the first.
+// setAside takes a record out of those that are loaded, as OnCorrupt says.
 func (r *run) setAside(ctx context.Context, f *FileOutcome, x quarantined) error {
-	if len(r.outputs) > 1 {
-		if r.aside[x.Position] {
-			return nil
-		}
-		if r.aside == nil {
-			r.aside = map[decode.Position]bool{}
-		}
-		r.aside[x.Position] = true
-	}
 	switch r.task.OnCorrupt {
 	case DropCorrupt:
 		f.Dropped++

@@ -59,7 +59,7 @@ func (o *output) whole(ctx context.Context, in array.RecordReader) error {
 	}
 	defer out.Release()
 	for out.Next() {
-		rec, err := o.keyedWhole(ctx, out.RecordBatch())
+		rec, err := o.siftWhole(ctx, out.RecordBatch())
 		if err != nil {
 			return err
 		}
