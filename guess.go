@@ -43,11 +43,7 @@ func (c *conversion) guess(ctx context.Context, files []objstore.Object, opts de
 	if !c.mayGuess(files, opts) {
 		return false, nil
 	}
-	files = slices.Clone(files)
-	uri := c.stores().URI
-	slices.SortFunc(files, func(a, b objstore.Object) int {
-		return decode.Position{File: uri(a.Key)}.Compare(decode.Position{File: uri(b.Key)})
-	})
+	files = byPosition(files, c.stores().URI)
 	w := c.workers[0]
 	first, size := []convert.Piece{}, int64(0)
 	for _, f := range files {
@@ -80,6 +76,24 @@ func (c *conversion) guess(ctx context.Context, files []objstore.Object, opts de
 	c.partition(files)
 	c.guessed = &guess{files, opts}
 	return true, c.accept(ctx)
+}
+
+// byPosition returns files in the order of the positions in them.
+func byPosition(files []objstore.Object, uri func(key string) string) []objstore.Object {
+	type named struct {
+		at   decode.Position
+		file *objstore.Object
+	}
+	all := make([]named, len(files))
+	for i := range files {
+		all[i] = named{decode.Position{File: uri(files[i].Key)}, &files[i]}
+	}
+	slices.SortFunc(all, func(a, b named) int { return a.at.Compare(b.at) })
+	sorted := make([]objstore.Object, len(files))
+	for i, f := range all {
+		sorted[i] = *f.file
+	}
+	return sorted
 }
 
 // mayGuess reports whether records are read in such a way that a guess which all of them fit is right.

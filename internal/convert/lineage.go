@@ -67,17 +67,12 @@ func (r *run) withLineage(b *decode.Batch) arrow.RecordBatch {
 	defer rec.Release()
 	columns := rec.Columns()[:rec.NumCols():rec.NumCols()]
 	fields := rec.Schema().Fields()
-	add := func(f schema.Field, value func(array.Builder, *run, *decode.Run) func()) {
+	add := func(f schema.Field, fill func(array.Builder, *run, []decode.Run)) {
 		field := schema.NewStruct(f).Arrow().Field(0)
 		builder := array.NewBuilder(memory.DefaultAllocator, field.Type)
 		defer builder.Release()
 		builder.Reserve(int(rec.NumRows()))
-		for _, files := range b.Runs {
-			add := value(builder, r, &files)
-			for range files.Rows {
-				add()
-			}
-		}
+		fill(builder, r, b.Runs)
 		columns, fields = append(columns, builder.NewArray()), append(fields, field)
 	}
 	for _, name := range t.Lineage {
@@ -93,28 +88,49 @@ func (r *run) withLineage(b *decode.Batch) arrow.RecordBatch {
 	return out
 }
 
-// lineageValues return, for the rows that come from one file, what appends the value of one of them.
-var lineageValues = map[string]func(array.Builder, *run, *decode.Run) func(){
-	"ingestion_timestamp": func(b array.Builder, r *run, _ *decode.Run) func() {
+// lineageValues append the values of the rows in runs, for which there is room.
+var lineageValues = map[string]func(array.Builder, *run, []decode.Run){
+	"ingestion_timestamp": func(b array.Builder, r *run, runs []decode.Run) {
 		t, now := b.(*array.TimestampBuilder), arrow.Timestamp(r.task.Time.UnixMicro())
-		return func() { t.Append(now) }
+		for range rowsOf(runs) {
+			t.UnsafeAppend(now)
+		}
 	},
-	"source_file": func(b array.Builder, r *run, files *decode.Run) func() {
-		s, uri := b.(*array.StringBuilder), r.uri(files)
-		return func() { s.Append(uri) }
+	"source_file": func(b array.Builder, r *run, runs []decode.Run) {
+		s, size := b.(*array.StringBuilder).BinaryBuilder, 0
+		for _, files := range runs {
+			size += len(r.uri(files)) * files.Rows
+		}
+		s.ReserveData(size)
+		for _, files := range runs {
+			uri := []byte(r.uri(files))
+			for range files.Rows {
+				s.Append(uri)
+			}
+		}
 	},
-	"processing_date": func(b array.Builder, r *run, _ *decode.Run) func() {
+	"processing_date": func(b array.Builder, r *run, runs []decode.Run) {
 		d, today := b.(*array.Date32Builder), arrow.Date32FromTime(r.task.Time.In(r.task.zone()))
-		return func() { d.Append(today) }
+		for range rowsOf(runs) {
+			d.UnsafeAppend(today)
+		}
 	},
-	"batch_id": func(b array.Builder, r *run, _ *decode.Run) func() {
-		return func() { b.(*array.Int64Builder).Append(r.task.Batch) }
+	"batch_id": func(b array.Builder, r *run, runs []decode.Run) {
+		for range rowsOf(runs) {
+			b.(*array.Int64Builder).UnsafeAppend(r.task.Batch)
+		}
 	},
 }
 
-func (r *run) uri(files *decode.Run) string {
-	return r.stores.URI(r.task.Files[r.files[files.File]].Key)
+func rowsOf(runs []decode.Run) (n int) {
+	for _, files := range runs {
+		n += files.Rows
+	}
+	return n
 }
+
+// uri is that of the file of rows.
+func (r *run) uri(files decode.Run) string { return r.reader.Reports()[files.File].URI }
 
 // zone is that of the option timeZone; the decoder has checked it.
 func (t *Task) zone() *time.Location {
@@ -124,17 +140,19 @@ func (t *Task) zone() *time.Location {
 	return time.UTC
 }
 
-// metadataValue is like lineageValues, for what is known of the file.
-func metadataValue(b array.Builder, r *run, files *decode.Run) func() {
-	o, uri := r.task.Files[r.files[files.File]], r.uri(files)
+// metadataValue is like lineageValues, for what is known of the files.
+func metadataValue(b array.Builder, r *run, runs []decode.Run) {
 	s := b.(*array.StructBuilder)
-	return func() {
-		s.Append(true)
-		s.FieldBuilder(0).(*array.StringBuilder).Append(uri)
-		s.FieldBuilder(1).(*array.StringBuilder).Append(path.Base(uri))
-		s.FieldBuilder(2).(*array.Int64Builder).Append(o.Size)
-		s.FieldBuilder(3).(*array.Int64Builder).Append(0)
-		s.FieldBuilder(4).(*array.Int64Builder).Append(o.Size)
-		s.FieldBuilder(5).(*array.TimestampBuilder).Append(arrow.Timestamp(o.ModTime.UnixMicro()))
+	for _, files := range runs {
+		o, uri := r.task.Files[r.files[files.File]], r.uri(files)
+		for range files.Rows {
+			s.Append(true)
+			s.FieldBuilder(0).(*array.StringBuilder).Append(uri)
+			s.FieldBuilder(1).(*array.StringBuilder).Append(path.Base(uri))
+			s.FieldBuilder(2).(*array.Int64Builder).Append(o.Size)
+			s.FieldBuilder(3).(*array.Int64Builder).Append(0)
+			s.FieldBuilder(4).(*array.Int64Builder).Append(o.Size)
+			s.FieldBuilder(5).(*array.TimestampBuilder).Append(arrow.Timestamp(o.ModTime.UnixMicro()))
+		}
 	}
 }

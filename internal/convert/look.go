@@ -36,11 +36,16 @@ const maxShown, maxShownText = 20, 4 << 10
 // Look reads files as a task would, and writes nothing.
 func (c *Converter) Look(ctx context.Context, files []Piece, opts decode.Options) (*Look, error) {
 	out := &Look{Observed: map[string]*decode.Observed{}, Misfits: map[string]decode.Rescued{}, Demands: map[string]*decode.Observed{}}
+	var last *decode.Reader
 	for _, o := range files { // one reader each, so that a file that fails leaves nothing behind
 		r, err := decode.NewReader([]decode.File{c.open(o, false)}, o.framed(opts))
 		if err != nil {
 			return nil, err
 		}
+		if last != nil {
+			r.Follow(last)
+		}
+		last = r
 		r.TakeTurns(c.Long)
 		var bad []decode.BadRecord
 		for {

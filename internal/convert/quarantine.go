@@ -201,7 +201,7 @@ func (r *run) record(b *decode.Batch, row int) quarantined {
 	}
 	for _, files := range b.Runs {
 		if row -= files.Rows; row < 0 {
-			x.File = r.uri(&files)
+			x.File = r.uri(files)
 			break
 		}
 	}

@@ -88,19 +88,32 @@ func guess(head []byte) string {
 			nuls |= 1
 		}
 	}
-	return map[int]string{0b0101: "UTF-16LE", 0b1010: "UTF-16BE", 0b0111: "UTF-32LE", 0b1110: "UTF-32BE"}[nuls]
+	switch nuls {
+	case 0b0101:
+		return "UTF-16LE"
+	case 0b1010:
+		return "UTF-16BE"
+	case 0b0111:
+		return "UTF-32LE"
+	case 0b1110:
+		return "UTF-32BE"
+	}
+	return ""
 }
 
 // isTranscoded reports whether a text that starts with head is turned into UTF-8, so that its offsets are
 // not those of the file.
 func (o *Options) isTranscoded(head []byte) bool {
-	return o.Encoding != "" || (!o.Compat || o.Framing == "file") && guess(head) != ""
+	return o.Encoding != "" || o.looks() && guess(head) != ""
 }
+
+// looks reports whether the first bytes of a text may tell that it is no UTF-8.
+func (o *Options) looks() bool { return !o.Compat || o.Framing == "file" }
 
 // toUTF8 returns the text of r as UTF-8. Without a name the first bytes decide, if look is set.
 func toUTF8(r io.Reader, name string, look bool) io.Reader {
 	if name == "" && look {
-		peek := bufio.NewReaderSize(r, 64<<10)
+		peek := bufio.NewReaderSize(r, headSize)
 		r = peek
 		head, _ := peek.Peek(4) // an error comes again when the text is read
 		name = guess(head)

@@ -113,7 +113,7 @@ func (r *Reader) readLine(i int) (next int, err error) {
 // isFramedOtherwise looks at a file after all that was taken for one of lines. Nothing of it has been read yet.
 func (r *Reader) isFramedOtherwise() bool {
 	in := r.in
-	if r.framing = detect(in.buf[in.pos:in.end], in.eof, r.opts.MaxDepth); r.framing == byLine {
+	if r.framing = detect(in.buf[in.pos:in.end], in.eof, &r.opts); r.framing == byLine {
 		return false
 	}
 	r.p.Space = jsonscan.Anywhere

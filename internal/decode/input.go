@@ -43,9 +43,9 @@ const (
 
 // input is the decompressed text of one file, seen through a window.
 type input struct {
-	body    *countingReader
+	body    countingReader
 	text    io.Reader
-	release func()
+	release func() // of a compressed text; else nil
 
 	// buf[pos:end] is the window; there is always room for the scanner's padding behind end.
 	buf      []byte
@@ -123,33 +123,47 @@ func (g *gzipMembers) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// headSize is how much of a file is read first, in bytes, to know its codec and its encoding.
+const headSize = 64 << 10
+
 // openInput starts to read a file. The codec is known by the first bytes, or under compat by the
-// extension alone. The buffer is used if it is large enough, and peek as long as the input is open.
-func openInput(uri string, body io.ReadCloser, opts *Options, t *turn, buf []byte, peek *bufio.Reader) (*input, error) {
-	in := &input{body: &countingReader{r: body}, release: func() {}, buf: buf[:0], most: opts.MaxRecord + 2*chunkSize, turn: t}
-	compat := opts.Compat
-	in.text = in.body
+// extension alone. The buffer is used if it is large enough.
+func openInput(uri string, body io.ReadCloser, opts *Options, t *turn, buf []byte) (*input, error) {
+	in := &input{body: countingReader{r: body}, buf: buf[:0], most: opts.MaxRecord + 2*chunkSize, turn: t}
+	in.text = &in.body
 	if cap(in.buf) < chunkSize+jsonscan.Padding {
 		in.buf = make([]byte, 0, chunkSize+jsonscan.Padding)
 	}
 	in.buf = in.buf[:cap(in.buf)]
-	peek.Reset(in.body)
-	head, err := peek.Peek(4)
-	if err != nil && err != io.EOF {
+	n, err := io.ReadAtLeast(in.text, in.buf[:headSize], 4)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return in, err
 	}
-	in.text = peek
-	for _, c := range codecs {
-		if is := bytes.HasPrefix(head, []byte(c.magic)); compat && path.Ext(uri) != c.extension || !compat && !is {
-			continue
-		}
-		text, release, err := c.open(peek)
-		if err != nil {
+	head := in.buf[:n]
+	open := codecOf(uri, head, opts.Compat)
+	if open == nil && !opts.isTranscoded(head) {
+		in.end = n
+		return in, nil
+	}
+	text := bufio.NewReaderSize(io.MultiReader(bytes.NewReader(bytes.Clone(head)), in.text), headSize)
+	in.text = text
+	if open != nil {
+		if in.text, in.release, err = open(text); err != nil {
 			return in, in.fault(err)
 		}
-		in.text, in.release = text, release
 	}
+	in.text = toUTF8(in.text, opts.Encoding, opts.looks())
 	return in, nil
+}
+
+// codecOf returns what opens the text of a compressed file, or nil.
+func codecOf(uri string, head []byte, compat bool) func(io.Reader) (io.Reader, func(), error) {
+	for _, c := range codecs {
+		if is := bytes.HasPrefix(head, []byte(c.magic)); compat && path.Ext(uri) == c.extension || !compat && is {
+			return c.open
+		}
+	}
+	return nil
 }
 
 // fault is err, as a ContentError when the store is not to blame.
@@ -161,7 +175,9 @@ func (in *input) fault(err error) error {
 }
 
 func (in *input) close() {
-	in.release()
+	if in.release != nil {
+		in.release()
+	}
 	in.body.r.Close()
 }
 
@@ -258,7 +274,8 @@ func CanSplit(head []byte, opts Options) bool {
 	case opts.LineSep != "" || opts.isTranscoded(head) || opts.RecordPath != "":
 		return false
 	case opts.Framing == "":
-		return detect(head, false, cmp.Or(opts.MaxDepth, defaultMaxDepth)) == byLine
+		opts.MaxDepth = cmp.Or(opts.MaxDepth, defaultMaxDepth)
+		return detect(head, false, &opts) == byLine
 	}
 	return opts.Framing == "lines"
 }
@@ -284,7 +301,7 @@ const (
 const detectLines = 10
 
 // detect tells from the start of a text, or all of it, how its records are framed.
-func detect(text []byte, all bool, maxDepth int) framing {
+func detect(text []byte, all bool, opts *Options) framing {
 	text = bytes.TrimLeft(text, " \t\r\n")
 	if len(text) == 0 {
 		return byLine
@@ -296,7 +313,7 @@ func detect(text []byte, all bool, maxDepth int) framing {
 	if len(lines) == 1 {
 		return byLine
 	}
-	s := jsonscan.Scanner{Space: jsonscan.Anywhere, MaxDepth: maxDepth}
+	s := jsonscan.Scanner{Space: jsonscan.Anywhere, MaxDepth: opts.MaxDepth, NonNumeric: opts.NonNumeric}
 	if text[0] == '{' {
 		s.Reset(lines[0])
 		if s.Value(0, 0) < 0 && s.Why == jsonscan.Truncated {

@@ -10,7 +10,6 @@
 package decode
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -235,8 +234,7 @@ type Reader struct {
 
 	reports  []FileReport
 	in       *input
-	buf      []byte        // of the last input
-	peek     *bufio.Reader // of the open input
+	buf      []byte // of the last input
 	turn     turn
 	framing  framing
 	assumed  bool // framing is byLine, unless the first line turns out to be no record
@@ -279,7 +277,7 @@ func NewReader(files []File, opts Options) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("timeZone: %w", err)
 	}
-	r := &Reader{opts: opts, files: files, peek: bufio.NewReaderSize(nil, 64<<10)}
+	r := &Reader{opts: opts, files: files}
 	if opts.RecordPath != "" {
 		if r.envelope.steps, err = parsePath(opts.RecordPath); err != nil {
 			return nil, err
@@ -417,8 +415,8 @@ func (r *Reader) closeFile() {
 	}
 }
 
-// Follow makes a Reader use the buffers of one that is closed, or at its end, and is not used any more.
-func (r *Reader) Follow(before *Reader) { r.buf, r.peek = before.buf, before.peek }
+// Follow makes a Reader use the buffer of one that is closed, or at its end, and is not used any more.
+func (r *Reader) Follow(before *Reader) { r.buf = before.buf }
 
 // TakeTurns makes a Reader lock l while it holds a record that is longer than a few MiB: from when its
 // buffer grows for it until the batch with it is done, which is the next call of Next, or Close. Readers
@@ -484,11 +482,7 @@ func (r *Reader) open(ctx context.Context) error {
 		r.file.Err = err
 		return nil
 	}
-	r.in, err = openInput(f.URI, body, &r.opts, &r.turn, r.buf, r.peek)
-	if err == nil {
-		look := !r.opts.Compat || r.opts.Framing == "file"
-		r.in.text = toUTF8(r.in.text, r.opts.Encoding, look)
-	}
+	r.in, err = openInput(f.URI, body, &r.opts, &r.turn, r.buf)
 	if err == nil {
 		err = r.in.fill()
 	}
@@ -524,7 +518,7 @@ func (r *Reader) begin() {
 		if r.assumed = r.mayAssume(in.buf[in.pos:in.end]); r.assumed {
 			r.framing = byLine
 		} else {
-			r.framing = detect(in.buf[in.pos:in.end], in.eof, r.opts.MaxDepth)
+			r.framing = detect(in.buf[in.pos:in.end], in.eof, &r.opts)
 		}
 	}
 	r.p.Space = jsonscan.Anywhere
@@ -536,7 +530,7 @@ func (r *Reader) begin() {
 // mayAssume reports whether a text is framed by lines if its first line is read as a record: what detect would
 // say then, which reads that line too. In small files it is much of what there is.
 func (r *Reader) mayAssume(text []byte) bool {
-	strict := !r.opts.Compat && !r.opts.Variant && r.opts.Unwrap == "" && !r.p.isLenient && !r.p.NonNumeric
+	strict := !r.opts.Compat && !r.opts.Variant && r.opts.Unwrap == "" && !r.p.isLenient
 	return strict && len(text) > 0 && text[0] == '{' && bytes.IndexByte(text, '\n') >= 0
 }
 
