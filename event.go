@@ -89,6 +89,16 @@ type Warning struct {
 	Hint string
 }
 
+// FilesChanged says that a batch carried out what somebody had asked for, see [PlanFiles]. No table changes
+// by it.
+type FilesChanged struct {
+	Batch         int64
+	Request       string // its id
+	Action        FileAction
+	Reason, Actor string
+	Files         int // that it still applied to
+}
+
 // RunFinished is the last event of a run. Err is nil when it did all there was to do.
 type RunFinished struct {
 	Summary *Summary
@@ -102,5 +112,6 @@ func (Progress) event()       {}
 func (SchemaEvolved) event()  {}
 func (FileFailed) event()     {}
 func (BatchCommitted) event() {}
+func (FilesChanged) event()   {}
 func (Warning) event()        {}
 func (RunFinished) event()    {}

@@ -264,7 +264,7 @@ func (p *Pipeline) planFiles(ctx context.Context, out *Plan, fresh bool) ([]objs
 // unfinished returns the files of the batch that the next run finishes before anything else.
 func unfinished(ctx context.Context, log *checkpoint.Log) (files []objstore.Object, err error) {
 	for b, err := range log.Batches(ctx) {
-		if err != nil || b.Commits != nil {
+		if err != nil || b.Commits != nil || b.Plan.Request != nil {
 			return nil, err
 		}
 		for _, f := range b.Files {

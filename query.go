@@ -24,8 +24,8 @@ import (
 // QueryOptions say where the tables of a query are.
 type QueryOptions struct {
 	Catalogs map[string]Catalog
-	// Configs are pipelines whose state the tables silt.files, silt.runs, silt.schema_history and
-	// silt.quarantine show. Without any, they show those of all tables in the lake.
+	// Configs are pipelines whose state the tables silt.files, silt.cloud_files_state, silt.runs,
+	// silt.schema_history and silt.quarantine show. Without any, they show those of all tables in the lake.
 	Configs []Config
 	// Version, when set, is the version at which every table is read.
 	Version *int64
@@ -217,12 +217,24 @@ var ownTables = map[string]func(context.Context, *ownRows, Config) error{
 				if err != nil {
 					return err
 				}
-				var commit any
-				if f.CommitTime != nil {
-					commit = *f.CommitTime
+				rows.add(s.Pipeline, f.Path, f.Size, f.ModTime, f.ETag, f.Status, f.Batch, f.DiscoveryTime, orNull(f.ProcessedTime), orNull(f.CommitTime),
+					f.Records, f.Rows, f.Rescued, f.Bad, int64(f.Tries), f.Error, f.Reason, f.SchemaVersion)
+			}
+			return nil
+		})
+	},
+	// One row a file, under the names that Databricks' function of the name has.
+	"cloud_files_state": func(ctx context.Context, rows *ownRows, cfg Config) error {
+		return eachState(ctx, cfg, func(s *State) error {
+			told := map[string]bool{}
+			for f, err := range s.Files(ctx) {
+				if err != nil {
+					return err
 				}
-				rows.add(s.Pipeline, f.Path, f.Size, f.ModTime, f.ETag, f.Status, f.Batch, f.DiscoveryTime, commit, f.Records, f.Rows,
-					f.Rescued, f.Bad, int64(f.Tries), f.Error, f.SchemaVersion)
+				if !told[f.Path] {
+					told[f.Path] = true
+					rows.add(f.Path, f.Size, f.CreateTime, f.DiscoveryTime, orNull(f.ProcessedTime), orNull(f.CommitTime), "0", s.Pipeline, f.Status)
+				}
 			}
 			return nil
 		})
@@ -262,12 +274,21 @@ var ownTables = map[string]func(context.Context, *ownRows, Config) error{
 // ownColumns are the columns of silt's own tables: a name, and the kind of what is added.
 var ownColumns = map[string][]string{
 	"files": {"pipeline:s", "path:s", "size:i", "modification_time:t", "etag:s", "status:s", "batch_id:i", "discovery_time:t",
-		"commit_time:t", "records:i", "rows:i", "rescued_rows:i", "corrupt_records:i", "tries:i", "error:s", "schema_version:i"},
+		"processed_time:t", "commit_time:t", "records:i", "rows:i", "rescued_rows:i", "corrupt_records:i", "tries:i", "error:s", "reason:s", "schema_version:i"},
+	"cloud_files_state": {"path:s", "size:i", "create_time:t", "discovery_time:t", "processed_time:t", "commit_time:t", "source_id:s",
+		"flow_name:s", "status:s"},
 	"runs": {"pipeline:s", "run:s", "source:s", "target:s", "started:t", "seconds:f", "batches:i", "files_found:i", "files_loaded:i",
 		"files_failed:i", "bytes:i", "records_read:i", "records_loaded:i", "records_quarantined:i", "rows:i", "rescued_rows:i", "error:s"},
 	"schema_history": {"pipeline:s", "version:i", "written_at:t", "reason:s", "batch_id:i", "added:i", "schema:s"},
 	"quarantine": {"table:s", "id:s", "quarantined_at:t", "batch_id:i", "source_file:s", "line:i", "offset:i", "length:i", "cut:b",
 		"reason:s", "detail:s", "error_at:i", "rules:s", "record:s"},
+}
+
+func orNull(t *time.Time) any {
+	if t == nil {
+		return nil
+	}
+	return *t
 }
 
 var ownKinds = map[string]arrow.DataType{

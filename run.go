@@ -108,7 +108,20 @@ func (r *run) batch(ctx context.Context) (idle bool, err error) {
 	if out.Recovered {
 		r.emit(Recovered{Batch: out.Plan.Batch})
 	}
+	if out.Plan.Request != nil {
+		r.requested(out)
+		return false, nil
+	}
 	return false, r.add(out, started)
+}
+
+// requested tells of a batch that carried out what somebody had asked for.
+func (r *run) requested(out checkpoint.Outcome) {
+	for _, f := range out.Staged.Files {
+		delete(r.tried, f.Key)
+	}
+	q := out.Plan.Request
+	r.emit(FilesChanged{Batch: out.Plan.Batch, Request: q.ID, Action: FileAction(q.Action), Reason: q.Reason, Actor: q.Actor, Files: len(out.Staged.Files)})
 }
 
 // add adds a closed batch to the summary.

@@ -23,9 +23,10 @@ type State struct {
 	// Pipeline is its name, Location the folder of its checkpoint.
 	Pipeline, Location string
 
-	source  folder         // empty when the configuration does not tell it
-	store   objstore.Store // of the checkpoint
-	log     *checkpoint.Log
+	source  folder // empty when the configuration does not tell it
+	at      *places
+	store   objstore.Store  // of the checkpoint
+	log     *checkpoint.Log // nil when the pipeline has not run
 	schemas *evolve.Location
 }
 
@@ -36,10 +37,16 @@ type FileState struct {
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"modification_time"`
 	ETag    string    `json:"etag"`
-	// Status is planned, loaded, quarantined, vanished, overwritten, deferred or failed.
-	Status        string     `json:"status"`
-	Batch         int64      `json:"batch_id"`
-	DiscoveryTime time.Time  `json:"discovery_time"`
+	// Status is planned, loaded, quarantined, skipped, vanished, overwritten, deferred, failed, forgotten or
+	// retried.
+	Status string `json:"status"`
+	Batch  int64  `json:"batch_id"`
+	// CreateTime is when the version came to be, which is all that stores know of it: ModTime.
+	CreateTime    time.Time `json:"create_time"`
+	DiscoveryTime time.Time `json:"discovery_time"`
+	// ProcessedTime is when the batch was complete that met the file last; CommitTime is the same, unless a
+	// later batch is to take the file again.
+	ProcessedTime *time.Time `json:"processed_time"`
 	CommitTime    *time.Time `json:"commit_time"`
 	Records       int64      `json:"records"`
 	Rows          int64      `json:"rows"`
@@ -47,7 +54,10 @@ type FileState struct {
 	Bad           int64      `json:"corrupt_records"`
 	Tries         int        `json:"tries"`
 	Error         string     `json:"error,omitempty"`
+	Reason        string     `json:"reason,omitempty"` // why it is skipped, forgotten or retried
 	SchemaVersion int64      `json:"schema_version"`
+
+	key string // below the source
 }
 
 // SchemaVersion is one version of the source schema.
@@ -123,8 +133,23 @@ func oneState(ctx context.Context, at *places, location string, from folder, sch
 		}
 		schemas = at.open(there)
 	}
-	return []*State{{Pipeline: path.Base(location), Location: location, source: from, store: store, log: log,
+	return []*State{{Pipeline: path.Base(location), Location: location, source: from, at: at, store: store, log: log,
 		schemas: evolve.NewLocation(schemas, schemasPrefix)}}, nil
+}
+
+// from is the folder of the source, as far as the configuration or the newest batch tells it.
+func (s *State) from(ctx context.Context) (folder, error) {
+	if s.source.path != "" {
+		return s.source, nil
+	}
+	for b, err := range s.log.Batches(ctx) {
+		var c pinned
+		if err == nil && json.Unmarshal(b.Plan.Config, &c) == nil && c.Source != "" {
+			return folder{store: s.at.open(c.Source), path: c.Source}, nil
+		}
+		return folder{}, err
+	}
+	return folder{}, nil
 }
 
 // uri is the full name of a file, as far as it is known.
@@ -170,31 +195,43 @@ func (s *State) Files(ctx context.Context) iter.Seq2[FileState, error] {
 
 // row is a file of a batch whose objects were removed. Last is a batch that has the folder of the source.
 func (s *State) row(last *checkpoint.Batch, r checkpoint.Row) FileState {
-	committed := r.Committed
-	out := FileState{
-		Path: s.uri(last, r.Key), Size: r.Size, ModTime: r.ModTime, ETag: r.ETag, Status: "planned", Batch: r.Batch,
-		DiscoveryTime: r.Planned, CommitTime: &committed, SchemaVersion: r.SchemaVersion,
+	out := newFileState(r.Object, s.uri(last, r.Key), r.Outcome)
+	out.Batch, out.DiscoveryTime, out.SchemaVersion = r.Batch, r.Planned, r.SchemaVersion
+	out.closed(r.Committed)
+	return out
+}
+
+// newFileState is what an outcome says of a version of a file; nil says that it is planned.
+func newFileState(f objstore.Object, uri string, o *checkpoint.FileOutcome) FileState {
+	out := FileState{key: f.Key, Path: uri, Size: f.Size, ModTime: f.ModTime, CreateTime: f.ModTime, ETag: f.ETag, Status: "planned"}
+	if o == nil {
+		return out
 	}
-	if o := r.Outcome; o != nil {
-		out.Status, out.Tries, out.Error = string(o.State), o.Tries, o.Error
-		out.Records, out.Rows, out.Rescued, out.Bad = o.Records, o.Rows, o.Rescued, o.Bad
+	out.Status, out.Tries, out.Error = string(o.State), o.Tries, o.Error
+	out.Records, out.Rows, out.Rescued, out.Bad = o.Records, o.Rows, o.Rescued, o.Bad
+	switch o.State {
+	case checkpoint.Skipped, checkpoint.Forgotten, checkpoint.Retried:
+		out.Reason, out.Error = o.Error, ""
 	}
 	return out
 }
 
-func (s *State) file(b *checkpoint.Batch, f checkpoint.File) FileState {
-	out := FileState{
-		Path: s.uri(b, f.Key), Size: f.Size, ModTime: f.ModTime, ETag: f.ETag, Status: "planned",
-		Batch: b.Plan.Batch, DiscoveryTime: b.Plan.Time, SchemaVersion: b.Plan.SchemaVersion,
+// closed says when the batch was complete that has the file.
+func (f *FileState) closed(at time.Time) {
+	f.ProcessedTime = &at
+	if !checkpoint.FileState(f.Status).Again() {
+		f.CommitTime = &at
 	}
-	if o := f.Outcome; o != nil {
-		out.Status, out.Tries, out.Error = string(o.State), o.Tries, o.Error
-		out.Records, out.Rows, out.Rescued, out.Bad = o.Records, o.Rows, o.Rescued, o.Bad
+}
+
+func (s *State) file(b *checkpoint.Batch, f checkpoint.File) FileState {
+	out := newFileState(f.Object, s.uri(b, f.Key), f.Outcome)
+	out.Batch, out.DiscoveryTime, out.SchemaVersion = b.Plan.Batch, b.Plan.Time, b.Plan.SchemaVersion
+	if f.Outcome != nil {
 		out.SchemaVersion = b.Staged.SchemaVersion
 	}
 	if b.Commits != nil {
-		t := b.Commits.Time
-		out.CommitTime = &t
+		out.closed(b.Commits.Time)
 	} else {
 		out.Status = "planned"
 	}

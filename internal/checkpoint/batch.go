@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/siltlake/silt/internal/crash"
-	"github.com/siltlake/silt/objstore"
 )
 
 // RunBatch finishes the batch an earlier run left, or else plans one, and closes it. After an error the
@@ -39,8 +38,7 @@ type batch struct {
 	effects Effects
 	n       int64
 	s       State
-	files   []objstore.Object
-	sum     string // digest of files
+	sourcesObject
 	planSum string // digest of offsets/N
 	out     Outcome
 }
@@ -101,7 +99,7 @@ func (b *batch) next() {
 	if b.seen != nil {
 		b.seen.add(b.n, rowsOf(b.out.Plan, b.files, &b.out.Staged, b.out.Commits.Time))
 	}
-	b.at, b.parent = b.n+1, b.planSum
+	b.at, b.parent, b.did = b.n+1, b.planSum, b.out.Plan.Request
 	b.last = max(b.last, b.n)
 }
 
@@ -140,7 +138,7 @@ func (b *batch) readSources(ctx context.Context) error {
 		b.s.Sources = known
 		return err
 	}
-	if b.files, b.sum, err = decodeSources(content); err != nil {
+	if b.sourcesObject, err = decodeSources(content); err != nil {
 		return b.broken(object, err)
 	}
 	b.s.Sources = Have
@@ -157,7 +155,9 @@ func (b *batch) checkFiles() error {
 
 func (b *batch) discover(ctx context.Context) error {
 	var err error
-	b.files, err = b.effects.Discover(ctx)
+	if b.request, b.files, err = b.requested(ctx); err == nil && b.request == nil {
+		b.files, err = b.effects.Discover(ctx)
+	}
 	b.s.Files = Have
 	if len(b.files) == 0 {
 		b.s.Files = Absent
@@ -166,7 +166,7 @@ func (b *batch) discover(ctx context.Context) error {
 }
 
 func (b *batch) putSources(ctx context.Context) error {
-	content, err := encodeSources(b.n, b.newID(), b.files)
+	content, err := encodeSources(b.n, b.newID(), b.files, b.request)
 	if err != nil {
 		return err
 	}
@@ -175,7 +175,7 @@ func (b *batch) putSources(ctx context.Context) error {
 		return err
 	}
 	crash.Point("after-sources")
-	b.files, b.sum, err = decodeSources(content) // as every other process will see them
+	b.sourcesObject, err = decodeSources(content) // as every other process will see them
 	return err
 }
 
@@ -185,7 +185,7 @@ func (b *batch) putPlan(ctx context.Context) error {
 		return fmt.Errorf("plan: %w", err)
 	}
 	p.Batch, p.Nonce, p.Time, p.Parent = b.n, b.newID(), b.clock().UTC(), b.parent
-	p.Files, p.FilesDigest = len(b.files), b.sum
+	p.Files, p.FilesDigest, p.Request = len(b.files), b.sum, b.request
 	content, err := encode(headed[Plan]{Body: p})
 	if err != nil {
 		return err
@@ -242,6 +242,11 @@ func (b *batch) convert(ctx context.Context) error {
 		return err
 	}
 	crash.Point("before-convert")
+	if r := b.out.Plan.Request; r != nil {
+		b.out.Staged, err = b.carryOut(ctx, *r)
+		b.s.Converted = err == nil
+		return err
+	}
 	s, err := b.effects.Convert(ctx, b.out.Plan, b.files)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@
 //	archive/N     the sources are cleaned; nothing is left to do
 //	seen/A-B      what batches A to B did with each file, sorted; made of the objects of the batches
 //	runs/ID       the summary of a run
+//	requests/ID   what somebody wants to be done about files, and requests/done/ID when it is
 //
 // [Next] decides what to do from what is known; it does no I/O and is what the model in the tests
 // explores. [Log.RunBatch] does it. What the world outside the checkpoint has to do with a batch is
@@ -118,11 +119,12 @@ type Log struct {
 	keep   int64
 
 	seen   *Seen
-	runs   []runHead // as found by Open
-	at     int64     // the batch at hand: RunBatch starts there
-	parent string    // digest of the plan before it
-	last   int64     // greatest batch that has a plan, as found by Open; -1: none
-	swept  int64     // the first batch that may have to be cleaned
+	runs   []runHead    // as found by Open
+	at     int64        // the batch at hand: RunBatch starts there
+	parent string       // digest of the plan before it
+	did    *RequestHead // what the batch before it carried out
+	last   int64        // greatest batch that has a plan, as found by Open; -1: none
+	swept  int64        // the first batch that may have to be cleaned
 	// cleaned are the batches from swept on that have been, as found by the first Sweep.
 	cleaned map[int64]bool
 }

@@ -140,6 +140,8 @@ type sourcesHead struct {
 	Batch int64  `json:"batch"`
 	Nonce string `json:"nonce"`
 	Files int    `json:"files"`
+	// Request, when set, is what the files are for.
+	Request *RequestHead `json:"request,omitempty"`
 }
 
 type fileLine struct {
@@ -153,33 +155,46 @@ type fileLine struct {
 // lastTime is the greatest time JSON can hold. Files can be younger; their ETag tells them apart.
 var lastTime = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
 
-func encodeSources(n int64, nonce string, files []objstore.Object) ([]byte, error) {
+func toFileLine(f objstore.Object) fileLine {
+	t := f.ModTime.UTC()
+	if t.After(lastTime) {
+		t = lastTime
+	}
+	return fileLine{toWire(f.Key), f.Size, t, f.ETag, f.VersionID}
+}
+
+func (l *fileLine) object() objstore.Object {
+	return objstore.Object{Key: l.key(), Size: l.Size, ModTime: l.ModTime, ETag: l.ETag, VersionID: l.VersionID}
+}
+
+func encodeSources(n int64, nonce string, files []objstore.Object, request *RequestHead) ([]byte, error) {
 	lines := make([]any, 0, len(files)+1)
-	lines = append(lines, headed[sourcesHead]{Body: sourcesHead{n, nonce, len(files)}})
+	lines = append(lines, headed[sourcesHead]{Body: sourcesHead{n, nonce, len(files), request}})
 	for _, f := range files {
-		t := f.ModTime.UTC()
-		if t.After(lastTime) {
-			t = lastTime
-		}
-		lines = append(lines, fileLine{toWire(f.Key), f.Size, t, f.ETag, f.VersionID})
+		lines = append(lines, toFileLine(f))
 	}
 	return encode(lines...)
 }
 
-// decodeSources returns the files and the digest of their lines.
-func decodeSources(content []byte) (files []objstore.Object, sum string, err error) {
+// sourcesObject is what sources/0/N says.
+type sourcesObject struct {
+	files   []objstore.Object
+	sum     string // digest of their lines
+	request *RequestHead
+}
+
+func decodeSources(content []byte) (s sourcesObject, err error) {
 	head, rest, err := decode(content)
 	if err != nil {
-		return nil, "", err
+		return s, err
 	}
 	var h sourcesHead
 	if err := json.Unmarshal(head, &h); err != nil {
-		return nil, "", err
+		return s, err
 	}
-	files, err = decodeLines(rest, h.Files, quickFile, func(l fileLine) objstore.Object {
-		return objstore.Object{Key: l.key(), Size: l.Size, ModTime: l.ModTime, ETag: l.ETag, VersionID: l.VersionID}
-	})
-	return files, digest(rest), err
+	s.files, err = decodeLines(rest, h.Files, quickFile, func(l fileLine) objstore.Object { return l.object() })
+	s.sum, s.request = digest(rest), h.Request
+	return s, err
 }
 
 type outcomeLine struct {

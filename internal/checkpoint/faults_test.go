@@ -343,6 +343,7 @@ func twoLoaders(ctx context.Context, w weather) error {
 	start(1, 2)
 	var failed error // then nothing works any more, and all end
 	running, turn, calls := 2, 0, 0
+	asked := false // that a file that may be loaded by then be loaded again
 	var waiting []question
 	for running > 0 {
 		synctest.Wait()
@@ -376,6 +377,12 @@ func twoLoaders(ctx context.Context, w weather) error {
 		waiting = slices.Delete(waiting, i, i+1)
 		if dice.IntN(20) == 0 && len(files) > 0 {
 			arrive()
+		}
+		if w.keep && !asked && dice.IntN(30) == 0 {
+			asked = true
+			if err := forgetA(ctx, mem); err != nil {
+				return err
+			}
 		}
 		if dice.IntN(10) == 0 && len(flying) > 0 {
 			flying[0]()
@@ -413,5 +420,34 @@ func twoLoaders(ctx context.Context, w weather) error {
 	for _, f := range flying { // what lands after everything does no harm
 		f()
 	}
+	switch n := plannedRequests(mem); {
+	case n > 1:
+		return fmt.Errorf("a request was done %d times", n)
+	case n == 1:
+		want = append(want, "a1", "a2")
+		slices.Sort(want)
+	}
 	return check(mem, w.keep, want)
+}
+
+// forgetA asks that the file a be loaded again.
+func forgetA(ctx context.Context, s objstore.Store) error {
+	for o, err := range s.List(ctx, "src/a", "") {
+		if err != nil {
+			return err
+		}
+		return checkpoint.PutRequest(ctx, s, "cp", checkpoint.Request{RequestHead: checkpoint.RequestHead{ID: "01", Action: checkpoint.Forget},
+			Files: []checkpoint.RequestFile{{Object: o}}})
+	}
+	return errors.New("there is no file a")
+}
+
+// plannedRequests counts the batches that are one.
+func plannedRequests(s objstore.Store) (n int) {
+	for o := range s.List(context.Background(), "cp/offsets/", "") {
+		if content, _, err := objstore.ReadAll(context.Background(), s, o.Key); err == nil && strings.Contains(string(content), `"request":{"id":"01"`) {
+			n++
+		}
+	}
+	return n
 }

@@ -23,6 +23,8 @@ type Plan struct {
 	Targets      []Target        `json:"targets"`
 	// SchemaVersion is the source schema the batch is read with; -1 when there is none yet.
 	SchemaVersion int64 `json:"schemaVersion"`
+	// Request, when set, is what the batch carries out instead of loading its files.
+	Request *RequestHead `json:"request,omitempty"`
 	// Parent is the digest of offsets/N-1; empty for the first batch.
 	Parent string `json:"parent,omitempty"`
 
@@ -63,19 +65,25 @@ type StagedTarget struct {
 type FileState string
 
 // The states of a file. Those under "again" leave the file as if it had not been planned, so that the
-// next batches find it again.
+// next batches find it again. Skipped, Forgotten and Retried are made by a [Request].
 const (
 	Loaded      FileState = "loaded"
 	Quarantined FileState = "quarantined" // given up, as a whole
+	Skipped     FileState = "skipped"     // never to be loaded
 
 	Vanished    FileState = "vanished"    // again: it was deleted before it was read
 	Overwritten FileState = "overwritten" // again: it changed before or while it was read
 	Deferred    FileState = "deferred"    // again: its end is still being written
 	Failed      FileState = "failed"      // again: it cannot be read to its end
+	Forgotten   FileState = "forgotten"   // again, whatever was known of the file before
+	Retried     FileState = "retried"     // as Forgotten; its tries count anew
 )
 
 // Again reports whether later batches take the file again.
-func (s FileState) Again() bool { return s != Loaded && s != Quarantined }
+func (s FileState) Again() bool { return s != Loaded && s != Quarantined && s != Skipped }
+
+// forgets reports whether what was known of the file before counts no longer.
+func (s FileState) forgets() bool { return s == Forgotten || s == Retried }
 
 // FileOutcome is what the batch did with one file.
 type FileOutcome struct {
@@ -89,7 +97,7 @@ type FileOutcome struct {
 	// Tries counts the batches that met this version of the file, this one included. When Convert
 	// leaves it 0, the Log fills it in.
 	Tries int
-	Error string
+	Error string // or the reason of the request that made the state
 }
 
 // Commits says where the batch is. It is commits/N and closes the batch.

@@ -398,6 +398,9 @@ func (l *Log) purge(ctx context.Context, s *Seen) error {
 			}
 		}
 	}
+	if err := l.purgeRequests(ctx); err != nil {
+		return err
+	}
 	archived, err := l.ids(ctx, "archive")
 	if err != nil {
 		return err
@@ -492,6 +495,9 @@ func appendEntry(b []byte, e *entry) []byte {
 	}
 	if e.again() && e.file != nil {
 		flags |= 2
+	}
+	if e.forgot {
+		flags |= 4
 	}
 	b = appendObject(append(b, flags), &e.row.Object)
 	b = appendTime(appendTime(binary.AppendVarint(b, e.row.Batch), e.row.Planned), e.row.Committed)
@@ -686,7 +692,7 @@ func (d *decoder) object(key string) objstore.Object {
 
 func (d *decoder) entry(e *entry, key string) {
 	flags := d.byte()
-	e.loaded = flags&1 != 0
+	e.loaded, e.forgot = flags&1 != 0, flags&4 != 0
 	e.row.Object = d.object(key)
 	e.row.Batch, e.row.Planned, e.row.Committed, e.row.SchemaVersion = d.int(), d.time(), d.time(), d.int()
 	o := &FileOutcome{Key: key, ETag: e.row.ETag, State: d.state()}

@@ -21,14 +21,24 @@ import (
 type plainSeen struct {
 	files   map[string]objstore.Object
 	givenUp map[string]bool
+	loaded  map[string]bool // or skipped
+}
+
+func newPlainSeen() plainSeen {
+	return plainSeen{map[string]objstore.Object{}, map[string]bool{}, map[string]bool{}}
 }
 
 func (k *plainSeen) add(r Row) {
-	if r.Outcome.State.Again() {
+	if s := r.Outcome.State; s == Forgotten || s == Retried {
+		delete(k.files, r.Key)
+		delete(k.givenUp, r.Key)
+		delete(k.loaded, r.Key)
+		return
+	} else if s.Again() {
 		return
 	}
-	_, before := k.files[r.Key]
-	k.givenUp[r.Key] = r.Outcome.State == Quarantined && (!before || k.givenUp[r.Key])
+	k.loaded[r.Key] = k.loaded[r.Key] || r.Outcome.State != Quarantined
+	k.givenUp[r.Key] = !k.loaded[r.Key]
 	k.files[r.Key] = r.Object
 }
 
@@ -61,9 +71,9 @@ func inMemory(t interface{ Fatal(...any) }, entries map[string]entry) *cursor {
 // TestRunsSayWhatTheBatchesSay takes any history, cuts it into runs anywhere, merges some of them, and
 // wants the answers of the history itself.
 func TestRunsSayWhatTheBatchesSay(t *testing.T) {
-	states := []FileState{Loaded, Quarantined, Vanished, Overwritten, Deferred, Failed}
+	states := []FileState{Loaded, Quarantined, Skipped, Vanished, Overwritten, Deferred, Failed, Forgotten, Retried}
 	rapid.Check(t, func(rt *rapid.T) {
-		want := plainSeen{map[string]objstore.Object{}, map[string]bool{}}
+		want := newPlainSeen()
 		spans := []map[string]entry{{}}
 		for n := range rapid.Int64Range(1, 40).Draw(rt, "rows") {
 			o := objstore.Object{Key: rapid.StringMatching(`[ab/]{0,3}`).Draw(rt, "key"), ETag: fmt.Sprint(n), Size: n, ModTime: time.Unix(n, n).UTC()}
@@ -98,7 +108,7 @@ func TestRunsSayWhatTheBatchesSay(t *testing.T) {
 			}
 			spans = append([]map[string]entry{both}, spans[2:]...)
 		}
-		got := plainSeen{map[string]objstore.Object{}, map[string]bool{}}
+		got := newPlainSeen()
 		rows := map[string]Row{}
 		var cursors []*cursor
 		for _, span := range spans {

@@ -41,7 +41,8 @@ type entry struct {
 	row Row // of the last batch that met the key
 	// file is the version that was planned last and not taken again, when row is of one that is.
 	file   *objstore.Object
-	loaded bool // some version was
+	loaded bool // some version was, or is to be skipped
+	forgot bool // what was known before the span counts no longer
 }
 
 // Row is what became of a file in the last batch that met it.
@@ -65,6 +66,10 @@ func (e *entry) version() *objstore.Object {
 
 // then is the entry of the spans of e and of next, which follows it.
 func (e *entry) then(next entry) entry {
+	if next.forgot {
+		return next
+	}
+	next.forgot = e.forgot
 	next.loaded = next.loaded || e.loaded
 	if v := e.version(); next.again() && next.file == nil && v != nil {
 		kept := *v // e may be written over by what is returned
@@ -74,12 +79,16 @@ func (e *entry) then(next entry) entry {
 }
 
 func newEntry(r Row) entry {
-	return entry{row: r, loaded: r.Outcome == nil || r.Outcome.State == Loaded}
+	if r.Outcome == nil {
+		return entry{row: r, loaded: true}
+	}
+	s := r.Outcome.State
+	return entry{row: r, loaded: s == Loaded || s == Skipped, forgot: s.forgets()}
 }
 
 // failing reports whether the last try of the file is worth to be remembered.
 func (r *Row) failing() bool {
-	return r.Outcome != nil && (r.Outcome.State == Deferred || r.Outcome.State == Failed)
+	return r.Outcome != nil && (r.Outcome.State == Deferred || r.Outcome.State == Failed || r.Outcome.State == Retried)
 }
 
 // Tried returns the last outcome of this version of a file, if it was deferred or failed, and when its
@@ -318,11 +327,12 @@ func (l *Log) readBatch(ctx context.Context, n int64) (Batch, string, error) {
 	if content, err = l.mustRead(ctx, name("sources/0", n)); err != nil {
 		return b, sum, err
 	}
-	files, filesSum, err := decodeSources(content)
+	sources, err := decodeSources(content)
 	if err != nil {
 		return b, sum, l.broken(name("sources/0", n), err)
 	}
-	if filesSum != b.Plan.FilesDigest {
+	files := sources.files
+	if sources.sum != b.Plan.FilesDigest {
 		return b, sum, &StateError{name("sources/0", n), "its files are not those of " + name("offsets", n), nextDoctor}
 	}
 	b.Files = make([]File, len(files))

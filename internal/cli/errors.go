@@ -265,6 +265,9 @@ var rules = []rule{
 	typed(exitUsage, "no_record", func(e *noRecordError) problem {
 		return problem{Code: codeNoRecord, Title: e.Error(), Hint: e.list + " lists them"}
 	}),
+	typed(exitUsage, "no_record", func(e *silt.NoFileError) problem {
+		return problem{Code: codeNoRecord, Title: e.Error(), File: e.Name, Hint: shell("silt", "files", "list", e.Target) + " lists them"}
+	}),
 	sentinel(silt.ErrNoTable, exitUsage, "no_table", func(err error) problem {
 		title, known, _ := strings.Cut(err.Error(), "; there are ")
 		p := problem{Code: codeNoTable, Title: title, Hint: "silt load SOURCE TARGET makes one"}

@@ -10,7 +10,7 @@ import (
 )
 
 // fileStatuses are the states of files that [silt.FileState] names.
-var fileStatuses = []string{"planned", "loaded", "quarantined", "vanished", "overwritten", "deferred", "failed"}
+var fileStatuses = []string{"planned", "loaded", "quarantined", "skipped", "vanished", "overwritten", "deferred", "failed", "forgotten", "retried"}
 
 func (a *app) filesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "files", Short: "Show which files were found and what became of them", Args: cobra.ArbitraryArgs, RunE: group}
@@ -53,13 +53,16 @@ func (a *app) filesCommand() *cobra.Command {
 					all = append(all, f)
 				}
 			}
-			return a.showFiles(cfg.Target.String(), all, more)
+			if err := a.showFiles(cfg.Target.String(), all, more); err != nil {
+				return err
+			}
+			return a.sayRequests(cmd, states)
 		},
 	}
 	list.Flags().StringSliceVar(&statuses, "status", nil, "only files in `STATUS`: "+strings.Join(fileStatuses, ", "))
 	list.Flags().IntVar(&limit, "limit", limit, "most files to show; 0 shows all")
 	complete(list, "status", cobra.FixedCompletions(fileStatuses, cobra.ShellCompDirectiveNoFileComp))
-	cmd.AddCommand(list)
+	cmd.AddCommand(list, a.filesShowCommand(), a.filesSkipCommand(), a.filesForgetCommand(), a.filesRetryCommand())
 	return cmd
 }
 
@@ -84,7 +87,7 @@ func (a *app) showFiles(table string, files []silt.FileState, more bool) error {
 	failed := ""
 	for _, f := range files {
 		t.add(f.Status, strings.TrimPrefix(f.Path, base), size(f.Size), clock(f.DiscoveryTime), strconv.FormatInt(f.Batch, 10),
-			thousands(f.Rows), thousands(f.Rescued), thousands(f.Bad), strconv.Itoa(f.Tries), f.Error)
+			thousands(f.Rows), thousands(f.Rescued), thousands(f.Bad), strconv.Itoa(f.Tries), f.Error+f.Reason)
 		if f.Bad > 0 {
 			failed = f.Path
 		}

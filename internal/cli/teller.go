@@ -149,6 +149,8 @@ func (t *teller) take(pipeline string, e silt.Event) {
 		r.batches, r.last = r.batches+1, e
 		t.line(slog.LevelInfo, log, "batch committed", "batch", e.Batch, "version", e.Version, "files", e.Files, "rows", e.Rows,
 			"rescued_rows", e.RescuedRows, "quarantined", e.Quarantined, "took", e.Took.Round(time.Millisecond))
+	case silt.FilesChanged:
+		t.line(slog.LevelInfo, log, "request carried out", "request", e.Request, "action", e.Action, "files", e.Files, "batch", e.Batch, "reason", e.Reason, "actor", e.Actor)
 	case silt.Warning:
 		t.line(slog.LevelWarn, log, e.Text, "code", e.Code)
 	case silt.RunFinished:
@@ -275,6 +277,9 @@ func eventJSON(pipeline string, e silt.Event) object {
 	case silt.BatchCommitted:
 		return line("batch_committed", member{"batch", e.Batch}, member{"table", e.Table}, member{"version", e.Version}, member{"files", e.Files}, member{"rows", e.Rows},
 			member{"rescuedRows", e.RescuedRows}, member{"quarantined", e.Quarantined}, member{"took", e.Took})
+	case silt.FilesChanged:
+		return line("files_changed", member{"batch", e.Batch}, member{"request", e.Request}, member{"action", e.Action}, member{"files", e.Files},
+			member{"reason", e.Reason}, member{"actor", e.Actor})
 	case silt.Warning:
 		return line("warning", member{"code", e.Code}, member{"text", e.Text}, member{"hint", e.Hint})
 	case silt.RunFinished:

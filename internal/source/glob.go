@@ -134,3 +134,12 @@ func class(re *strings.Builder, s string, g globber) (int, error) {
 	re.WriteString(`]`)
 	return i + end + 1, nil
 }
+
+// Matcher compiles a glob of names, in which * and ? match slashes too.
+func Matcher(pattern string) (func(name string) bool, error) {
+	re, err := compile(pattern, loose)
+	if err != nil {
+		return nil, err
+	}
+	return re.MatchString, nil
+}
