@@ -17,7 +17,8 @@ import (
 
 // layers holds every package, lowest first. A package imports only packages of lines above its own.
 const layers = `
-schema   objstore   internal/jsonscan   internal/crash   internal/parquetenc   internal/telemetry   docs/errors
+schema   objstore   internal/jsonscan   internal/crash   internal/parquetleaf   internal/telemetry   docs/errors
+internal/parquetenc
 delta   internal/decode   internal/source   internal/duck   objstore/objstoretest   objstore/s3store   objstore/s3store/s3test
 internal/evolve   internal/checkpoint
 internal/catalog   internal/convert   internal/merge

@@ -94,6 +94,7 @@ type merger struct {
 	sql     *conditions
 	combine combiner
 	history *history // nil: rows are replaced
+	patches *patches // nil: files are read and written as a whole
 	rows    *rowPlan // of an update or a deletion; nil: it is a merge
 
 	mu       sync.Mutex
@@ -164,6 +165,8 @@ func (m *merger) begin(ctx context.Context, changes Changes) error {
 
 func (m *merger) run(ctx context.Context) error {
 	m.out = newOutput(ctx, m)
+	m.patches = newPatches(ctx, m)
+	defer m.patches.close(ctx)
 	switch {
 	case m.rows != nil:
 		m.o.Workers = 1 // SQL belongs to one goroutine
@@ -216,13 +219,21 @@ func (m *merger) files(ctx context.Context, work func(context.Context, *delta.Ad
 
 // file finds out whether a file has rows to change, and replaces it if so.
 func (m *merger) file(ctx context.Context, add *delta.Add) error {
-	look := m.look
 	if m.rows != nil {
-		look = m.rows.look
+		touched, err := m.rows.look(ctx, add)
+		if err != nil || !touched {
+			return err
+		}
+		return m.replace(ctx, add)
 	}
-	touched, err := look(ctx, add)
+	touched, found, err := m.look(ctx, add)
 	if err != nil || !touched {
 		return err
+	}
+	if m.patches != nil && found != nil {
+		if err := m.patches.file(ctx, add, found); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
 	}
 	return m.replace(ctx, add)
 }
@@ -251,38 +262,41 @@ func (m *merger) keyColumns() (names []string, ok bool) {
 }
 
 // look reads the keys of a file, notes which change rows have met a row of the table, and reports
-// whether the file holds rows that change.
-func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, err error) {
+// whether the file holds rows that change, and which, as far as keys and sequence tell.
+func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, found *found, err error) {
 	names, ok := m.keyColumns()
 	if !ok {
-		return m.spec.DeleteMissing, nil
+		return m.spec.DeleteMissing, nil, nil
 	}
 	shaper, err := m.shaper(names)
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
 	met := map[int32]outcome{}
-	rows := int64(0)
+	found = newFound()
 	for part, err := range m.s.Scan(delta.ScanOptions{Columns: names}).File(ctx, add) {
 		if err != nil {
-			return false, err
+			return false, nil, err
 		}
 		rec, err := shaper.Shape(ctx, part.RecordBatch)
 		part.Release()
 		if err != nil {
-			return false, err
+			return false, nil, err
 		}
 		find, seq := m.keysOf(rec, names)
 		for i := range int(rec.NumRows()) {
 			row := find(i)
 			if row < 0 {
-				touched = touched || m.spec.DeleteMissing
+				if m.spec.DeleteMissing {
+					touched = true
+					found.miss(part.Place(i))
+				}
 				continue
 			}
 			if m.src.next != nil && m.src.next[row] >= 0 && !m.sql.allDeleted(m.src, row) {
 				key := m.src.keyText(row)
 				rec.Release()
-				return false, &DuplicateError{key}
+				return false, nil, &DuplicateError{key}
 			}
 			switch {
 			case m.src.late(row, seq, i):
@@ -292,16 +306,19 @@ func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, err er
 			default:
 				touched = true
 				met[row] = max(met[row], unchanged) // until it is known to change
+				if m.patches != nil {
+					m.patches.found(found, part.Place(i), row)
+				}
 			}
 		}
-		rows += rec.NumRows()
+		found.rows += rec.NumRows()
 		rec.Release()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.counts.FilesScanned++
 	m.note(met)
-	return touched, nil
+	return touched, found, nil
 }
 
 func (m *merger) shaper(names []string) (*delta.Shaper, error) {
@@ -488,9 +505,14 @@ func (m *merger) mark(ctx context.Context, add *delta.Add) error {
 			return err
 		}
 	}
+	return m.marked(ctx, add, gone, rows, &sum)
+}
+
+// marked notes that rows of a file, which has so many, are deleted by a deletion vector.
+func (m *merger) marked(ctx context.Context, add *delta.Add, gone *roaring64.Bitmap, rows int64, sum *fileSum) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.sum(&sum)
+	m.sum(sum)
 	if gone.IsEmpty() || m.o.DryRun {
 		return nil
 	}

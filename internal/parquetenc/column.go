@@ -6,6 +6,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
+
+	"github.com/siltlake/silt/internal/parquetleaf"
 )
 
 // column writes the chunks of a leaf, one after the other. Values go through a dictionary as long as
@@ -35,6 +37,10 @@ type column struct {
 	pages  []page
 	stored bool // pages do not get smaller, and are not compressed
 	bounds bounds
+	remaps map[*parquetleaf.Leaf][]uint32 // from the places in other dictionaries to those in this one, plus one
+	copied *Chunk                         // nil: the chunk is made here
+	one    [1]uint64                      // for a single number, and its index
+	found  [1]uint32
 }
 
 // largePage is the size from which on the buffers for a page are not kept for the next one: an unusually
@@ -62,6 +68,8 @@ func newColumn(n *node, maxDef, maxRep int) *column {
 func (c *column) reset() {
 	c.pages, c.total, c.values, c.stored = c.pages[:0], 0, 0, false
 	c.bounds.reset()
+	clear(c.remaps)
+	c.copied = nil
 	if c.byDict = c.physical != typeBoolean; c.byDict {
 		if c.isNumber() {
 			c.nums.reset()
@@ -103,6 +111,12 @@ func (c *column) append(w *Writer, a arrow.Array, s *scope, p []byte) {
 		}
 	}
 	c.total += int64(s.n)
+	c.settle(w, before)
+}
+
+// settle leaves the dictionary when it does not pay, and the page when it is full, after values were added
+// to those there were before.
+func (c *column) settle(w *Writer, before int64) {
 	if c.byDict && c.values != before {
 		if d := c.dictBytes(); d > w.limits.dict || c.values >= 1000 && int64(c.distinct())*4 > c.values*3 {
 			c.leaveDict(w)

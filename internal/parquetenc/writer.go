@@ -73,6 +73,7 @@ type Writer struct {
 	scratch []byte // levels and marks of the rows at hand
 	used    int
 	free    [][]byte
+	tell    func(column int, s ChunkStats)
 	err     error
 }
 
@@ -293,8 +294,13 @@ func (w *Writer) endGroup() error {
 	start := w.pos
 	var raw, packed int64
 	for i, c := range w.columns {
-		if err := w.endChunk(c, &w.chunks[i]); err != nil {
+		if c.copied != nil {
+			w.copyChunk(c, &w.chunks[i])
+		} else if err := w.endChunk(c, &w.chunks[i]); err != nil {
 			return err
+		}
+		if w.tell != nil {
+			w.tell(i, c.stats())
 		}
 		raw += w.chunks[i].raw
 		packed += w.chunks[i].packed
@@ -303,7 +309,11 @@ func (w *Writer) endGroup() error {
 	t.open()
 	t.list(1, thriftStruct, len(w.columns))
 	for i, c := range w.columns {
-		c.meta(t, &w.chunks[i])
+		if c.copied != nil {
+			c.copied.meta(t, c, &w.chunks[i])
+		} else {
+			c.meta(t, &w.chunks[i])
+		}
 		c.reset()
 	}
 	t.i64(2, raw)
