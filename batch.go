@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -312,8 +313,10 @@ func (c *conversion) isNew() bool { return c.before == nil || c.version.Number !
 // accept takes the transform as one that was written knowing all fields so far: what it leaves out is
 // left out on purpose.
 func (c *conversion) accept(context.Context) error {
-	c.version.Transform, c.version.Uncarried = c.set.digest(), nil
-	return nil
+	c.version.Transform = c.set.digest()
+	told, err := c.set.settleNames(c.version)
+	c.warnings = append(c.warnings, told...)
+	return err
 }
 
 // digest names the transforms; it is empty for none.
@@ -321,6 +324,16 @@ func (s *settings) digest() string {
 	all := s.sqls()
 	if len(all) == 0 {
 		return ""
+	}
+	for _, t := range s.targets {
+		if len(t.flatten) == 0 {
+			continue
+		}
+		rules, err := json.Marshal(t.flatten)
+		if err != nil {
+			panic(err) // strings and numbers
+		}
+		all = append(all, string(rules))
 	}
 	sum := sha256.Sum256([]byte(strings.Join(all, "\x00")))
 	return hex.EncodeToString(sum[:8])

@@ -24,7 +24,9 @@ type Config struct {
 	// Options are those of Auto Loader, Spark's JSON reader and Delta, under their names, in any case,
 	// with or without the prefix "cloudFiles."; see [OptionTable].
 	Options map[string]string
-	// Transform is SQL over the records of a batch, which it sees as the table "source".
+	// Flatten makes columns of the fields of columns that hold objects, before the Transform sees the rows.
+	Flatten []Flatten
+	// Transform is SQL over the records of a batch, which it sees as the table "source"; see [Steps].
 	Transform string
 	// Lineage are the columns that say where a row comes from: ingestion_timestamp, source_file,
 	// processing_date, batch_id. Nil means the first two, an empty slice none.

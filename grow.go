@@ -25,8 +25,19 @@ func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int,
 	uncarried := c.version.Uncarried
 	c.version.Schema = d.Schema
 	var columns []evolve.Field
-	for _, f := range d.Added {
+	for i, f := range d.Added {
 		if covered(uncarried, f) {
+			continue
+		}
+		told, err := c.set.settleField(c.version, f, d.Added[i+1:])
+		if err != nil {
+			return nil, err
+		}
+		c.warnings = append(c.warnings, told...)
+		if len(told) > 0 && c.set.uncarried == "fail" {
+			return nil, &UncarriedError{newField(f)}
+		}
+		if covered(c.version.Uncarried, f) {
 			continue
 		}
 		carried, err := c.carries(ctx, f)

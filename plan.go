@@ -363,6 +363,13 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 	if w, ok := l.set.unplaced(l.all, v, rules); ok {
 		out.Warnings = append(out.Warnings, w)
 	}
+	if before == nil {
+		told, err := l.set.settleNames(v)
+		if err != nil {
+			return err
+		}
+		out.Warnings = append(out.Warnings, told...)
+	}
 	task := l.task(v)
 	task.Decode.Observe = true
 	seen, err := l.look(ctx, task.Decode)
@@ -496,7 +503,12 @@ func (l *looker) begin(ctx context.Context, out *Plan, before *evolve.Version, r
 			v.Partitions, out.Reason = l.partitions(rules), "partition columns"
 		}
 		if v.Transform != l.set.digest() {
-			v.Transform, v.Uncarried, out.Reason = l.set.digest(), nil, "transform"
+			v.Transform, out.Reason = l.set.digest(), "transform"
+			told, err := l.set.settleNames(&v)
+			out.Warnings = append(out.Warnings, told...)
+			if err != nil {
+				return nil, err
+			}
 		}
 		return &v, nil
 	}
@@ -538,12 +550,21 @@ func (l *looker) grow(ctx context.Context, out *Plan, v *evolve.Version, seen *c
 	out.Schema.Pending = untyped(d.Schema, merged(v.Pending, d.Pending))
 	l.warnWide(out, d.Wide, v.Wide)
 	known := *v
-	for _, f := range d.Added {
+	for i, f := range d.Added {
 		if covered(known.Uncarried, f) {
 			continue
 		}
 		after := known
-		after.Schema = d.Schema
+		after.Schema, after.Uncarried = d.Schema, v.Uncarried
+		told, err := l.set.settleField(&after, f, d.Added[i+1:])
+		if err != nil {
+			return err
+		}
+		out.Warnings = append(out.Warnings, told...)
+		if v.Uncarried = after.Uncarried; covered(v.Uncarried, f) {
+			out.Schema.Uncarried = append(out.Schema.Uncarried, newField(f))
+			continue
+		}
 		carried, err := l.set.carries(ctx, l.workers[0], &after, f)
 		if err != nil {
 			return err

@@ -105,6 +105,7 @@ func (p *parser) values() {
 	}
 	s.uncarried = cmp.Or(c.Uncarried, "rescue")
 	s.targets = []*targetSettings{{given: c.Target, transform: strings.TrimSpace(c.Transform)}}
+	p.flatten()
 	s.onCorrupt = map[string]convert.OnCorrupt{"drop": convert.DropCorrupt, "fail": convert.FailOnCorrupt, "nullRow": convert.NullRow}[c.OnCorrupt]
 	if s.compat && c.OnCorrupt == "" {
 		s.onCorrupt = convert.NullRow

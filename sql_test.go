@@ -218,3 +218,53 @@ func TestQuery(t *testing.T) {
 		}
 	})
 }
+
+func TestSteps(t *testing.T) {
+	steps := func(all ...silt.Step) string {
+		t.Helper()
+		sql, err := silt.Steps(all...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sql
+	}
+	t.Run("each_reads_those_before_it_and_the_last_makes_the_rows", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Transform = steps(
+			silt.Step{Name: "exploded", SQL: "SELECT id, unnest(l) AS s FROM source; "},
+			silt.Step{Name: "flat rows", SQL: "WITH x AS (SELECT * FROM exploded) -- a comment\nSELECT id, s.k AS k FROM x -- and one at the end"},
+			silt.Step{Name: "last", SQL: `SELECT *, upper(k) AS big FROM "flat rows" WHERE k <> 'c'`})
+		l.file("1.json", `{"id":1,"l":[{"k":"a"},{"k":"b"}]}`+"\n"+`{"id":2,"l":[{"k":"c"}]}`+"\n")
+		s := l.run()
+		l.want(`{"big":"A","id":1,"k":"a"}`, `{"big":"B","id":1,"k":"b"}`)
+		if want := "id BIGINT,k STRING,big STRING,_rescued_data STRING,ingestion_timestamp TIMESTAMP,source_file STRING"; l.schema() != want {
+			t.Errorf("schema %s, want %s", l.schema(), want)
+		}
+		if len(s.Warnings) != 0 {
+			t.Errorf("warnings %+v: the steps work row by row", s.Warnings)
+		}
+	})
+	t.Run("a_star_in_each_sees_new_columns_at_once", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Transform = steps(silt.Step{Name: "a", SQL: "SELECT *, id + 1 AS next FROM source"}, silt.Step{Name: "b", SQL: "SELECT * FROM a WHERE next > 0"})
+		l.file("1.json", `{"id":1}`+"\n")
+		l.run()
+		l.file("2.json", `{"id":2,"w":"y"}`+"\n")
+		if s := l.run(); len(s.Schema.Uncarried) != 0 || len(s.Commits) != 1 {
+			t.Errorf("summary %+v", s)
+		}
+		l.want(`{"id":1,"next":2}`, `{"id":2,"next":3,"w":"y"}`)
+	})
+	t.Run("mistakes_name_the_step", func(t *testing.T) {
+		for want, all := range map[string][]silt.Step{
+			"step 1 has no name":             {{SQL: "SELECT 1"}},
+			"step a has no SQL":              {{Name: "a", SQL: " ; "}},
+			"two steps are called A":         {{Name: "a", SQL: "SELECT 1"}, {Name: "A", SQL: "SELECT 1"}},
+			"step 1 cannot be called Source": {{Name: "Source", SQL: "SELECT 1"}},
+		} {
+			if _, err := silt.Steps(all...); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("error %v, want %s", err, want)
+			}
+		}
+	})
+}

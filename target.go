@@ -24,7 +24,8 @@ type target struct {
 // targetSettings is what is set for one target.
 type targetSettings struct {
 	given     Target
-	transform string      // SQL over the table source; empty: the rows are those of the source
+	transform string // SQL over the table source; empty: the rows are those of the source
+	flatten   []convert.Flatten
 	merge     *merge.Spec // nil: rows are appended
 	expect    []convert.Rule
 }
@@ -61,7 +62,7 @@ func (s *settings) sqls() (all []string) {
 
 // task is what all tasks have in common for a target.
 func (t *targetSettings) task(metadata bool) convert.Target {
-	return convert.Target{Table: t.given.String(), SQL: t.transform, Rules: t.expect,
+	return convert.Target{Table: t.given.String(), Flatten: t.flatten, SQL: t.transform, Rules: t.expect,
 		Metadata: metadata || strings.Contains(strings.ToLower(t.transform), convert.MetadataColumn.Name)}
 }
 

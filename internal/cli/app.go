@@ -24,6 +24,9 @@ type app struct {
 	stopping chan struct{}
 	graceful atomic.Bool
 
+	// origins are where the SQL of transforms was written.
+	origins []sqlOrigin
+
 	// status is the exit status of a command that returned no error.
 	status int
 }

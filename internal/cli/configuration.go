@@ -26,6 +26,8 @@ type configuration struct {
 	dir  string // that paths in the file are relative to
 	root *value
 	doc  fileDoc
+	// origins collects where the SQL of transforms was written.
+	origins *[]sqlOrigin
 	// faults are mistakes in pipelines, for commands that may not need those.
 	faults []fault
 }
@@ -60,7 +62,7 @@ func (a *app) configuration(need bool) (*configuration, error) {
 			return nil, &fileError{defaultFile, "there is none in this folder", "name one with -c FILE, write one with silt init SOURCE, or do without: silt load SOURCE TARGET"}
 		}
 	}
-	c := &configuration{path: path, root: &value{kind: mapping}}
+	c := &configuration{path: path, root: &value{kind: mapping}, origins: &a.origins}
 	var faults []fault
 	if path != "" {
 		data, err := readFile(path)
@@ -271,7 +273,7 @@ func pipelineNames(all []pipeline) []string {
 func (c *configuration) resolve(chosen []pipeline) (faults []fault) {
 	for i := range chosen {
 		p := &chosen[i]
-		r := &resolver{dir: c.dir, catalogs: c.catalogs(), value: p.value, path: []string{"pipelines", p.name}}
+		r := &resolver{dir: c.dir, catalogs: c.catalogs(), origins: c.origins, value: p.value, path: []string{"pipelines", p.name}}
 		p.config = r.config(c.doc.Pipelines[p.name])
 		p.config.Name = p.name
 		faults = append(faults, r.faults...)
@@ -358,6 +360,7 @@ var pathOptions = []string{"schemalocation", "checkpointlocation", "badrecordspa
 type resolver struct {
 	dir      string // that paths are relative to; empty: the working directory
 	catalogs map[string]silt.Catalog
+	origins  *[]sqlOrigin
 	value    *value
 	path     []string // of value
 	faults   []fault
@@ -370,6 +373,7 @@ func (r *resolver) config(p pipelineDoc) silt.Config {
 		Catalogs:           r.catalogs,
 		CheckpointLocation: relative(r.dir, p.CheckpointLocation),
 		Options:            map[string]string{},
+		Flatten:            p.Flatten.config(),
 		Transform:          r.transform(p.Transform),
 		Lineage:            p.Lineage,
 		Compat:             p.Compat,
@@ -396,7 +400,12 @@ func (r *resolver) fault(code, hint, problem string, path ...string) {
 	if found != nil && found.at.line > 0 && found.kind <= text {
 		at = found.at
 	}
-	r.faults = append(r.faults, fault{code, problem, hint, at, strings.Join(append(slices.Clip(r.path), path...), ".")})
+	r.faults = append(r.faults, fault{code, problem, hint, at, r.key(path...)})
+}
+
+// key is the path of a key in the whole configuration.
+func (r *resolver) key(path ...string) string {
+	return strings.Join(append(slices.Clip(r.path), path...), ".")
 }
 
 func (r *resolver) target(t targetDoc, c *silt.Config) {
@@ -450,18 +459,4 @@ func interval(s string) (time.Duration, bool) {
 		"millisecond": time.Millisecond, "second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour,
 	}[strings.TrimSuffix(unit, "s")]
 	return time.Duration(n) * d, ok
-}
-
-// transform reads the SQL of @file.
-func (r *resolver) transform(sql string) string {
-	path, ok := strings.CutPrefix(sql, "@")
-	if !ok {
-		return sql
-	}
-	path = relative(r.dir, strings.TrimSpace(path))
-	b, err := os.ReadFile(path)
-	if err != nil {
-		r.fault(codeValue, "", "the file of the transform: "+err.Error(), "transform")
-	}
-	return string(b)
 }

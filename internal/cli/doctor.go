@@ -74,7 +74,7 @@ func (a *app) showFindings(all []silt.Finding) error {
 		for i, f := range all {
 			o := object{{"level", f.Level}, {"what", f.What}, {"detail", f.Detail}}
 			if f.Err != nil {
-				o = append(o, member{"problems", explained(f.Err)})
+				o = append(o, member{"problems", a.explained(f.Err)})
 			}
 			shown[i] = o
 		}
@@ -93,7 +93,7 @@ func (a *app) showFindings(all []silt.Finding) error {
 		if f.Err == nil {
 			continue
 		}
-		for _, p := range explained(f.Err) {
+		for _, p := range a.explained(f.Err) {
 			if p.Hint != "" {
 				fmt.Fprintf(a.stdout, "%-5s %-*s   %s (%s)\n", "", wide, "", p.Hint, p.Code)
 			}

@@ -30,6 +30,7 @@ type problem struct {
 	Detail string `json:"detail,omitempty"`
 	File   string `json:"file,omitempty"`
 	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"` // in characters from 1; of a mistake in SQL
 	// Path is the key in the configuration, or the field in the data.
 	Path string `json:"path,omitempty"`
 	// Hint is the one recommended fix.
@@ -41,6 +42,7 @@ type problem struct {
 	wrote   string   // what the step that failed has written all the same
 	place   string   // for people; empty when File and Line say it
 	excerpt []string // what stands there
+	sql     *duck.SQLError
 }
 
 // rule makes problems of one type of error.
@@ -164,6 +166,10 @@ var rules = []rule{
 		return problem{Code: codeUncarried, Title: "a new field arrived that the SQL does not carry into the table, and uncarried is fail", Path: f.Path,
 			File: f.File, Line: int(f.Line), Detail: fmt.Sprintf("field %s (%s)", f.Path, strings.ToLower(f.DDL)),
 			Hint: "add " + f.Path + " to the SQL, or keep it aside with uncarried: rescue"}
+	}),
+	typed(exitStopped, "flatten", func(e *silt.FlattenError) problem {
+		return problem{Code: codeFlatten, Title: e.Error() + ", and there is no rescued data to keep the values of one of them in", Path: e.Path,
+			Hint: "another separator or prefix of flatten gives them two columns"}
 	}),
 	typed(exitStopped, "new_column", func(e *silt.MismatchError) problem {
 		return problem{Code: codeMismatch, Title: "the table has no such column, and mergeSchema is off: " + some(e.Fields, 4), Path: e.Fields[0],
@@ -363,6 +369,7 @@ const (
 	codeSQL         = "SILT-7001"
 	codeNoSQL       = "SILT-7002"
 	codeMerge       = "SILT-7006"
+	codeFlatten     = "SILT-7010"
 	codeBug         = "SILT-9001"
 )
 
@@ -383,7 +390,7 @@ func newFieldLines(fields []silt.NewField) string {
 }
 
 func sqlProblem(e *duck.SQLError) problem {
-	p := problem{Code: codeSQL, Title: "the SQL is not right: " + e.Message, Line: e.Line, Hint: e.Hint}
+	p := problem{Code: codeSQL, Title: "the SQL is not right: " + e.Message, Line: e.Line, Column: e.Column, Path: e.Missing, Hint: sqlHint(e), sql: e}
 	if e.Line > 0 {
 		lines := strings.Split(e.SQL, "\n")
 		p.excerpt = excerpt(place{&document{name: "SQL", lines: lines, file: len(lines) > 1}, e.Line, e.Column}, true)
@@ -473,7 +480,7 @@ func (a *app) report(err error) int {
 	if errors.As(err, &done) {
 		return done.status
 	}
-	problems := explained(err)
+	problems := a.explained(err)
 	var written *writtenError
 	errors.As(err, &written)
 	if a.machine() {

@@ -37,7 +37,8 @@ type pipelineDoc struct {
 	Source             string               `json:"source,omitempty" jsonschema:"The folder where files arrive, as a path relative to this file or a URI. It may end in a glob."`
 	CheckpointLocation string               `json:"checkpointLocation,omitempty" jsonschema:"Where silt remembers what it has loaded. Default: _silt in the table's folder, or in the catalog's."`
 	Options            optionsDoc           `json:"options,omitempty" jsonschema:"Options of Auto Loader, Spark's JSON reader and Delta, under their names, in any case, with or without the prefix cloudFiles."`
-	Transform          string               `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file."`
+	Flatten            flattenDoc           `json:"flatten,omitempty" jsonschema:"Columns whose objects become columns of their own, before the transform sees the rows."`
+	Transform          transformDoc         `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file; or steps of SQL by name, each of which reads those before it."`
 	Target             targetDoc            `json:"target,omitempty" jsonschema:"The table to write."`
 	Expect             map[string]expectDoc `json:"expect,omitempty" jsonschema:"Rules for the rows that go to the table, by name: a condition, or check and onViolation."`
 	Lineage            lineageDoc           `json:"lineage,omitempty" jsonschema:"The columns that say where a row comes from, or off. Default: ingestion_timestamp, source_file."`
@@ -49,7 +50,7 @@ type pipelineDoc struct {
 }
 
 func (pipelineDoc) later() []string {
-	return []string{"promote", "alerts", "targets", "flatten", "refs", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
+	return []string{"promote", "alerts", "targets", "refs", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
 }
 
 type targetDoc struct {
@@ -154,8 +155,10 @@ func (l *lineageDoc) decode(d *decoder, v *value, path []string) {
 func fileSchema() (*jsonschema.Schema, error) {
 	word := func(s *jsonschema.Schema, values ...any) { s.Enum = values }
 	s, err := jsonschema.For[fileDoc](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
-		reflect.TypeFor[optionsDoc](): optionsSchema(),
-		reflect.TypeFor[expectDoc]():  expectSchema(),
+		reflect.TypeFor[optionsDoc]():   optionsSchema(),
+		reflect.TypeFor[expectDoc]():    expectSchema(),
+		reflect.TypeFor[transformDoc](): transformSchema(),
+		reflect.TypeFor[flattenDoc]():   flattenSchema(),
 		reflect.TypeFor[lineageDoc](): {AnyOf: []*jsonschema.Schema{
 			{Const: jsonschema.Ptr[any]("off")},
 			{Type: "array", Items: &jsonschema.Schema{Type: "string", Enum: []any{"ingestion_timestamp", "source_file", "processing_date", "batch_id"}}},

@@ -58,7 +58,8 @@ pipelines:
     source: ./in
     checkpointLocation: ./state
     options: { format: json, cloudFiles.maxFilesPerTrigger: 10, inferColumnTypes: true, allowComments: false }
-    transform: select * from source
+    flatten: [{ columns: [a], separator: ., prefix: "", depth: 2 }]
+    transform: [{ name: one, sql: select * from source }]
     target: { path: ./t, write: append, mergeSchema: true, partitionBy: [day], properties: { a: b } }
     lineage: [source_file]
     compat: autoloader

@@ -104,7 +104,7 @@ func commandPipeline(c *configuration, from, to string, options []string, transf
 	var doc pipelineDoc
 	d := &decoder{}
 	d.into(v, reflect.ValueOf(&doc).Elem(), nil)
-	r := &resolver{catalogs: c.catalogs(), value: v}
+	r := &resolver{catalogs: c.catalogs(), origins: c.origins, value: v}
 	p := &pipeline{name: "load", config: r.config(doc), value: v}
 	faults = append(append(faults, d.faults...), r.faults...)
 	if len(faults) > 0 {

@@ -130,7 +130,7 @@ func (a *app) showPlans(plans []*silt.Plan, failed failures, exitCode bool, save
 		out.ExitCode, out.Reason = exitChanges, "changes"
 	}
 	if failed != nil {
-		all := explained(failed)
+		all := a.explained(failed)
 		out.Error, out.ExitCode, out.Reason = &all[0], all[0].exit, all[0].reason
 		if len(all) > 1 {
 			out.Errors = all

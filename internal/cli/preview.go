@@ -74,7 +74,7 @@ func (a *app) previewed(cmd *cobra.Command, args, options []string, transform, c
 	}
 	all := c.pipelines()
 	if len(args) == 1 && (loose || !slices.Contains(pipelineNames(all), args[0])) {
-		p, err := commandPipeline(&configuration{}, args[0], "./nowhere", options, transform, compat)
+		p, err := commandPipeline(&configuration{origins: &a.origins}, args[0], "./nowhere", options, transform, compat)
 		if err != nil {
 			return nil, err
 		}

@@ -196,7 +196,7 @@ func (r *summaries) finish(err error) error {
 	}
 	switch {
 	case err != nil:
-		p := explained(err)
+		p := a.explained(err)
 		out.Error, out.ExitCode, out.Reason = &p[0], p[0].exit, p[0].reason
 		if w := (*writtenError)(nil); errors.As(err, &w) {
 			out.Written = p[0].written(w)

@@ -61,6 +61,8 @@ type Task struct {
 type Target struct {
 	// Table is its name, for people.
 	Table string `json:"table,omitempty"`
+	// Flatten makes columns of fields before the SQL sees the rows.
+	Flatten []Flatten `json:"flatten,omitempty"`
 	// SQL makes the rows of the table from those of the source; empty: they are the same.
 	SQL string `json:"sql,omitempty"`
 	// Metadata adds the column _metadata to what the SQL sees, or to the table when there is no SQL.

@@ -31,9 +31,9 @@ var MetadataColumn = schema.Nullable("_metadata", schema.NewStruct(
 	schema.Nullable("file_modification_time", schema.Timestamp),
 ))
 
-// Source is the schema of the rows that a task reads, as a target sees them: the columns of the data, the
-// rescued data, lineage, and _metadata if the target asks for it.
-func (t *Task) Source(to *Target) *schema.Struct { return t.source(to.Metadata) }
+// Source is the schema of the rows that a task reads, as a target sees them: the columns of the data, which
+// may be flattened, the rescued data, lineage, and _metadata if the target asks for it.
+func (t *Task) Source(to *Target) *schema.Struct { return to.flattened(t, t.source(to.Metadata)) }
 
 // metadata reports whether a target asks for _metadata.
 func (t *Task) metadata() bool {

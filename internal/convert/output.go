@@ -58,12 +58,18 @@ func (o *output) named(text string) string {
 
 // view returns rows as the target sees them. The caller releases them.
 func (o *output) view(rec arrow.RecordBatch) arrow.RecordBatch {
-	if o.to.Metadata || !o.task.metadata() {
-		rec.Retain()
+	rec.Retain()
+	if !o.to.Metadata && o.task.metadata() {
+		n := int(rec.NumCols()) - 1 // _metadata is the last
+		less := array.NewRecordBatch(arrow.NewSchema(rec.Schema().Fields()[:n], nil), rec.Columns()[:n], rec.NumRows())
+		rec.Release()
+		rec = less
+	}
+	if len(o.to.Flatten) == 0 {
 		return rec
 	}
-	n := int(rec.NumCols()) - 1 // _metadata is the last
-	return array.NewRecordBatch(arrow.NewSchema(rec.Schema().Fields()[:n], nil), rec.Columns()[:n], rec.NumRows())
+	defer rec.Release()
+	return o.to.flat(o.task, rec)
 }
 
 // batch takes the rows of a batch into the target.

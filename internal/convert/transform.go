@@ -45,7 +45,7 @@ func (c *Converter) Transform(ctx context.Context, t *Task, to *Target) (*duck.T
 
 // fromReader runs SQL over all rows of the task at once, as they are read.
 func (o *output) fromReader(ctx context.Context) error {
-	in := &taskReader{ctx: ctx, run: o.run, schema: o.task.Source(o.to).Arrow()}
+	in := &taskReader{ctx: ctx, o: o, schema: o.task.Source(o.to).Arrow()}
 	in.refs.Store(1)
 	defer in.Release()
 	return in.cause(o.whole(ctx, in))
@@ -75,7 +75,7 @@ func (o *output) whole(ctx context.Context, in array.RecordReader) error {
 // taskReader is the rows of a task as SQL reads them.
 type taskReader struct {
 	ctx    context.Context // of the call of whole that it lives in
-	run    *run
+	o      *output
 	schema *arrow.Schema
 	refs   atomic.Int64
 	rec    arrow.RecordBatch
@@ -97,7 +97,7 @@ func (t *taskReader) Next() bool {
 		t.rec.Release()
 		t.rec = nil
 	}
-	b, err := t.run.next(t.ctx)
+	b, err := t.o.next(t.ctx)
 	if err != nil {
 		if err != io.EOF {
 			t.err = err
@@ -105,13 +105,15 @@ func (t *taskReader) Next() bool {
 		return false
 	}
 	defer b.Record.Release()
-	if t.run.keepRescued {
-		if t.err = t.run.rescued(t.ctx, b, nil); t.err != nil {
+	if t.o.keepRescued {
+		if t.err = t.o.rescued(t.ctx, b, nil); t.err != nil {
 			return false
 		}
 	}
+	in := t.o.view(b.Record)
+	defer in.Release()
 	// The decoder uses its memory again, and SQL may read ahead.
-	if t.rec, t.err = copyRecord(b.Record); t.err != nil {
+	if t.rec, t.err = copyRecord(in); t.err != nil {
 		return false
 	}
 	return true

@@ -77,6 +77,10 @@ type SQLError struct {
 	Line    int    // from 1; 0 when the place is not known
 	Column  int    // in characters from 1
 	Hint    string // what DuckDB suggests, such as candidate names; may be empty
+	// Name is a column or field that is not there, and Known are those that are; empty when that is not the
+	// mistake. Missing is its path in the source, as far as that can be told.
+	Name, Missing string
+	Known         []string
 }
 
 func (e *SQLError) Error() string {

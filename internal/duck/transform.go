@@ -107,7 +107,7 @@ func (e *Engine) describe(ctx context.Context, sql string, source *schema.Struct
 	}
 	s, err := e.c.prepare(sql)
 	if err != nil {
-		return nil, nil, sqlError(err, sql, same)
+		return nil, nil, missing(sqlError(err, sql, same), tree, source)
 	}
 	defer s.close()
 	return s.columns(), tree, nil

@@ -241,10 +241,10 @@ func TestMistakes(t *testing.T) {
 		want      string
 		hint      string
 	}{
-		{"unknown_column", "SELECT id,\n  nmae FROM source", "2:3", `Referenced column "nmae" not found`, `"name"`},
-		{"unknown_column_after_other_alphabets", "SELECT 'éé', nmae FROM source", "1:14", `"nmae" not found`, `"name"`},
+		{"unknown_column", "SELECT id,\n  nmae FROM source", "2:3", "there is no column nmae", `"name"`},
+		{"unknown_column_after_other_alphabets", "SELECT 'éé', nmae FROM source", "1:14", "there is no column nmae", `"name"`},
 		{"unknown_function", "SELECT uper(name) FROM source", "1:8", "uper", "upper"},
-		{"unknown_field", "SELECT geo.lon FROM source", "0:0", `"lon"`, "lat"},
+		{"unknown_field", "SELECT geo.lon FROM source", "1:8", "there is no field lon in geo", "lat"},
 		{"syntax", "SELECT id,, name FROM source", "1:11", "syntax error", ""},
 		{"no_end", "SELECT id FROM", "1:15", "end of input", ""},
 		{"empty", "", "0:0", "empty", ""},
