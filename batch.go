@@ -71,7 +71,7 @@ type conversion struct {
 // that task alone is done again by the schema that has it; files written by other tasks stay valid,
 // because a column they lack reads as NULL.
 func (r *run) Convert(ctx context.Context, plan checkpoint.Plan, files []objstore.Object) (checkpoint.Staged, error) {
-	if err := r.samePlace(plan); err != nil {
+	if _, err := r.samePlaces(plan); err != nil {
 		return checkpoint.Staged{}, err
 	}
 	c := &conversion{run: r, set: r.set, plan: plan, files: files}
@@ -482,7 +482,7 @@ func (c *conversion) shape(ctx context.Context) error {
 		if err := d.checkRules(ctx, c.workers[0], rows, d.snapshot); err != nil {
 			return err
 		}
-		d.change = &change{Schema: rows, PartitionBy: d.given.PartitionBy, Properties: d.given.Properties, Evolves: c.set.mergeSchema}
+		d.change = &change{Schema: rows, PartitionBy: d.given.PartitionBy, Properties: d.given.Properties, Evolves: d.mergeSchema}
 		if d.merge != nil {
 			d.change.Source, d.change.Schema = rows, merge.Columns(*d.merge, rows)
 		}

@@ -15,6 +15,10 @@ type Config struct {
 	Source string
 	// Target is the table to write.
 	Target Target
+	// Targets are the tables to write when there are several, instead of Target. A record is read once, each
+	// table gets what its own Transform makes of it, and a batch is in each of them exactly once. The
+	// quarantine, and the checkpoint unless CheckpointLocation says otherwise, are beside the first.
+	Targets []Target
 	// Catalogs resolve the first part of table names. A name that is not here is a folder of that name
 	// in [DefaultLake].
 	Catalogs map[string]Catalog
@@ -26,7 +30,8 @@ type Config struct {
 	Options map[string]string
 	// Flatten makes columns of the fields of columns that hold objects, before the Transform sees the rows.
 	Flatten []Flatten
-	// Transform is SQL over the records of a batch, which it sees as the table "source"; see [Steps].
+	// Transform is SQL over the records of a batch, which it sees as the table "source"; see [Steps]. Each of
+	// several Targets has its own instead.
 	Transform string
 	// Lineage are the columns that say where a row comes from: ingestion_timestamp, source_file,
 	// processing_date, batch_id. Nil means the first two, an empty slice none.
@@ -59,10 +64,15 @@ type Target struct {
 	Table string
 	// Path is a folder or URI.
 	Path string
+	// Transform is that of the Config, for this table alone. Empty: the rows are the records.
+	Transform string
 	// PartitionBy are the columns by which a new table is partitioned.
 	PartitionBy []string
 	// Properties are the table properties of a new table.
 	Properties map[string]string
+	// MergeSchema says whether new columns become part of the table; nil is what the option of that name
+	// says.
+	MergeSchema *bool
 	// Write is "append", the default, or "merge".
 	Write string
 	// Merge says how rows are merged.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/siltlake/silt/internal/catalog"
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/objstore"
 )
@@ -68,12 +69,25 @@ func Doctor(ctx context.Context, cfg Config) ([]Finding, error) {
 			return nil, err
 		}
 	}
-	if d.probe(ctx, "checkpoint", location, ""); place.Path != location {
-		d.probe(ctx, "table", place.Path, "_silt/")
+	d.probe(ctx, "checkpoint", location, "")
+	for k, to := range cfg.each() {
+		if place, err = cfg.placeOf(to); err != nil {
+			return nil, err
+		}
+		if place.Path != location {
+			d.probe(ctx, "table", place.Path, "_silt/")
+		}
+		if k == 0 {
+			for _, s := range states {
+				d.checkpoint(ctx, s)
+			}
+		}
+		d.table(ctx, place)
 	}
-	for _, s := range states {
-		d.checkpoint(ctx, s)
-	}
+	return d.findings, nil
+}
+
+func (d *doctor) table(ctx context.Context, place catalog.Place) {
 	t := openTable(d.at, mainTable, place.Table, place.Path)
 	switch s, err := t.load(ctx); {
 	case err != nil:
@@ -83,7 +97,6 @@ func Doctor(ctx context.Context, cfg Config) ([]Finding, error) {
 	default:
 		d.add("table", fmt.Sprintf("%s is at version %d", place.Table, s.Version()), nil)
 	}
-	return d.findings, nil
 }
 
 type doctor struct {

@@ -70,13 +70,14 @@ type FileFailed struct {
 	Err     error
 }
 
-// BatchCommitted says that a batch is in the table.
+// BatchCommitted says that a batch is in the tables.
 type BatchCommitted struct {
 	Batch       int64
-	Table       string
-	Version     int64 // of the table
+	Table       string // the target, or the first of several
+	Version     int64  // of that table; -1: the batch had no row for it
 	Files       int
-	Rows        int64
+	Rows        int64          // of all targets
+	Tables      []TableVersion // all targets that got rows
 	RescuedRows int64
 	Quarantined int64
 	Took        time.Duration

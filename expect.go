@@ -114,15 +114,25 @@ func (e *ViolationError) Error() string {
 
 // expecting reads the expectations of the targets.
 func (p *parser) expecting() {
+	if len(p.config.Targets) > 0 && len(p.config.Target.Expect) > 0 {
+		p.fault(CodeContradiction, []string{"expect"}, "give each of the targets its own: targets: [{ table: …, expect: … }]", "there are several targets")
+	}
 	for _, t := range p.set.targets {
 		for _, name := range sortedKeys(t.given.Expect) {
-			t.expect = append(t.expect, p.expectation(name, t.given.Expect[name]))
+			t.expect = append(t.expect, p.expectation(t.ruleKey(name), name, t.given.Expect[name]))
 		}
 	}
 }
 
-func (p *parser) expectation(name string, x Expectation) convert.Rule {
-	at := []string{"expect", name}
+// ruleKey is the place of a rule in the configuration.
+func (t *targetSettings) ruleKey(name string) []string {
+	if len(t.key) == 1 { // that of the only target is one of the pipeline
+		return []string{"expect", name}
+	}
+	return slices.Concat(t.key, []string{"expect", name})
+}
+
+func (p *parser) expectation(at []string, name string, x Expectation) convert.Rule {
 	then, ok := violations[x.OnViolation]
 	switch {
 	case name == "":
@@ -158,7 +168,7 @@ func (p *Pipeline) checkExpectations(ctx context.Context) error {
 			err := convert.ParseRule(ctx, engine, r)
 			var mistake *duck.SQLError
 			if errors.As(err, &mistake) {
-				faults = append(faults, ruleFault(r.Name, mistake))
+				faults = append(faults, t.ruleFault(r.Name, mistake))
 			} else if err != nil {
 				return err
 			}
@@ -173,8 +183,8 @@ func (p *Pipeline) checkExpectations(ctx context.Context) error {
 // codeCheck is the code of a check that is no condition on rows.
 const codeCheck = "SILT-7007"
 
-func ruleFault(rule string, mistake *duck.SQLError) Fault {
-	f := Fault{Code: codeCheck, Key: []string{"expect", rule}, Problem: mistake.Message, Hint: mistake.Hint}
+func (t *targetSettings) ruleFault(rule string, mistake *duck.SQLError) Fault {
+	f := Fault{Code: codeCheck, Key: t.ruleKey(rule), Problem: mistake.Message, Hint: mistake.Hint}
 	if mistake.Line > 1 {
 		f.Problem = fmt.Sprintf("line %d: %s", mistake.Line, f.Problem)
 	}
@@ -189,13 +199,13 @@ func ruleFault(rule string, mistake *duck.SQLError) Fault {
 }
 
 // rulesFault makes the mistakes in checks mistakes in the Config.
-func rulesFault(err error) error {
+func (t *targetSettings) rulesFault(err error) error {
 	var faults []Fault
 	each := func(err error) {
 		var rule *convert.RuleError
 		var mistake *duck.SQLError
 		if errors.As(err, &rule) && errors.As(rule.Err, &mistake) {
-			faults = append(faults, ruleFault(rule.Rule, mistake))
+			faults = append(faults, t.ruleFault(rule.Rule, mistake))
 		}
 	}
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
@@ -217,7 +227,7 @@ func (t *targetSettings) checkRules(ctx context.Context, w *convert.Converter, r
 	if table != nil {
 		known = table.Schema()
 	}
-	return rulesFault(w.CheckRules(ctx, t.expect, convert.RuleColumns(rows, known)))
+	return t.rulesFault(w.CheckRules(ctx, t.expect, convert.RuleColumns(rows, known)))
 }
 
 // expectations is what the rules found in the batch; nil when there is nothing to tell.

@@ -40,12 +40,13 @@ func (c *conversion) grow(ctx context.Context, d *evolve.Decision) (again []int,
 		if covered(c.version.Uncarried, f) {
 			continue
 		}
-		carried, err := c.carries(ctx, f)
+		left, err := c.leaves(ctx, f)
 		if err != nil {
 			return nil, err
 		}
-		if carried {
+		if len(left) < len(c.targets) {
 			columns = append(columns, f)
+			c.noteLeft(f, left)
 			continue
 		}
 		if c.set.uncarried == "fail" {
@@ -169,34 +170,52 @@ func (e *UncarriedError) Error() string {
 	return fmt.Sprintf("new field %s %s is not in the table: the transform does not carry it", e.Field.Path, e.Field.DDL)
 }
 
-// carries reports whether the values of a new field reach the table through the transform.
-func (c *conversion) carries(ctx context.Context, f evolve.Field) (bool, error) {
-	return c.set.carries(ctx, c.workers[0], c.version, f)
+// leaves returns the targets whose transforms do not carry the values of a new field.
+func (c *conversion) leaves(ctx context.Context, f evolve.Field) ([]*targetSettings, error) {
+	return c.set.leaves(ctx, c.workers[0], c.version, f)
 }
 
-// carries reports whether the values of a field of v reach a table: one without a transform, or one whose
-// transform carries them.
-func (s *settings) carries(ctx context.Context, w *convert.Converter, v *evolve.Version, f evolve.Field) (bool, error) {
+// noteLeft warns of a field that is in some of the tables, and that the transforms of others leave out: a row
+// that goes to those alone is without it.
+func (c *conversion) noteLeft(f evolve.Field, left []*targetSettings) {
+	if len(left) == 0 {
+		return
+	}
+	names := make([]string, len(left))
+	for i, t := range left {
+		names[i] = t.given.String()
+	}
+	c.warnings = append(c.warnings, Warning{Code: "SILT-7008",
+		Text: fmt.Sprintf("the new field %s %s is not in %s: the SQL of other targets carries it, and theirs does not", f, f.DDL, strings.Join(names, ", ")),
+		Hint: "rows that go to them alone are without it: name it in their SQL, or add a target that has all records"})
+}
+
+// leaves returns the targets to which the values of a field of v do not come because their transforms do not
+// carry them; none, when another has all records as they are.
+func (s *settings) leaves(ctx context.Context, w *convert.Converter, v *evolve.Version, f evolve.Field) ([]*targetSettings, error) {
 	if s.plain() >= 0 || s.uncarried == "allow" {
-		return true, nil
+		return nil, nil
 	}
 	engine, err := w.Engine(ctx)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	less := *v
 	less.Uncarried = append(slices.Clone(v.Uncarried), f.String())
-	return s.reaches(ctx, engine, s.task(v.Read()), s.task(less.Read()))
+	return s.unchanged(ctx, engine, s.task(v.Read()), s.task(less.Read()))
 }
 
-// reaches reports whether what a source with has and one without lacks shows in a table.
-func (s *settings) reaches(ctx context.Context, engine *duck.Engine, with, without convert.Task) (bool, error) {
+// unchanged returns the targets in which it does not show what a source with has and one without lacks.
+func (s *settings) unchanged(ctx context.Context, engine *duck.Engine, with, without convert.Task) (out []*targetSettings, err error) {
 	for i := range with.Targets {
 		to := &with.Targets[i]
 		carried, err := engine.Carried(ctx, to.SQL, with.Source(to), without.Source(to))
-		if carried || err != nil {
-			return carried, err
+		if err != nil {
+			return nil, err
+		}
+		if !carried {
+			out = append(out, s.targets[i])
 		}
 	}
-	return false, nil
+	return out, nil
 }

@@ -67,11 +67,14 @@ func uriOf(location string) string {
 	return "file://" + location
 }
 
-// place is where the target, its quarantine and the pipelines' state are.
-func (c Config) place() (catalog.Place, error) {
+// place is where the target is, or the first of several, with its quarantine and the pipelines' state.
+func (c Config) place() (catalog.Place, error) { return c.placeOf(c.each()[0]) }
+
+// placeOf is where a target, its quarantine and the state of pipelines that load into it are.
+func (c Config) placeOf(t Target) (catalog.Place, error) {
 	var p catalog.Place
-	if c.Target.Table == "" {
-		location := c.Target.Path
+	if t.Table == "" {
+		location := t.Path
 		if !isRemote(location) {
 			path, err := localPath(location)
 			if err != nil {
@@ -81,7 +84,7 @@ func (c Config) place() (catalog.Place, error) {
 		}
 		p = catalog.AtPath(location)
 	} else {
-		name, err := catalog.ParseName(c.Target.Table)
+		name, err := catalog.ParseName(t.Table)
 		if err != nil {
 			return p, err
 		}

@@ -104,19 +104,8 @@ func (m *Merge) lists() map[string]*[]string {
 	return map[string]*[]string{"write.keys": &m.Keys, "write.exceptColumns": &m.ExceptColumns}
 }
 
-// merging reads how rows reach the table.
-func (p *parser) merging() {
-	t := p.config.Target
-	p.oneOf("target.write", t.Write, "", "append", "merge")
-	mode := p.value("write.mode")
-	if t.Write != "" && p.isGiven("write.mode") && !strings.EqualFold(mode, t.Write) {
-		p.fault(CodeContradiction, p.at(p.keys["write.mode"]), "keep one of them", "differs from the target's write")
-	}
-	if t.Write != "" {
-		mode = t.Write
-	}
-	m := t.Merge
-	given := ""
+// mergeGiven reads the options that say how rows are merged, and returns the name of one of them.
+func (p *parser) mergeGiven(m *Merge) (given string) {
 	for name, text := range m.texts() {
 		if p.isGiven(name) {
 			*text, given = p.value(name), name
@@ -135,38 +124,32 @@ func (p *parser) merging() {
 	if p.isGiven("write.scd") {
 		m.SCD, given = p.integer("write.scd"), "write.scd"
 	}
-	if !strings.EqualFold(mode, "merge") {
-		if given != "" {
-			p.fault(CodeContradiction, p.at(p.keys[optionKey(given)]), "set write.mode to merge", "is for a merge, and rows are appended")
-		} else if len(m.Keys) > 0 {
-			p.fault(CodeContradiction, []string{"target", "merge"}, "write: merge", "is for a merge, and rows are appended")
-		}
-		return
-	}
+	return given
+}
+
+// merging reads how rows are merged into the target t; key is where it is configured.
+func (p *parser) merging(t *targetSettings, m Merge, key []string) {
+	at := func(names ...string) []string { return slices.Concat(key, []string{"merge"}, names) }
 	if len(m.Keys) == 0 {
-		p.fault(CodeMissing, []string{"target", "merge", "keys"}, "name the columns that say which row of the table a row is about: keys: [id]", "a merge has no keys")
+		p.fault(CodeMissing, at("keys"), "name the columns that say which row of the table a row is about: keys: [id]", "a merge has no keys")
 	}
 	if m.NotMatchedBySource != "" && !strings.EqualFold(m.NotMatchedBySource, "delete") {
-		p.fault(CodeValue, []string{"target", "merge", "notMatchedBySource"}, "", "%q is not delete", m.NotMatchedBySource)
+		p.fault(CodeValue, at("notMatchedBySource"), "", "%q is not delete", m.NotMatchedBySource)
 	}
 	switch {
 	case m.SCD < 0 || m.SCD > 2:
-		p.fault(CodeValue, []string{"target", "merge", "scd"}, "write 1 or 2", "%d is no type of a slowly changing dimension", m.SCD)
+		p.fault(CodeValue, at("scd"), "write 1 or 2", "%d is no type of a slowly changing dimension", m.SCD)
 	case m.SCD < 2:
 	case m.SequenceBy == "":
-		p.fault(CodeMissing, []string{"target", "merge", "sequenceBy"}, "name the column that orders the changes of a key", "versions of a row need an order")
+		p.fault(CodeMissing, at("sequenceBy"), "name the column that orders the changes of a key", "versions of a row need an order")
 	case m.UpdateWhen != "" || m.InsertOnly || m.NotMatchedBySource != "":
-		p.fault(CodeContradiction, []string{"target", "merge", "scd"}, "take updateWhen, insertOnly and notMatchedBySource out", "all versions of a row are kept, so that there is none to update")
+		p.fault(CodeContradiction, at("scd"), "take updateWhen, insertOnly and notMatchedBySource out", "all versions of a row are kept, so that there is none to update")
 	}
 	spec := m.spec()
-	p.set.targets[0].merge = spec
-	switch src := &p.set.source; {
-	case spec.DeleteMissing && (p.isGiven("cloudFiles.maxFilesPerTrigger") || p.isGiven("cloudFiles.maxBytesPerTrigger")):
-		p.fault(CodeContradiction, []string{"target", "merge", "notMatchedBySource"}, "take maxFilesPerTrigger and maxBytesPerTrigger out",
-			"rows of the table that are not in a batch are deleted, so that a batch must be all there is")
-	case spec.DeleteMissing:
-		src.MaxFiles, src.MaxBytes = 0, 0
-	case src.MaxBytes == 0:
+	t.merge = spec
+	if spec.DeleteMissing {
+		p.needsAll(at("notMatchedBySource"), "rows of the table that are not in a batch are deleted")
+	} else if src := &p.set.source; src.MaxBytes == 0 && !p.set.needsAll {
 		src.MaxBytes = mergeBytes
 	}
 	spec.Passive = p.set.lineage
@@ -309,11 +292,12 @@ func (m *mergeResult) settle(ctx context.Context, tx *delta.Transaction, err err
 // merger computes the merge of a change into a version of a table, for the transaction on it.
 type merger func(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, c *change) (*mergeResult, error)
 
-// merger merges into one target, by the conditions that it has now.
+// merger merges into one target, by the conditions that it has now; nil is a table that is no target any
+// more.
 func (p *Pipeline) merger(to *target) merger {
 	return func(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store objstore.Store, c *change) (*mergeResult, error) {
 		spec := *c.Merge
-		if to.merge != nil {
+		if to != nil && to.merge != nil {
 			// A condition that fails on a row that is staged can be mended.
 			spec.DeleteWhen, spec.UpdateWhen = to.merge.DeleteWhen, to.merge.UpdateWhen
 		}
@@ -389,20 +373,37 @@ func countsOf(c merge.Counts) MergeCounts {
 		Unchanged: c.Unchanged, Late: c.Late, Duplicates: c.Duplicates, Skipped: c.Skipped}
 }
 
-// addMerge adds what became of a batch's rows.
-func (s *Summary) addMerge(c checkpoint.Committed, sequenceBy string) {
+// addTable adds what a batch brought to a table; nil is one that is no target any more.
+func (s *Summary) addTable(v TableVersion, c checkpoint.Committed, to *target) {
+	k := slices.IndexFunc(s.Targets, func(t TargetSummary) bool { return t.Table == v.Table })
+	if k < 0 {
+		k = len(s.Targets)
+		s.Targets = append(s.Targets, TargetSummary{Table: v.Table})
+	}
+	t := &s.Targets[k]
+	t.Rows, t.Version = t.Rows+v.Rows, v.Version
 	counts, conflicting := mergedCounts(c)
 	if counts == nil {
 		return
 	}
-	if s.Merge == nil {
-		s.Merge = &MergeCounts{}
+	if t.Merge == nil {
+		t.Merge = &MergeCounts{}
 	}
-	s.Merge.add(*counts)
+	t.Merge.add(*counts)
+	if len(s.Targets) == 1 {
+		s.Merge = t.Merge
+	}
 	if conflicting == 0 {
 		return
 	}
-	w := Warning{Code: "SILT-7005", Text: "rows of one key differ, and which is the last was decided by the order of the files and of the records in them",
+	sequenceBy, of := "", ""
+	if to != nil && to.merge != nil {
+		sequenceBy = to.merge.SequenceBy
+	}
+	if len(s.Targets) > 1 {
+		of = v.Table + ": "
+	}
+	w := Warning{Code: "SILT-7005", Text: of + "rows of one key differ, and which is the last was decided by the order of the files and of the records in them",
 		Hint: "name the column that orders the changes of a key: target.merge.sequenceBy"}
 	if sequenceBy != "" {
 		w.Hint = "they have the same " + schema.Quote(sequenceBy) + ": a finer column orders them"

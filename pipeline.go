@@ -107,7 +107,7 @@ func open(cfg Config) (*Pipeline, []Fault) {
 	at := &places{o: set.s3}
 	p.at = at
 	fault := func(key string, err error) {
-		f := Fault{Code: CodeValue, Key: strings.SplitN(key, ".", 2), Problem: err.Error()}
+		f := Fault{Code: CodeValue, Key: strings.SplitN(key, ".", 2), Problem: err.Error()} // the name of an option has dots
 		if unsupported := (*unsupportedError)(nil); errors.As(err, &unsupported) {
 			f.Code = CodeUnsupported
 		}
@@ -122,22 +122,25 @@ func open(cfg Config) (*Pipeline, []Fault) {
 			fault("source", err)
 		}
 	}
-	for _, to := range set.targets {
+	for k, to := range set.targets {
 		t := &target{targetSettings: to}
-		if cfg.Target.Table != "" || cfg.Target.Path != "" {
-			if t.place, err = cfg.place(); err != nil {
-				fault("target", err)
+		if to.given.Table != "" || to.given.Path != "" {
+			if t.place, err = cfg.placeOf(to.given); err != nil {
+				fault(strings.Join(cfg.targetKey(k), "."), err)
 			}
 		}
-		t.table = openTable(at, mainTable, t.place.Table, t.place.Path)
+		t.table = openTable(at, targetRole(k), t.place.Table, t.place.Path)
 		p.targets = append(p.targets, t)
+	}
+	if len(faults) == 0 {
+		faults = p.apart()
 	}
 	if len(faults) > 0 {
 		return nil, faults
 	}
-	for _, t := range p.targets {
+	for k, t := range p.targets {
 		if p.source.holds(t.path, set.source.StrictGlobber) {
-			return nil, []Fault{{Code: CodeContradiction, Key: []string{"target"},
+			return nil, []Fault{{Code: CodeContradiction, Key: cfg.targetKey(k),
 				Problem: fmt.Sprintf("the table %s lies inside the source %s, which would load the table's own files", t.path, p.source.path),
 				Hint:    "load from a folder beside the table, or with a glob such as " + strings.TrimRight(cfg.Source, "/") + "/*.json"}}
 		}
@@ -398,6 +401,9 @@ const cleanEvery = time.Minute
 
 func (p *Pipeline) openLog(ctx context.Context) (*checkpoint.Log, error) {
 	if err := p.checkStores(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.checkCheckpoint(ctx); err != nil {
 		return nil, err
 	}
 	host, _ := os.Hostname()

@@ -44,8 +44,11 @@ type Plan struct {
 	Reason string `json:"reason,omitempty"`
 	// SourceSchema is the schema by which records would be read.
 	SourceSchema *schema.Struct `json:"sourceSchema"`
-	// Columns are those that the table would get; of a new table all.
+	// Columns are those that the table would get; of a new table all. Of several targets, Target, TableVersion,
+	// Columns and Keys are those of the first, and Targets has all.
 	Columns []NewField `json:"columns,omitempty"`
+	// Targets are the tables that rows would go to.
+	Targets []PlannedTarget `json:"targets"`
 	// Folders are the columns that folders k=v on the way to the files make.
 	Folders []NewField `json:"folders,omitempty"`
 	// Stop is why the run would stop before it has written anything; empty when it would not.
@@ -74,6 +77,14 @@ type Plan struct {
 	Differences []string `json:"differences,omitempty"`
 
 	Warnings []Warning `json:"warnings,omitempty"`
+}
+
+// PlannedTarget is a table that rows would go to.
+type PlannedTarget struct {
+	Table   string     `json:"table"`
+	Version int64      `json:"version"` // -1: there is none yet
+	Keys    []string   `json:"keys,omitempty"`
+	Columns []NewField `json:"columns,omitempty"`
 }
 
 // PlannedFiles counts the files that the next run would meet.
@@ -181,9 +192,14 @@ func (p *Pipeline) looked(ctx context.Context, o PlanOptions) (*Plan, *looker, e
 			return nil, nil, err
 		}
 	}
-	if tables[0] != nil {
-		out.TableVersion = tables[0].Version()
+	for i, t := range p.targets {
+		to := PlannedTarget{Table: t.name, Version: -1}
+		if tables[i] != nil {
+			to.Version = tables[i].Version()
+		}
+		out.Targets = append(out.Targets, to)
 	}
+	out.TableVersion = out.Targets[0].Version
 	rules := p.set.rules(tables)
 	if w, ok := p.narrow(rules); ok {
 		out.Warnings = append(out.Warnings, w)
@@ -211,7 +227,7 @@ func InferSchema(ctx context.Context, cfg Config, o PlanOptions) (*Plan, error) 
 // OpenSource opens a pipeline whose files are to be looked at: its table is one that is not there, whatever
 // the target of cfg.
 func OpenSource(ctx context.Context, cfg Config) (*Pipeline, error) {
-	cfg.Target = Path("nowhere")
+	cfg.Target, cfg.Targets = Path("nowhere"), nil
 	if from, err := openFolder(cfg.places(), cfg.Source); err == nil {
 		cfg.Target = Path(from.path + ".nowhere") // beside the source, since it must not lie in it
 	}
@@ -442,24 +458,28 @@ func (l *looker) partitions(rules evolve.Options) *schema.Struct {
 func (l *looker) columns(ctx context.Context, out *Plan) error {
 	task := l.set.task(out.SourceSchema)
 	l.types(&task)
-	known := &schema.Struct{}
-	if l.tables[0] != nil {
-		known = l.tables[0].Schema()
+	for i, t := range l.targets {
+		known := &schema.Struct{}
+		if l.tables[i] != nil {
+			known = l.tables[i].Schema()
+		}
+		rows, transform, err := l.workers[0].TargetSchema(ctx, &task, &task.Targets[i])
+		if err != nil {
+			return err
+		}
+		if transform != nil {
+			transform.Close()
+		}
+		to := &out.Targets[i]
+		if t.merge != nil {
+			to.Keys = t.merge.Keys
+			rows = merge.Columns(*t.merge, rows)
+		}
+		for _, a := range schema.Additions(known, rows) {
+			to.Columns = append(to.Columns, NewField{Path: schema.Path(a.Path...), DDL: a.Type.String()})
+		}
 	}
-	rows, transform, err := l.workers[0].TargetSchema(ctx, &task, &task.Targets[0])
-	if err != nil {
-		return err
-	}
-	if transform != nil {
-		transform.Close()
-	}
-	if m := l.targets[0].merge; m != nil {
-		out.Keys = m.Keys
-		rows = merge.Columns(*m, rows)
-	}
-	for _, a := range schema.Additions(known, rows) {
-		out.Columns = append(out.Columns, NewField{Path: schema.Path(a.Path...), DDL: a.Type.String()})
-	}
+	out.Columns, out.Keys = out.Targets[0].Columns, out.Targets[0].Keys
 	return nil
 }
 
@@ -475,8 +495,15 @@ func (l *looker) stops(out *Plan, grown bool) string {
 		return "uncarried is fail, and the SQL does not carry the new field " + out.Schema.Uncarried[0].Path
 	case l.set.onCorrupt == convert.FailOnCorrupt && out.Read.Quarantine > 0:
 		return "a record is corrupt, and such are to stop it"
-	case l.tables[0] != nil && !l.set.mergeSchema && len(out.Columns) > 0:
-		return "mergeSchema is off, and the table has no column " + out.Columns[0].Path
+	}
+	for i, t := range out.Targets {
+		if l.tables[i] != nil && !l.targets[i].mergeSchema && len(t.Columns) > 0 {
+			of := ""
+			if len(out.Targets) > 1 {
+				of = " " + t.Table
+			}
+			return "mergeSchema is off, and the table" + of + " has no column " + t.Columns[0].Path
+		}
 	}
 	return ""
 }
@@ -565,11 +592,11 @@ func (l *looker) grow(ctx context.Context, out *Plan, v *evolve.Version, seen *c
 			out.Schema.Uncarried = append(out.Schema.Uncarried, newField(f))
 			continue
 		}
-		carried, err := l.set.carries(ctx, l.workers[0], &after, f)
+		left, err := l.set.leaves(ctx, l.workers[0], &after, f)
 		if err != nil {
 			return err
 		}
-		if carried {
+		if len(left) < len(l.targets) {
 			out.Schema.Added = append(out.Schema.Added, newField(f))
 		} else {
 			out.Schema.Uncarried = append(out.Schema.Uncarried, newField(f))
@@ -668,11 +695,11 @@ func (l *looker) leftOut(ctx context.Context, v *evolve.Version) ([]string, erro
 				at := append(slices.Clip(path), f.Name)
 				less := *v
 				less.Uncarried = append(slices.Clip(v.Uncarried), schema.Path(at...))
-				carried, err := l.set.reaches(ctx, engine, with, l.set.task(less.Read()))
+				left, err := l.set.unchanged(ctx, engine, with, l.set.task(less.Read()))
 				if err != nil {
 					return err
 				}
-				if !carried {
+				if len(left) == len(l.targets) {
 					out = append(out, schema.Path(at...))
 				} else if err := visit(at, f.Type); err != nil {
 					return err

@@ -20,8 +20,11 @@ type Preview struct {
 	Pipeline string
 	Source   string
 	Target   string
-	// Read are the rows as they are read. Made are those that the transform makes of them; nil without one.
+	// Read are the rows as they are read. Made are those that the transform makes of them; nil without one,
+	// and when there are several targets.
 	Read, Made array.RecordReader
+	// Targets are those of several targets, in their order.
+	Targets []PreviewTarget
 	// Quarantine is the number of records on the way to these rows that would be quarantined, Bad the first
 	// of them; Failed says why the SQL fails on rows.
 	Quarantine int64
@@ -30,11 +33,22 @@ type Preview struct {
 	Warnings   []Warning
 }
 
+// PreviewTarget is what one of several targets gets.
+type PreviewTarget struct {
+	Table string
+	Made  array.RecordReader // nil: the rows as they are read
+}
+
 // Release gives the rows back.
 func (p *Preview) Release() {
 	p.Read.Release()
 	if p.Made != nil {
 		p.Made.Release()
+	}
+	for _, t := range p.Targets {
+		if t.Made != nil {
+			t.Made.Release()
+		}
 	}
 }
 
@@ -96,13 +110,25 @@ func (p *Pipeline) Preview(ctx context.Context, o PreviewOptions) (*Preview, err
 	if out.Read, err = rowsOf(s.Read, task.Read()); err != nil || len(p.set.sqls()) == 0 {
 		return out, err
 	}
-	made, transform, err := l.workers[0].TargetSchema(ctx, &task, &task.Targets[0])
-	if err != nil {
-		return nil, err
+	for i := range task.Targets {
+		to := &task.Targets[i]
+		t := PreviewTarget{Table: p.targets[i].name}
+		if to.SQL != "" {
+			made, transform, err := l.workers[0].TargetSchema(ctx, &task, to)
+			if err != nil {
+				return nil, err
+			}
+			transform.Close()
+			if t.Made, err = rowsOf(s.Made[i], made); err != nil {
+				return nil, err
+			}
+		}
+		out.Targets = append(out.Targets, t)
 	}
-	transform.Close()
-	out.Made, err = rowsOf(s.Made[0], made)
-	return out, err
+	if len(out.Targets) == 1 {
+		out.Made, out.Targets = out.Targets[0].Made, nil
+	}
+	return out, nil
 }
 
 // rowsOf reads records, of which there may be none.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +45,9 @@ func newRun(p *Pipeline, log *checkpoint.Log) *run {
 	r.summary = &Summary{
 		Pipeline: p.name, Run: ulid.Make().String(), Source: p.source.String(), Target: p.targets[0].name,
 		Started: now, Schema: SchemaChange{From: -2, To: -1}, Warnings: slices.Clone(p.set.notes),
+	}
+	for _, t := range p.targets {
+		r.summary.Targets = append(r.summary.Targets, TargetSummary{Table: t.name, Version: -1})
 	}
 	r.progress.emit = p.emit
 	return r
@@ -162,17 +164,19 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 	}
 	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.targets[0].name, Version: -1, Files: loaded, Rows: b.Rows,
 		RescuedRows: b.Rescued.Rows, Quarantined: b.Records.Quarantined, Took: time.Since(started)}
-	for _, c := range out.Commits.Targets {
-		t := TableVersion{Table: r.targets[0].name, Version: c.Version, Batch: out.Plan.Batch, Rows: b.Rows}
+	for i, c := range out.Commits.Targets {
+		staged := out.Staged.Targets[i]
+		t, to := r.tableOf(staged)
+		v := TableVersion{Table: t.name, Version: c.Version, Batch: out.Plan.Batch, Rows: staged.Rows}
+		s.Commits = append(s.Commits, v)
 		if c.Name == quarantineTable {
-			t.Table, t.Rows = r.quarantine.name, b.QuarantineRows
-		} else {
-			event.Version = c.Version
-			if m := r.targets[0].merge; m != nil {
-				s.addMerge(c, m.SequenceBy)
-			}
+			continue
 		}
-		s.Commits = append(s.Commits, t)
+		event.Tables = append(event.Tables, v)
+		if to == r.targets[0] {
+			event.Version = c.Version
+		}
+		s.addTable(v, c, to)
 	}
 	for _, w := range s.Warnings[told:] {
 		r.emit(w)
@@ -355,6 +359,14 @@ func (r *run) warnOfListing(found *source.Found) {
 	}
 }
 
+// warnOfNew warns of targets that earlier batches did not go to.
+func (r *run) warnOfNew(added []*target, batch int64) {
+	for _, t := range added {
+		r.warn(Warning{Code: "SILT-6011", Text: fmt.Sprintf("table %s is new among the targets of the pipeline: it gets files from batch %d on, and those that were loaded before are not in it", t.name, batch),
+			Hint: "to have all of them in it, load them into it alone: silt load " + r.source.String() + " " + t.given.String()})
+	}
+}
+
 // plural is a number and what it counts.
 func plural(n int, one, more string) string {
 	if n == 1 {
@@ -390,14 +402,37 @@ type pinned struct {
 	PartitionBy []string          `json:"partitionBy,omitempty"`
 	Properties  map[string]string `json:"properties,omitempty"`
 	// Expect are the expectations by name.
-	Expect map[string]Expectation `json:"expect,omitempty"`
+	Expect  map[string]Expectation `json:"expect,omitempty"`
+	Targets []pinnedTarget         `json:"targets,omitempty"` // when there are several
+}
+
+// pinnedTarget is what the rows of one of several targets depend on.
+type pinnedTarget struct {
+	Table       string                 `json:"table"`
+	Transform   string                 `json:"transform,omitempty"`
+	PartitionBy []string               `json:"partitionBy,omitempty"`
+	Properties  map[string]string      `json:"properties,omitempty"`
+	Expect      map[string]Expectation `json:"expect,omitempty"`
+}
+
+// pinned is that of the configuration.
+func (p *Pipeline) pinned() pinned {
+	c := p.cfg
+	out := pinned{Source: p.source.path, Options: c.Options, Lineage: p.set.lineage, Compat: c.Compat, Uncarried: c.Uncarried, OnCorrupt: c.OnCorrupt}
+	if len(c.Targets) == 0 {
+		out.Transform, out.PartitionBy, out.Properties = p.set.targets[0].transform, c.Target.PartitionBy, c.Target.Properties
+		out.Expect = c.Target.Expect
+		return out
+	}
+	for _, t := range p.targets {
+		out.Targets = append(out.Targets, pinnedTarget{t.name, t.transform, t.given.PartitionBy, t.given.Properties, t.given.Expect})
+	}
+	return out
 }
 
 // Plan implements [checkpoint.Effects].
 func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (checkpoint.Plan, error) {
-	c := r.cfg
-	config, err := json.Marshal(pinned{r.source.path, c.Options, strings.Join(r.set.sqls(), ";\n"), r.set.lineage, c.Compat, c.Uncarried, c.OnCorrupt,
-		c.Target.PartitionBy, c.Target.Properties, c.Target.Expect})
+	config, err := json.Marshal(r.pinned())
 	if err != nil {
 		return checkpoint.Plan{}, err
 	}
@@ -410,8 +445,12 @@ func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (check
 	if latest != nil {
 		p.SchemaVersion = latest.Number
 	}
-	if err := r.checkTarget(ctx); err != nil {
+	added, err := r.checkTargets(ctx)
+	if err != nil {
 		return p, err
+	}
+	if batch > 0 {
+		r.warnOfNew(added, batch)
 	}
 	for _, t := range r.tables() {
 		target := checkpoint.Target{Name: t.role, URI: t.uri(), Version: -1}
@@ -427,69 +466,11 @@ func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (check
 	return p, nil
 }
 
-// tables are those of a batch, in the order in which they are committed.
-func (p *Pipeline) tables() []*table {
-	all := []*table{&p.quarantine}
-	for _, t := range p.targets {
-		all = append(all, &t.table)
-	}
-	return all
-}
-
 // A TargetError says that a checkpoint belongs to another table.
 type TargetError struct{ Location, Was, Is string }
 
 func (e *TargetError) Error() string {
 	return fmt.Sprintf("the checkpoint %s has loaded its files into %s, and the target is %s now", e.Location, e.Was, e.Is)
-}
-
-// checkTarget fails when earlier batches went to another table, which has rows that this one would
-// never get.
-func (r *run) checkTarget(ctx context.Context) error {
-	first := true
-	for b, err := range r.log.Batches(ctx) {
-		if err != nil {
-			return err
-		}
-		if err := r.samePlace(b.Plan); first && err != nil {
-			return err
-		}
-		first = false
-		if b.Commits != nil && slices.ContainsFunc(b.Commits.Targets, func(c checkpoint.Committed) bool { return c.Name == mainTable }) {
-			return r.sameTable(ctx, *b.Commits)
-		}
-	}
-	return nil
-}
-
-// sameTable fails when the table that the last batch was committed to is gone, or is another: rows of
-// earlier batches would be missing from it without a word.
-func (r *run) sameTable(ctx context.Context, last checkpoint.Commits) error {
-	for _, c := range last.Targets {
-		if c.Name != mainTable || c.TableID == "" {
-			continue
-		}
-		s, err := r.targets[0].load(ctx)
-		if err != nil {
-			return err
-		}
-		if s == nil {
-			return &ReplacedError{r.targets[0].name, c.TableID, "gone", r.statePath}
-		}
-		if id := s.Metadata().ID; id != c.TableID {
-			return &ReplacedError{r.targets[0].name, c.TableID, id, r.statePath}
-		}
-	}
-	return nil
-}
-
-func (r *run) samePlace(plan checkpoint.Plan) error {
-	for _, t := range plan.Targets {
-		if t.Name == mainTable && t.URI != r.targets[0].uri() {
-			return &TargetError{r.statePath, t.URI, r.targets[0].uri()}
-		}
-	}
-	return nil
 }
 
 // progress adds up what the workers tell.

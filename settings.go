@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/siltlake/silt/internal/catalog"
 	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
@@ -33,12 +32,13 @@ type settings struct {
 	lineage   []string
 	metadata  bool
 	// partitions are the columns wanted of folders k=v; nil is what all files have.
-	partitions    []string
+	partitions []string
+	// needsAll means that a batch must be all that is new.
+	needsAll      bool
 	uncarried     string
 	stopsOnChange bool // of the source schema
 
 	targets        []*targetSettings // at least one
-	mergeSchema    bool
 	txn            *txn
 	s3             s3store.Options
 	schemaLocation string
@@ -74,23 +74,7 @@ func (p *parser) values() {
 	if c.Source == "" {
 		p.fault(CodeMissing, []string{"source"}, "give the folder where files arrive", "no source")
 	}
-	switch t := c.Target; {
-	case t.Table == "" && t.Path == "":
-		p.fault(CodeMissing, []string{"target"}, "give a table name such as main.demo.events, or a path", "no target")
-	case t.Table != "" && t.Path != "":
-		p.fault(CodeContradiction, []string{"target"}, "keep one of them", "both table and path are given")
-	case t.Table != "":
-		if _, err := catalog.ParseName(t.Table); err != nil {
-			p.fault(CodeValue, []string{"target", "table"}, "", "%v", err)
-		}
-	}
-	if len(c.Target.PartitionBy) > 0 {
-		for _, name := range c.Target.PartitionBy {
-			if name == "" {
-				p.fault(CodeValue, []string{"target", "partitionBy"}, "", "an empty name")
-			}
-		}
-	}
+	p.targets()
 	for name, cat := range c.Catalogs {
 		if cat.Type != "" && cat.Type != "local" {
 			p.fault(CodeUnsupported, []string{"catalogs", name, "type"}, "use local", "catalogs of type %s are not supported yet", cat.Type)
@@ -104,7 +88,6 @@ func (p *parser) values() {
 		p.fault(CodeContradiction, []string{"onSchemaChange"}, "take it out, or set compat: autoloader", "there is onSchemaChange only under compat: autoloader; without it new columns stop no run")
 	}
 	s.uncarried = cmp.Or(c.Uncarried, "rescue")
-	s.targets = []*targetSettings{{given: c.Target, transform: strings.TrimSpace(c.Transform)}}
 	p.flatten()
 	s.onCorrupt = map[string]convert.OnCorrupt{"drop": convert.DropCorrupt, "fail": convert.FailOnCorrupt, "nullRow": convert.NullRow}[c.OnCorrupt]
 	if s.compat && c.OnCorrupt == "" {
@@ -153,7 +136,7 @@ func (p *parser) options() {
 	p.envelopes()
 	p.files()
 	p.storage()
-	p.merging()
+	p.writing()
 	p.expecting()
 }
 
@@ -327,7 +310,11 @@ func (p *parser) schema() {
 	s.corrupt = p.value("columnNameOfCorruptRecord")
 	p.variant()
 	p.partitions()
-	s.mergeSchema = p.boolean("mergeSchema")
+	for _, t := range s.targets {
+		if t.mergeSchema = p.boolean("mergeSchema"); t.given.MergeSchema != nil {
+			t.mergeSchema = *t.given.MergeSchema
+		}
+	}
 	p.idempotent()
 	s.metadata = p.boolean("keepMetadata")
 	s.schemaLocation = p.value("cloudFiles.schemaLocation")

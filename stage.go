@@ -297,13 +297,15 @@ func (r *run) PutSchema(ctx context.Context, _ checkpoint.Plan, s checkpoint.Sta
 
 // Commit implements [checkpoint.Effects].
 func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoint.Staged, target int) (checkpoint.Committed, error) {
-	t, merge := &r.quarantine, merger(nil)
-	if staged.Targets[target].Name != quarantineTable {
-		to := r.targets[0]
-		t, merge = &to.table, r.merger(to)
+	// What is staged for a table that is no target any more goes there all the same: its data files are there.
+	if _, err := r.samePlaces(plan); err != nil {
+		return checkpoint.Committed{}, err
+	}
+	t, to := r.tableOf(staged.Targets[target])
+	if t != &r.quarantine {
 		t.txn = r.set.txn
 	}
-	done, after, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], merge)
+	done, after, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], r.merger(to))
 	if err == nil && t == &r.quarantine && r.set.badRecords != "" {
 		err = r.putBadRecords(ctx, after, plan, staged.Targets[target])
 	}

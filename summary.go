@@ -16,11 +16,14 @@ type Summary struct {
 	Files   FileCounts   `json:"files"`
 	Bytes   int64        `json:"bytes"` // of the files loaded, as stored
 	Records RecordCounts `json:"records"`
-	// Rows is the number of rows inserted into the target. It differs from Records.Loaded when a
-	// transform filters or multiplies rows.
+	// Rows is the number of rows made for the targets, all together. It differs from Records.Loaded when a
+	// transform filters or multiplies rows, and when there are several targets.
 	Rows int64 `json:"rows"`
-	// Merge says what became of the Rows when they are merged and not appended.
+	// Merge says what became of the Rows when they are merged and not appended. Of several targets, each has
+	// its own.
 	Merge *MergeCounts `json:"merge,omitempty"`
+	// Targets are the tables that rows go to. The sum of their Rows is Rows.
+	Targets []TargetSummary `json:"targets"`
 
 	// Expect says what the rules for rows found; nil when there are none, and no row broke one of the table.
 	Expect *ExpectCounts `json:"expect,omitempty"`
@@ -89,6 +92,14 @@ type RescuedPath struct {
 	Reason string `json:"reason"`
 	File   string `json:"file"` // of the first value
 	Line   int64  `json:"line"`
+}
+
+// TargetSummary is what a run did to one table.
+type TargetSummary struct {
+	Table   string       `json:"table"`
+	Rows    int64        `json:"rows"`    // made for it
+	Version int64        `json:"version"` // by the last commit; -1: there was none
+	Merge   *MergeCounts `json:"merge,omitempty"`
 }
 
 // TableVersion is a version that a commit made.

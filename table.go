@@ -249,7 +249,7 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 // expected fails when the table is not the one that the batch was planned for.
 func (t *table) expected(s *delta.Snapshot, plan checkpoint.Plan) error {
 	for _, target := range plan.Targets {
-		if target.Name != t.role || target.TableID == "" {
+		if target.URI != t.uri() || target.TableID == "" {
 			continue
 		}
 		if s == nil {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -321,9 +322,11 @@ func (c *configuration) catalogs() map[string]silt.Catalog {
 		catalogs[name] = silt.Catalog{Type: doc.Type, Path: relative(c.dir, doc.Path)}
 	}
 	for _, p := range c.doc.Pipelines {
-		name, _, named := strings.Cut(p.Target.Table, ".")
-		if named && catalogs[name].Path == "" {
-			catalogs[name] = silt.Catalog{Type: catalogs[name].Type, Path: relative(c.dir, silt.DefaultLake)}
+		for _, t := range append(p.Targets, oneOfDoc{Table: p.Target.Table}) {
+			name, _, named := strings.Cut(t.Table, ".")
+			if named && catalogs[name].Path == "" {
+				catalogs[name] = silt.Catalog{Type: catalogs[name].Type, Path: relative(c.dir, silt.DefaultLake)}
+			}
 		}
 	}
 	return catalogs
@@ -369,12 +372,11 @@ type resolver struct {
 func (r *resolver) config(p pipelineDoc) silt.Config {
 	c := silt.Config{
 		Source:             relative(r.dir, p.Source),
-		Target:             silt.Target{Table: p.Target.Table, Path: relative(r.dir, p.Target.Path), PartitionBy: p.Target.PartitionBy, Properties: p.Target.Properties},
 		Catalogs:           r.catalogs,
 		CheckpointLocation: relative(r.dir, p.CheckpointLocation),
 		Options:            map[string]string{},
 		Flatten:            p.Flatten.config(),
-		Transform:          r.transform(p.Transform),
+		Transform:          r.transform(p.Transform, "transform"),
 		Lineage:            p.Lineage,
 		Compat:             p.Compat,
 		Uncarried:          p.Uncarried,
@@ -389,8 +391,21 @@ func (r *resolver) config(p pipelineDoc) silt.Config {
 			c.Options[name] = "@" + relative(r.dir, file)
 		}
 	}
-	r.target(p.Target, &c)
+	c.Target = r.target(p.Target, "target")
 	c.Target.Expect = expectations(p.Expect)
+	for i, t := range p.Targets {
+		to := r.target(t.target(), "targets", strconv.Itoa(i))
+		to.Transform = r.transform(t.Transform, "targets", strconv.Itoa(i), "transform")
+		to.Expect = expectations(t.Expect)
+		c.Targets = append(c.Targets, to)
+	}
+	if p.Target.MergeSchema != nil {
+		for name := range c.Options {
+			if plainName(name) == "mergeschema" {
+				r.fault(codeContradiction, "remove one of them", "mergeSchema stands under options too", "target", "mergeSchema")
+			}
+		}
+	}
 	r.trigger(p.Trigger, &c)
 	return c
 }
@@ -408,27 +423,20 @@ func (r *resolver) key(path ...string) string {
 	return strings.Join(append(slices.Clip(r.path), path...), ".")
 }
 
-func (r *resolver) target(t targetDoc, c *silt.Config) {
-	switch c.Target.Write = t.Write; t.Write {
+// target reads the target at a path.
+func (r *resolver) target(t targetDoc, path ...string) silt.Target {
+	switch t.Write {
 	case "", "append", "merge":
 	case "overwrite":
-		r.fault(codeUnsupported, "write append or merge", "write: overwrite is not supported yet", "target", "write")
+		r.fault(codeUnsupported, "write append or merge", "write: overwrite is not supported yet", append(slices.Clip(path), "write")...)
 	default:
-		r.fault(codeValue, "write append or merge", fmt.Sprintf("write is %q; it takes append and merge", t.Write), "target", "write")
+		r.fault(codeValue, "write append or merge", fmt.Sprintf("write is %q; it takes append and merge", t.Write), append(slices.Clip(path), "write")...)
 	}
+	out := silt.Target{Table: t.Table, Path: relative(r.dir, t.Path), Write: t.Write, MergeSchema: t.MergeSchema, PartitionBy: t.PartitionBy, Properties: t.Properties}
 	if t.Merge != nil {
-		c.Target.Merge = silt.Merge(*t.Merge)
+		out.Merge = silt.Merge(*t.Merge)
 	}
-	if t.MergeSchema == nil {
-		return
-	}
-	for name := range c.Options {
-		if plainName(name) == "mergeschema" {
-			r.fault(codeContradiction, "remove one of them", "mergeSchema stands under options too", "target", "mergeSchema")
-			return
-		}
-	}
-	c.Options["mergeSchema"] = fmt.Sprint(*t.MergeSchema)
+	return out
 }
 
 func (r *resolver) trigger(t triggerDoc, c *silt.Config) {

@@ -45,7 +45,7 @@ func (a *app) diagnosed(args []string) ([]silt.Config, error) {
 		return nil, err
 	}
 	if len(args) > 0 || len(c.pipelines()) == 0 {
-		cfg, err := a.which(args)
+		cfg, err := a.found(args)
 		return []silt.Config{cfg}, err
 	}
 	chosen, err := c.choose(nil)

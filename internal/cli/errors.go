@@ -213,6 +213,10 @@ var rules = []rule{
 		}
 		return p
 	}),
+	typed(exitUsage, "checkpoint_place", func(e *silt.CheckpointPlaceError) problem {
+		return problem{Code: codePlace, Title: e.Error(),
+			Hint: "put " + e.Target + " first again, or keep the checkpoint where it is: checkpointLocation: " + e.Location}
+	}),
 	typed(exitConflict, "held", func(e *checkpoint.HeldError) problem {
 		title := "another silt is loading into this table: " + e.Owner
 		if e.Lost {
@@ -366,6 +370,7 @@ const (
 	codeTarget      = "SILT-6007"
 	codeReplaced    = "SILT-6008"
 	codeUnfinished  = "SILT-6009"
+	codePlace       = "SILT-6012"
 	codeSQL         = "SILT-7001"
 	codeNoSQL       = "SILT-7002"
 	codeMerge       = "SILT-7006"

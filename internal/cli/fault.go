@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -102,6 +103,9 @@ func faultTitle(f silt.Fault) string {
 	key := f.Key[len(f.Key)-1]
 	if f.Code == silt.CodeUnknownOption {
 		return fmt.Sprintf("unknown option %q", key)
+	}
+	if _, err := strconv.Atoi(key); err == nil && len(f.Key) > 1 { // an element of a list
+		key = f.Key[len(f.Key)-2] + "." + key
 	}
 	return key + ": " + f.Problem
 }

@@ -40,6 +40,7 @@ type pipelineDoc struct {
 	Flatten            flattenDoc           `json:"flatten,omitempty" jsonschema:"Columns whose objects become columns of their own, before the transform sees the rows."`
 	Transform          transformDoc         `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file; or steps of SQL by name, each of which reads those before it."`
 	Target             targetDoc            `json:"target,omitempty" jsonschema:"The table to write."`
+	Targets            []oneOfDoc           `json:"targets,omitempty" jsonschema:"Several tables to write, instead of target: each with its own transform. A record is read once."`
 	Expect             map[string]expectDoc `json:"expect,omitempty" jsonschema:"Rules for the rows that go to the table, by name: a condition, or check and onViolation."`
 	Lineage            lineageDoc           `json:"lineage,omitempty" jsonschema:"The columns that say where a row comes from, or off. Default: ingestion_timestamp, source_file."`
 	Compat             string               `json:"compat,omitempty" jsonschema:"autoloader: Auto Loader's and Spark's behaviour to the letter."`
@@ -50,7 +51,7 @@ type pipelineDoc struct {
 }
 
 func (pipelineDoc) later() []string {
-	return []string{"promote", "alerts", "targets", "refs", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
+	return []string{"promote", "alerts", "refs", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
 }
 
 type targetDoc struct {
@@ -64,6 +65,26 @@ type targetDoc struct {
 }
 
 func (targetDoc) later() []string { return []string{"clusterBy"} }
+
+// oneOfDoc is one of several targets.
+type oneOfDoc struct {
+	Table       string               `json:"table,omitempty" jsonschema:"A name of three parts: catalog.schema.table."`
+	Path        string               `json:"path,omitempty" jsonschema:"A folder, relative to this file, or a URI."`
+	Transform   transformDoc         `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file; or steps. Without it the rows are the records."`
+	Write       string               `json:"write,omitempty" jsonschema:"How rows reach the table: they are appended, or merged by key. Default: append."`
+	Merge       *mergeDoc            `json:"merge,omitempty" jsonschema:"How rows are merged: only with write: merge."`
+	Expect      map[string]expectDoc `json:"expect,omitempty" jsonschema:"Rules for the rows that go to the table, by name: a condition, or check and onViolation."`
+	MergeSchema *bool                `json:"mergeSchema,omitempty" jsonschema:"Whether new columns become part of the table. Default: true."`
+	PartitionBy []string             `json:"partitionBy,omitempty" jsonschema:"The columns by which a new table is partitioned."`
+	Properties  map[string]string    `json:"properties,omitempty" jsonschema:"Table properties of a new table."`
+}
+
+func (oneOfDoc) later() []string { return []string{"clusterBy"} }
+
+// target is what both kinds of targets say.
+func (t oneOfDoc) target() targetDoc {
+	return targetDoc{Table: t.Table, Path: t.Path, Write: t.Write, Merge: t.Merge, MergeSchema: t.MergeSchema, PartitionBy: t.PartitionBy, Properties: t.Properties}
+}
 
 type mergeDoc struct {
 	Keys               []string `json:"keys,omitempty" jsonschema:"The columns that say which row of the table a row is about. A row without a value in one of them is quarantined."`
@@ -177,8 +198,10 @@ func fileSchema() (*jsonschema.Schema, error) {
 		word(p.Properties["uncarried"], "rescue", "allow", "fail")
 		word(p.Properties["onCorrupt"], "quarantine", "drop", "fail")
 		word(p.Properties["onSchemaChange"], "evolve", "fail")
-		word(p.Properties["target"].Properties["write"], "append", "merge")
-		word(p.Properties["target"].Properties["merge"].Properties["notMatchedBySource"], "delete")
+		for _, t := range []*jsonschema.Schema{p.Properties["target"], p.Properties["targets"].Items} {
+			word(t.Properties["write"], "append", "merge")
+			word(t.Properties["merge"].Properties["notMatchedBySource"], "delete")
+		}
 	}
 	return s, nil
 }

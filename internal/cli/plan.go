@@ -221,14 +221,11 @@ func planText(p *silt.Plan, all bool) string {
 	if all {
 		w.most = 1 << 30
 	}
-	table := p.Target
-	switch {
-	case p.TableVersion >= 0:
-		table += fmt.Sprintf(" (version %d)", p.TableVersion)
-	default:
-		table += " (a new table)"
-	}
+	table := tableState(p.Target, p.TableVersion)
 	fmt.Fprintf(&w.b, "%s  %s -> %s\n", p.Pipeline, p.Source, table)
+	for _, t := range p.Targets[min(1, len(p.Targets)):] {
+		fmt.Fprintf(&w.b, "%s  %s -> %s\n", strings.Repeat(" ", len([]rune(p.Pipeline))), strings.Repeat(" ", len([]rune(p.Source))), tableState(t.Table, t.Version))
+	}
 	w.files()
 	if p.Files.New > 0 || p.Reason != "" && p.TableVersion >= 0 {
 		w.schema()
@@ -243,6 +240,14 @@ func planText(p *silt.Plan, all bool) string {
 	}
 	fmt.Fprintf(&w.b, "%s Nothing has been written.\n", w.verdict())
 	return w.b.String()
+}
+
+// tableState is the name of a table and what there is of it.
+func tableState(name string, version int64) string {
+	if version < 0 {
+		return name + " (a new table)"
+	}
+	return fmt.Sprintf("%s (version %d)", name, version)
 }
 
 // wrap joins words to lines of about width characters.
@@ -380,10 +385,17 @@ func (w *planWriter) schema() {
 		}
 		w.line("folders", "%s from folders k=v: %s", count(n, "column"), some(all, w.most))
 	}
-	if p.Transform && len(p.Columns) > 0 && p.Stop == "" {
-		w.line("table", "the SQL would give it %s", count(len(p.Columns), map[bool]string{true: "column", false: "new column"}[p.TableVersion < 0]))
-		w.list(len(p.Columns), func(i int) []string {
-			return []string{"+ " + p.Columns[i].Path, cut(ddlText(p.Columns[i].DDL), 60)}
+	for _, t := range p.Targets {
+		if !p.Transform || len(t.Columns) == 0 || p.Stop != "" {
+			continue
+		}
+		it := "the SQL would give it"
+		if len(p.Targets) > 1 {
+			it = t.Table + " would get"
+		}
+		w.line("table", "%s %s", it, count(len(t.Columns), map[bool]string{true: "column", false: "new column"}[t.Version < 0]))
+		w.list(len(t.Columns), func(i int) []string {
+			return []string{"+ " + t.Columns[i].Path, cut(ddlText(t.Columns[i].DDL), 60)}
 		}, "columns")
 	}
 	if n := len(s.Uncarried); n > 0 {
@@ -436,7 +448,15 @@ func (w *planWriter) data() {
 	if len(p.Keys) > 0 {
 		verb = "merged on " + strings.Join(p.Keys, ", ")
 	}
+	if len(p.Targets) > 1 {
+		verb, through = "loaded", fmt.Sprintf(" into %d tables", len(p.Targets))
+	}
 	w.line("records", "%s%s would be %s%s", about, thousands(rows), verb, through)
+	for _, t := range p.Targets {
+		if len(p.Targets) > 1 && len(t.Keys) > 0 {
+			w.line("", "merged into %s on %s", t.Table, strings.Join(t.Keys, ", "))
+		}
+	}
 	if p.Read.Rescued > 0 && p.RescuedColumn != "" {
 		w.line("rescued", "%s would keep values in %s", count(p.Read.Rescued, "record"), p.RescuedColumn)
 	}
@@ -564,18 +584,26 @@ func (w *planWriter) verdict() string {
 			parts = append(parts, thousands(n)+" "+plural(n, one, more))
 		}
 	}
-	switch {
-	case p.TableVersion < 0:
-		parts = append(parts, "A table of "+count(len(p.Columns), "column"))
-	default:
-		add(len(p.Columns), "column to add", "columns to add")
+	tables, columns := 0, 0 // that are new; to add to those that are there
+	for _, t := range p.Targets {
+		if t.Version < 0 {
+			tables++
+		} else {
+			columns += len(t.Columns)
+		}
 	}
+	if tables == 1 && len(p.Targets) == 1 {
+		parts = append(parts, "A table of "+count(len(p.Columns), "column"))
+	} else {
+		add(tables, "new table", "new tables")
+	}
+	add(columns, "column to add", "columns to add")
 	add(len(p.Schema.Widened), "column to widen", "columns to widen")
 	add(len(p.Conflicts), "conflict", "conflicts")
 	add(int(p.Read.Quarantine), "record for quarantine", "records for quarantine")
 	add(len(p.Unreadable), "file that cannot be read", "files that cannot be read")
 	if len(parts) == 0 {
-		return "The table keeps its columns."
+		return plural(len(p.Targets), "The table keeps its", "The tables keep their") + " columns."
 	}
 	return strings.Join(parts, ", ") + "."
 }

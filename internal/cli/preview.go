@@ -115,6 +115,21 @@ func (a *app) showPreview(p *silt.Preview) error {
 			}
 			out = append(out, member{"made", made})
 		}
+		if p.Targets != nil {
+			targets := []any{}
+			for _, t := range p.Targets {
+				one := object{{"table", t.Table}}
+				if t.Made != nil {
+					made, err := rowsJSON(t.Made)
+					if err != nil {
+						return err
+					}
+					one = append(one, member{"made", made})
+				}
+				targets = append(targets, one)
+			}
+			out = append(out, member{"targets", targets})
+		}
 		bad := p.Bad
 		if bad == nil {
 			bad = []silt.QuarantinedRecord{}
@@ -125,6 +140,9 @@ func (a *app) showPreview(p *silt.Preview) error {
 		}
 		return a.printJSON(result("silt.preview/v1", out...))
 	case "jsonl", "csv", "plain":
+		if p.Targets != nil {
+			return &usageError{problem: "the pipeline writes several tables, whose rows have other columns", hint: "take --json"}
+		}
 		last := p.Read
 		if p.Made != nil {
 			last = p.Made
@@ -139,6 +157,16 @@ func (a *app) showPreview(p *silt.Preview) error {
 	if p.Made != nil {
 		fmt.Fprint(a.stdout, "\nthrough the SQL\n\n")
 		if err := a.previewRows(p.Made); err != nil {
+			return err
+		}
+	}
+	for _, t := range p.Targets {
+		if t.Made == nil {
+			fmt.Fprintf(a.stdout, "\n%s gets them as they are\n", t.Table)
+			continue
+		}
+		fmt.Fprintf(a.stdout, "\nthrough the SQL of %s\n\n", t.Table)
+		if err := a.previewRows(t.Made); err != nil {
 			return err
 		}
 	}

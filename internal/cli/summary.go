@@ -28,7 +28,9 @@ func summaryText(s *silt.Summary) string {
 	fmt.Fprintf(&b, "%s  %s %s\n", s.Pipeline, state, took(s.Took))
 	line("files", "%s", filesSum(f))
 	line("records", "%s", recordsSum(r))
-	line("rows", "%s", rowsText(s))
+	for i, text := range rowsTexts(s) {
+		line([]string{"rows", ""}[min(i, 1)], "%s", text)
+	}
 	if s.Expect != nil {
 		line("expect", "%s", expectText(s.Expect))
 		ruleLines(line, s.Expect.Rules)
@@ -116,14 +118,34 @@ func wrong(right bool) string {
 	return "   DOES NOT ADD UP: this is a bug of silt, please report it"
 }
 
-func rowsText(s *silt.Summary) string {
-	text := thousands(s.Rows) + " inserted into " + s.Target
-	if s.Merge != nil {
-		text = mergeSum(*s.Merge) + " into " + s.Target
+// rowsTexts says what each table got, and what it is of several together.
+func rowsTexts(s *silt.Summary) (all []string) {
+	sum := int64(0)
+	for _, t := range s.Targets {
+		all = append(all, tableText(s, t))
+		sum += t.Rows
+	}
+	made := ""
+	if s.Rows != s.Records.Loaded {
+		made = fmt.Sprintf("   (the SQL made them of %s)", count(s.Records.Loaded, "record"))
+	}
+	switch len(all) {
+	case 0: // a summary of before there were several
+		return []string{tableText(s, silt.TargetSummary{Table: s.Target, Rows: s.Rows, Merge: s.Merge}) + made}
+	case 1:
+		return []string{all[0] + made}
+	}
+	return append(all, fmt.Sprintf("%s in %d tables%s", thousands(s.Rows), len(all), made)+wrong(sum == s.Rows))
+}
+
+func tableText(s *silt.Summary, t silt.TargetSummary) string {
+	text := thousands(t.Rows) + " inserted into " + t.Table
+	if t.Merge != nil {
+		text = mergeSum(*t.Merge) + " into " + t.Table
 	}
 	var versions []int64
 	for _, c := range s.Commits {
-		if sameTable(c.Table, s.Target) {
+		if sameTable(c.Table, t.Table) {
 			versions = append(versions, c.Version)
 		}
 	}
@@ -132,9 +154,6 @@ func rowsText(s *silt.Summary) string {
 		text += fmt.Sprintf("   version %d", versions[0])
 	case len(versions) > 1:
 		text += fmt.Sprintf("   versions %d to %d", slices.Min(versions), slices.Max(versions))
-	}
-	if s.Rows != s.Records.Loaded {
-		text += fmt.Sprintf("   (the SQL made them of %s)", count(s.Records.Loaded, "record"))
 	}
 	return text
 }

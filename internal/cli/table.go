@@ -21,7 +21,7 @@ func (a *app) tableCommand() *cobra.Command {
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completeTables,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.which(args)
+			cfg, err := a.whichTable(args)
 			if err != nil {
 				return err
 			}
@@ -44,7 +44,7 @@ func (a *app) tableCommand() *cobra.Command {
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completeTables,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.which(args)
+			cfg, err := a.whichTable(args)
 			if err != nil {
 				return err
 			}

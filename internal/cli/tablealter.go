@@ -44,7 +44,7 @@ func (a *app) alterVerb(cmd *cobra.Command, change func(cmd *cobra.Command, args
 	dryRun := false
 	cmd.ValidArgsFunction = a.completeTables
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		cfg, err := a.which(args[:1])
+		cfg, err := a.whichTable(args[:1])
 		if err != nil {
 			return err
 		}

@@ -72,7 +72,7 @@ func (a *app) tableVerb(use, short, long, example string, run func(cmd *cobra.Co
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completeTables,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := a.which(args)
+			cfg, err := a.whichTable(args)
 			if err != nil {
 				return err
 			}

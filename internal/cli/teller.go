@@ -142,12 +142,15 @@ func (t *teller) take(pipeline string, e silt.Event) {
 	case silt.FileFailed:
 		t.line(slog.LevelWarn, log, "file cannot be read", "file", e.File, "tries", e.Tries, "given_up", e.GivenUp, "error", e.Err, "code", "SILT-3003")
 	case silt.BatchCommitted:
-		if e.Version < 0 {
+		if len(e.Tables) == 0 {
 			t.line(slog.LevelInfo, log, "batch done, nothing to commit", "batch", e.Batch, "took", e.Took.Round(time.Millisecond))
 			break
 		}
 		r.batches, r.last = r.batches+1, e
-		t.line(slog.LevelInfo, log, "batch committed", "batch", e.Batch, "version", e.Version, "files", e.Files, "rows", e.Rows,
+		if len(e.Tables) > 1 {
+			log = log.With("tables", tablesText(e.Tables))
+		}
+		t.line(slog.LevelInfo, log, "batch committed", "batch", e.Batch, "version", e.Tables[0].Version, "files", e.Files, "rows", e.Rows,
 			"rescued_rows", e.RescuedRows, "quarantined", e.Quarantined, "took", e.Took.Round(time.Millisecond))
 	case silt.FilesChanged:
 		t.line(slog.LevelInfo, log, "request carried out", "request", e.Request, "action", e.Action, "files", e.Files, "batch", e.Batch, "reason", e.Reason, "actor", e.Actor)
@@ -211,12 +214,21 @@ func (t *teller) written() string {
 	for _, r := range t.runs {
 		switch {
 		case r.batches == 1:
-			return fmt.Sprintf("1 batch was committed (%s version %d); nothing else was written", r.last.Table, r.last.Version)
+			return "1 batch was committed (" + tablesText(r.last.Tables) + "); nothing else was written"
 		case r.batches > 1:
-			return fmt.Sprintf("%d batches were committed (%s version %d); nothing else was written", r.batches, r.last.Table, r.last.Version)
+			return fmt.Sprintf("%d batches were committed (%s); nothing else was written", r.batches, tablesText(r.last.Tables))
 		}
 	}
 	return "nothing was written"
+}
+
+// tablesText names tables with their versions.
+func tablesText(all []silt.TableVersion) string {
+	texts := make([]string, len(all))
+	for i, t := range all {
+		texts[i] = fmt.Sprintf("%s version %d", t.Table, t.Version)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // lineHandler writes lines of time, level, text and key=value.
@@ -275,7 +287,7 @@ func eventJSON(pipeline string, e silt.Event) object {
 	case silt.FileFailed:
 		return line("file_failed", member{"file", e.File}, member{"bytes", e.Bytes}, member{"tries", e.Tries}, member{"givenUp", e.GivenUp}, member{"error", fmt.Sprint(e.Err)})
 	case silt.BatchCommitted:
-		return line("batch_committed", member{"batch", e.Batch}, member{"table", e.Table}, member{"version", e.Version}, member{"files", e.Files}, member{"rows", e.Rows},
+		return line("batch_committed", member{"batch", e.Batch}, member{"table", e.Table}, member{"version", e.Version}, member{"tables", append([]silt.TableVersion{}, e.Tables...)}, member{"files", e.Files}, member{"rows", e.Rows},
 			member{"rescuedRows", e.RescuedRows}, member{"quarantined", e.Quarantined}, member{"took", e.Took})
 	case silt.FilesChanged:
 		return line("files_changed", member{"batch", e.Batch}, member{"request", e.Request}, member{"action", e.Action}, member{"files", e.Files},

@@ -73,8 +73,8 @@ func transformSchema() *jsonschema.Schema {
 	}}
 }
 
-// transform makes SQL of a transform, and remembers where it was written.
-func (r *resolver) transform(doc transformDoc) string {
+// transform makes SQL of the transform at a path, and remembers where it was written.
+func (r *resolver) transform(doc transformDoc, at ...string) string {
 	var steps []silt.Step
 	var origin sqlOrigin
 	for _, s := range doc {
@@ -83,7 +83,7 @@ func (r *resolver) transform(doc transformDoc) string {
 			name = relative(r.dir, strings.TrimSpace(name))
 			b, err := os.ReadFile(name)
 			if err != nil {
-				r.faults = append(r.faults, fault{codeValue, "the file of the transform: " + err.Error(), "", s.value.at, r.key("transform")})
+				r.faults = append(r.faults, fault{codeValue, "the file of the transform: " + err.Error(), "", s.value.at, r.key(at...)})
 			}
 			part = sqlPart{text: strings.TrimPrefix(string(b), "\ufeff"), file: name}
 		}
@@ -94,7 +94,7 @@ func (r *resolver) transform(doc transformDoc) string {
 	} else {
 		sql, err := silt.Steps(steps...)
 		if err != nil {
-			r.fault(codeValue, "a step is a name and one SELECT", "transform: "+err.Error(), "transform")
+			r.fault(codeValue, "a step is a name and one SELECT", "transform: "+err.Error(), at...)
 		}
 		origin.sql = sql
 	}

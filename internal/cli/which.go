@@ -7,9 +7,53 @@ import (
 	"github.com/siltlake/silt"
 )
 
-// which finds what the argument [PIPELINE|TABLE] means: a pipeline of the file, the name of a table, or
-// a path. Without it, it is the only pipeline of the file, or the only table of the lake.
+// which finds what the argument [PIPELINE|TABLE] means, for what silt knows about it: a pipeline of the file,
+// the name of a table, or a path. Without it, it is the only pipeline of the file, or the only table of the
+// lake. What is known about one of several targets lies beside the first of them.
 func (a *app) which(args []string) (silt.Config, error) {
+	cfg, err := a.found(args)
+	if err != nil || len(cfg.Targets) > 0 || len(args) == 0 {
+		return firstOf(cfg), err
+	}
+	c, err := a.configuration(false)
+	if err != nil {
+		return cfg, err
+	}
+	all := c.pipelines()
+	c.resolve(all)
+	for _, p := range all {
+		for _, t := range p.config.Targets {
+			if t.Table != "" && t.Table == cfg.Target.Table || t.Path != "" && t.Path == cfg.Target.Path {
+				return firstOf(p.config), nil
+			}
+		}
+	}
+	return cfg, nil
+}
+
+// firstOf is the configuration with the first of several targets alone.
+func firstOf(cfg silt.Config) silt.Config {
+	if len(cfg.Targets) > 0 {
+		cfg.Target, cfg.Targets = cfg.Targets[0], nil
+	}
+	return cfg
+}
+
+// whichTable finds what the argument [PIPELINE|TABLE] means, for a command about one table.
+func (a *app) whichTable(args []string) (silt.Config, error) {
+	cfg, err := a.found(args)
+	if err != nil || len(cfg.Targets) == 0 {
+		return cfg, err
+	}
+	names := make([]string, len(cfg.Targets))
+	for i, t := range cfg.Targets {
+		names[i] = t.String()
+	}
+	return cfg, &usageError{problem: "the pipeline " + cfg.Name + " writes several tables", hint: "name one of " + strings.Join(names, ", ")}
+}
+
+// found is the configuration of the pipeline or the table that the argument means.
+func (a *app) found(args []string) (silt.Config, error) {
 	c, err := a.configuration(false)
 	if err != nil {
 		return silt.Config{}, err
