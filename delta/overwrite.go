@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -89,6 +90,9 @@ func (t *Transaction) completeChanges(ctx context.Context) error {
 
 // ReplaceSchema gives the table another schema and partitioning, as an overwrite with overwriteSchema does:
 // none of its files stays, see [Transaction.Replace]. The properties of the table do.
+//
+// The schema of a [WriteContext] that such a transaction gave out brings the physical names and ids by which
+// files were written; the call fails when another has taken the ids since.
 func (t *Transaction) ReplaceSchema(s *schema.Struct, partitionBy ...string) error {
 	if t.read == nil {
 		return errors.New("a table that does not exist yet has no schema to replace")
@@ -99,14 +103,10 @@ func (t *Transaction) ReplaceSchema(s *schema.Struct, partitionBy ...string) err
 		return err
 	}
 	if mode := t.read.columnMapping(); mode != "" { // names and ids of columns are never used again
-		plain, err := rewriteFields(s, func(f schema.Field) (schema.Field, error) {
-			f.Metadata = withoutKeys(f.Metadata, metaColumnID, metaPhysicalName)
-			return f, nil
-		})
-		if err != nil {
+		var err error
+		if s, err = t.read.replacing(s, mode); err != nil {
 			return err
 		}
-		s = plain.(*schema.Struct)
 	} else if path := NeedsMapping(s); path != "" {
 		return &NameError{path}
 	}
@@ -120,6 +120,36 @@ func (t *Transaction) ReplaceSchema(s *schema.Struct, partitionBy ...string) err
 	t.plan, t.files = p, nil
 	t.replaced.schema = p.schema // with the names that files will be written with
 	return nil
+}
+
+// replacing is a schema that comes in the place of the table's: what it has of the table's names and ids is
+// taken from it.
+func (s *Snapshot) replacing(with *schema.Struct, mode string) (*schema.Struct, error) {
+	names := map[string]bool{}
+	walkFields(nil, s.schema, func(_ []string, f schema.Field) {
+		if name, ok := f.MetadataString(metaPhysicalName); ok {
+			names[name] = true
+		}
+	})
+	maxID, _ := strconv.ParseInt(s.metadata.Configuration[propMaxColumnID], 10, 64)
+	out, err := rewriteFields(with, func(f schema.Field) (schema.Field, error) {
+		name, written := f.MetadataString(metaPhysicalName)
+		id, _ := f.MetadataInt(metaColumnID)
+		switch {
+		case !written || names[name]:
+			f.Metadata = withoutKeys(f.Metadata, metaColumnID, metaPhysicalName)
+		case id > maxID:
+		case mode == mappingID:
+			return f, &ConflictError{MetadataChanged, s.version, "column " + schema.Quote(f.Name) + " has another id than the files were written with"}
+		default:
+			f.Metadata = withoutKeys(f.Metadata, metaColumnID)
+		}
+		return f, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.(*schema.Struct), nil
 }
 
 // replacedSchema is what ReplaceSchema was given.
