@@ -149,7 +149,7 @@ func (p *parser) merging(t *targetSettings, m Merge, key []string) {
 	t.merge = spec
 	if spec.DeleteMissing {
 		p.needsAll(at("notMatchedBySource"), "rows of the table that are not in a batch are deleted")
-	} else if src := &p.set.source; src.MaxBytes == 0 && !p.set.needsAll {
+	} else if src := &p.set.source; !p.isGiven("cloudFiles.maxBytesPerTrigger") && !p.set.needsAll {
 		src.MaxBytes = mergeBytes
 	}
 	spec.Passive = p.set.lineage

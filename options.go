@@ -49,8 +49,8 @@ var optionTable = []OptionInfo{
 
 	// Which files, how many.
 	{Name: "cloudFiles.includeExistingFiles", Type: "enum", Values: []string{"true"}, Default: "true", Doc: "Load the files that are there at the first start."},
-	{Name: "cloudFiles.maxFilesPerTrigger", Type: "integer", Default: "1000", Doc: "Most files in a batch."},
-	{Name: "cloudFiles.maxBytesPerTrigger", Type: "bytes", Doc: "A batch ends with the file that passes this size."},
+	{Name: "cloudFiles.maxFilesPerTrigger", Type: "integer", Default: "10000", CompatDefault: "1000", Doc: "Most files in a batch."},
+	{Name: "cloudFiles.maxBytesPerTrigger", Type: "bytes", Doc: "A batch ends with the file that passes this size. Without either limit it is 10g, under compat none; a batch that is merged has 128m unless this is set."},
 	{Name: "cloudFiles.allowOverwrites", Type: "boolean", Default: "false", Doc: "Load a file again when its content changed; its earlier rows stay."},
 	{Name: "cloudFiles.maxFileAge", Type: "string", Doc: "Pass over files that were modified longer ago, such as 90 days. What was loaded is remembered for ever all the same."},
 	{Name: "cloudFiles.useStrictGlobber", Type: "boolean", Default: "true", CompatDefault: "false", Doc: "* in the source does not cross a slash."},

@@ -269,6 +269,18 @@ func TestProfiles(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a_batch_has_as_many_files_as_Auto_Loader_s_under_compat_alone", func(t *testing.T) {
+		for compat, want := range map[string]int{"": 1, "autoloader": 2} {
+			l := newLab(t)
+			l.cfg.Compat = compat
+			for i := range 1001 {
+				l.file(fmt.Sprintf("%d.json", i), `{"a":1}`)
+			}
+			if s := l.run(); s.Batches != want || s.Rows != 1001 {
+				t.Errorf("compat %q: %d rows in %d batches, want 1001 in %d", compat, s.Rows, s.Batches, want)
+			}
+		}
+	})
 	t.Run("lineage_columns_are_silt_s_alone", func(t *testing.T) {
 		l := newLab(t)
 		l.cfg.Compat = "autoloader"
@@ -308,6 +320,7 @@ func TestCompatPageIsUpToDate(t *testing.T) {
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", d.point, d.silt, d.autoloader)
 	}
 	b.WriteString("| Columns beside the data | `_rescued_data`, `ingestion_timestamp`, `source_file` | `_rescued_data` |\n" +
+		"| Most files of a batch | 10,000, and 10 GiB; options set other limits | 1,000 |\n" +
 		"| `*` in the source | stays inside one folder name | crosses slashes, unless `cloudFiles.useStrictGlobber` is true |\n" +
 		"| A new column | becomes part of the table in the same commit as its first rows | the same, when `mergeSchema` is on |\n" +
 		"\nUnder `compat: autoloader` too, a new column does not stop the run, unless `onSchemaChange: fail` asks for it: then the\n" +

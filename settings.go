@@ -510,12 +510,19 @@ func (p *parser) envelopes() {
 	}
 }
 
+// batchBytes bounds the files of a batch, as stored, where no option does: what a kill costs is to load them
+// again.
+const batchBytes = 10 << 30
+
 func (p *parser) files() {
 	p.set.source = source.Options{
 		StrictGlobber: p.boolean("cloudFiles.useStrictGlobber"), PathGlobFilter: p.value("pathGlobFilter"),
 		ModifiedAfter: p.timestamp("modifiedAfter"), ModifiedBefore: p.timestamp("modifiedBefore"),
 		MaxFiles: p.integer("cloudFiles.maxFilesPerTrigger"), MaxBytes: p.bytes("cloudFiles.maxBytesPerTrigger"),
 		AllowOverwrites: p.boolean("cloudFiles.allowOverwrites"),
+	}
+	if !p.set.compat && !p.isGiven("cloudFiles.maxFilesPerTrigger") && !p.isGiven("cloudFiles.maxBytesPerTrigger") {
+		p.set.source.MaxBytes = batchBytes
 	}
 	if text := p.value("cloudFiles.maxFileAge"); text != "" {
 		age, ok := parseInterval(text)
