@@ -10,9 +10,11 @@ PEERS  := .cache/peers/bin/python
 JARS   := .cache/peers/jars
 KILLS  ?= 200
 FUZZ   ?= 30s
+SEEDS  ?= 2000
+SEED   ?= 1
 BENCH  ?=
 
-.PHONY: build demo test race vet lint fuzz bench kills s3 model spark golden clean compiler
+.PHONY: build demo test race vet lint fuzz bench kills s3 sim model spark golden clean compiler
 
 build: compiler
 	$(GO) build -tags $(TAGS) -o bin/silt ./cmd/silt
@@ -57,6 +59,10 @@ s3: compiler $(ORACLE) $(MINISTACK)
 	bash test/s3server.sh $(CURDIR)/$(MINISTACK) env SILT_PYTHON=$(CURDIR)/$(ORACLE) \
 		sh -c '$(GO) test -count 1 -run TestServer ./objstore/s3store && \
 		$(GO) test -tags $(TAGS) -count 1 -timeout $$((30 + $(KILLS) / 20))m -run TestS3Server ./test -kills $(KILLS)'
+
+# The simulation, and what it sees of rules that are left out: make sim SEEDS=200000 SEED=1.
+sim:
+	$(GO) test -count 1 -timeout 600m -run TestSimulation -v . -seeds $(SEEDS) -seed $(SEED)
 
 # The model of the batch protocol with more loaders and faults than the tests have time for.
 model:

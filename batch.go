@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/siltlake/silt/delta"
@@ -113,7 +112,7 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 	for i, t := range c.targets {
 		d := &delivery{target: t, snapshot: tables[i]}
 		if t.merge != nil {
-			d.staging = newStaging(c.state, c.plan.Batch, ulid.Make().String())
+			d.staging = newStaging(c.state, c.plan.Batch, newULID())
 			stores.Targets[i] = d.staging.store
 		}
 		c.deliveries = append(c.deliveries, d)

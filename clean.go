@@ -63,7 +63,7 @@ func (r *run) clean(ctx context.Context) {
 		return
 	}
 	err := r.log.Sweep(ctx, func(ctx context.Context, b checkpoint.Batch) error {
-		if time.Since(b.Commits.Time) < r.set.clean.after {
+		if r.cfg.world.now().Sub(b.Commits.Time) < r.set.clean.after {
 			return checkpoint.ErrLater
 		}
 		for _, f := range b.Files {

@@ -56,6 +56,8 @@ type Config struct {
 	TempDir string
 	// Events is told what happens. Nil means nobody.
 	Events Handler
+
+	world world
 }
 
 // Target names a table: by a name in a catalog or by a location.

@@ -205,7 +205,7 @@ func (p *Pipeline) checkStores(ctx context.Context) error {
 	if _, err := checkpoint.OpenReadOnly(ctx, p.state, ""); !errors.Is(err, objstore.ErrNotExist) {
 		return nil // it is in use, or its opening tells what is wrong
 	}
-	for location, store := range locations {
+	for _, location := range sortedKeys(locations) {
 		if !isRemote(location) {
 			continue
 		}
@@ -213,7 +213,7 @@ func (p *Pipeline) checkStores(ctx context.Context) error {
 		if location == p.statePath {
 			prefix = ""
 		}
-		if err := objstore.Unsafe(objstore.Probe(ctx, store, prefix)); errors.Is(err, objstore.ErrUnsafe) {
+		if err := objstore.Unsafe(objstore.Probe(ctx, locations[location], prefix)); errors.Is(err, objstore.ErrUnsafe) {
 			return &UnsafeStoreError{location, err}
 		}
 	}

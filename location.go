@@ -105,7 +105,8 @@ func lakeOf(catalogs map[string]Catalog, name string) catalog.Local {
 
 // places opens locations, all of those in S3 through one client.
 type places struct {
-	o s3store.Options
+	o     s3store.Options
+	world world
 
 	once   sync.Once
 	client *s3store.Client
@@ -115,11 +116,14 @@ type places struct {
 // places are those that a Config can reach.
 func (c Config) places() *places {
 	set, _ := c.parse() // what is wrong is told elsewhere
-	return &places{o: set.s3}
+	return &places{o: set.s3, world: c.world}
 }
 
 // open returns the store of a location. It makes no request: what is wrong is told by the store.
 func (p *places) open(location string) objstore.Store {
+	if p.world.open != nil {
+		return p.world.open(location)
+	}
 	bucket, prefix, ok := s3store.ParseURI(location)
 	if !ok {
 		return objstore.NewDir(location)

@@ -259,8 +259,11 @@ func (c *conversion) mergeContext(ctx context.Context, d *delivery) (delta.Write
 			return wc, err
 		}
 	}
-	if err := c.checkMerge(ctx, d, tx.Schema()); err != nil {
-		return delta.WriteContext{}, mergeError(fmt.Errorf("merge: %w", err))
+	// Files without any record tell nothing of the keys, and make no row.
+	if len(c.version.Schema.Fields) > 0 {
+		if err := c.checkMerge(ctx, d, tx.Schema()); err != nil {
+			return delta.WriteContext{}, mergeError(fmt.Errorf("merge: %w", err))
+		}
 	}
 	return d.staging.context(d.change.Source)
 }
@@ -280,7 +283,7 @@ type mergeResult struct{ *merge.Result }
 
 // settle takes the merge's files back when the commit did not use them, and returns its counts else.
 func (m *mergeResult) settle(ctx context.Context, tx *delta.Transaction, err error) (json.RawMessage, error) {
-	if err != nil && !errors.Is(err, delta.ErrOutcomeUnknown) || err == nil && tx.AlreadyCommitted() {
+	if err != nil && !errors.Is(err, delta.ErrOutcomeUnknown) || err == nil && !tx.InTable() {
 		m.Discard(ctx)
 	}
 	if err != nil {

@@ -104,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Pipeline, error) {
 func open(cfg Config) (*Pipeline, []Fault) {
 	set, faults := cfg.parse()
 	p := &Pipeline{cfg: cfg, set: set, stopped: make(chan struct{})}
-	at := &places{o: set.s3}
+	at := &places{o: set.s3, world: cfg.world}
 	p.at = at
 	fault := func(key string, err error) {
 		f := Fault{Code: CodeValue, Key: strings.SplitN(key, ".", 2), Problem: err.Error()} // the name of an option has dots
@@ -408,7 +408,7 @@ func (p *Pipeline) openLog(ctx context.Context) (*checkpoint.Log, error) {
 	}
 	host, _ := os.Hostname()
 	return checkpoint.Open(ctx, p.state, "", checkpoint.Options{
-		Pipeline: p.name, Owner: fmt.Sprintf("%s:%d", host, os.Getpid()),
+		Pipeline: p.name, Owner: fmt.Sprintf("%s:%d", host, os.Getpid()), Clock: p.cfg.world.clock,
 	})
 }
 

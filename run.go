@@ -11,8 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore"
@@ -43,7 +41,7 @@ func newRun(p *Pipeline, log *checkpoint.Log) *run {
 	now := time.Now()
 	r := &run{Pipeline: p, log: log, started: now, tried: map[string]tried{}}
 	r.summary = &Summary{
-		Pipeline: p.name, Run: ulid.Make().String(), Source: p.source.String(), Target: p.targets[0].name,
+		Pipeline: p.name, Run: newULID(), Source: p.source.String(), Target: p.targets[0].name,
 		Started: now, Schema: SchemaChange{From: -2, To: -1}, Warnings: slices.Clone(p.set.notes),
 	}
 	for _, t := range p.targets {

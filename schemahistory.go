@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/schema"
 )
@@ -161,6 +159,6 @@ func RollbackSchema(ctx context.Context, s *State, version int64) (int64, error)
 	}
 	next := *v
 	next.Number, next.WrittenAt, next.Reason, next.Added = latest.Number+1, time.Now().UTC(), "rollback", nil
-	next.Batch, next.Query = latest.Batch, "rollback-"+ulid.Make().String()
+	next.Batch, next.Query = latest.Batch, "rollback-"+newULID()
 	return next.Number, s.schemas.Put(ctx, &next)
 }

@@ -84,7 +84,7 @@ func States(ctx context.Context, cfg Config) ([]*State, error) {
 	}
 	set, _ := cfg.parse()
 	var from folder
-	at := &places{o: set.s3}
+	at := &places{o: set.s3, world: cfg.world}
 	if cfg.Source != "" {
 		if from, err = openFolder(at, cfg.Source); err != nil {
 			return nil, err

@@ -219,6 +219,9 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 		var merged *mergeResult
 		if c.Merge != nil {
 			if merged, err = merge(ctx, tx, s, t.store, &c); err != nil {
+				if t.has(ctx, query, plan.Batch) { // so that whoever did it may have removed the changes
+					continue
+				}
 				return done, nil, fmt.Errorf("table %s: merge: %w", t.name, err)
 			}
 			tries = mergeTries
@@ -244,6 +247,16 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 		done.TableID, done.Version, done.Already = after.Metadata().ID, after.Version(), tx.AlreadyCommitted()
 		return done, after, nil
 	}
+}
+
+// has reports whether the table has a batch by now.
+func (t *table) has(ctx context.Context, query string, batch int64) bool {
+	s, err := t.load(ctx)
+	if err != nil || s == nil {
+		return false
+	}
+	v, ok := s.TxnVersion(query)
+	return ok && v >= batch
 }
 
 // expected fails when the table is not the one that the batch was planned for.

@@ -144,6 +144,7 @@ func (t *Transaction) Commit(ctx context.Context, c Committer) (*Snapshot, error
 		}
 		outcome, err := c.Commit(ctx, next.entry)
 		if outcome == Committed {
+			t.inTable = true
 			next.snapshot.settle(ctx)
 			return next.snapshot, nil
 		}
@@ -244,6 +245,7 @@ func (t *Transaction) meet(ctx context.Context, base *Snapshot, entries [][]acti
 	for i, e := range entries {
 		if t.isOwn(e) {
 			t.already = !wrote
+			t.inTable = t.names(e)
 			found = true
 		} else if !found {
 			err = errors.Join(err, t.conflict(ctx, base.version+1+int64(i), e))
@@ -271,16 +273,21 @@ func (t *Transaction) meet(ctx context.Context, base *Snapshot, entries [][]acti
 
 // isOwn reports whether the entry is this change: by the nonce, or because it adds the same files.
 func (t *Transaction) isOwn(entry []action) bool {
+	if slices.ContainsFunc(entry, func(a action) bool { return a.CommitInfo != nil && a.CommitInfo.TxnID == t.nonce }) {
+		return true
+	}
+	return len(t.adds) > 0 && len(t.removes) == 0 && t.names(entry)
+}
+
+// names reports whether the entry adds all files that the transaction does.
+func (t *Transaction) names(entry []action) bool {
 	paths := map[string]bool{}
 	for _, a := range entry {
-		if a.CommitInfo != nil && a.CommitInfo.TxnID == t.nonce {
-			return true
-		}
 		if a.Add != nil {
 			paths[canonicalPath(a.Add.Path)] = true
 		}
 	}
-	return len(t.adds) > 0 && len(t.removes) == 0 && !slices.ContainsFunc(t.adds, func(a *Add) bool { return !paths[canonicalPath(a.Path)] })
+	return !slices.ContainsFunc(t.adds, func(a *Add) bool { return !paths[canonicalPath(a.Path)] })
 }
 
 // conflict checks an entry of another writer. Source: Delta, "Concurrency control". An append that

@@ -34,6 +34,7 @@ const (
 	stored  fate = iota // and the answer comes
 	lost                // stored, but the answer is lost
 	dropped             // not stored, and no answer
+	resent              // stored, sent again by something on the way, and refused then
 )
 
 var errLost = errors.New("connection reset")
@@ -57,6 +58,11 @@ func (l *lossy) Put(ctx context.Context, key string, body io.ReadSeeker, cond ob
 		return objstore.Object{}, errLost
 	case dropped:
 		return objstore.Object{}, errLost
+	case resent:
+		if _, err := l.Store.Put(ctx, key, body, cond); err != nil {
+			return objstore.Object{}, err
+		}
+		return objstore.Object{}, objstore.ErrPrecondition
 	}
 	return l.Store.Put(ctx, key, body, cond)
 }
@@ -125,6 +131,20 @@ func TestCommit(t *testing.T) {
 			wantRows(t, load(t, store), ids(0, 1)...)
 		})
 	}
+	t.Run("files_of_a_commit_that_is_refused_because_it_came_before_are_in_the_table", func(t *testing.T) {
+		store := table(t)
+		tx, other := begin(t, store, 1), begin(t, store, 1)
+		tx.SetNonce("n")
+		other.SetNonce("n")
+		store.fates = []fate{resent}
+		if commit(t, tx); !tx.InTable() {
+			t.Error("they are taken for files that nobody needs")
+		}
+		if commit(t, other); other.InTable() {
+			t.Error("files of another try are taken for those of the table")
+		}
+		wantRows(t, load(t, store), ids(0, 1)...)
+	})
 	t.Run("a_lost_answer_of_version_0_is_found", func(t *testing.T) {
 		store := &lossy{Store: new(objstore.Mem), fates: []fate{lost}}
 		newTable(t, store, delta.TableOptions{Schema: idOnly}, ids(1)...)

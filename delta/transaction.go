@@ -46,6 +46,7 @@ type Transaction struct {
 	// files is the context that was given out, under which the data files are written.
 	files   *WriteContext
 	already bool
+	inTable bool // see InTable
 }
 
 // plan is what a transaction makes of the metadata and the protocol of the version it builds on.
@@ -212,6 +213,10 @@ func (t *Transaction) Schema() *schema.Struct { return t.plan.schema }
 
 // AlreadyCommitted reports, after a commit, that the table had the change before, from an earlier try.
 func (t *Transaction) AlreadyCommitted() bool { return t.already }
+
+// InTable reports, after a commit, that the version which has the change names the files of this
+// transaction. It does not when another try made the change, of files of its own; then nothing names these.
+func (t *Transaction) InTable() bool { return t.inTable }
 
 // WriteContext returns what is needed to write data files for the transaction. For a table that cannot
 // be written it says why, and [NewDataWriter] refuses it.

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -56,7 +58,7 @@ func Probe(ctx context.Context, s Store, prefix string) []Check {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	for key := range p.written {
+	for _, key := range slices.Sorted(maps.Keys(p.written)) {
 		_ = s.Delete(ctx, key, Cond{})
 	}
 	return all

@@ -126,8 +126,10 @@ func (l *lease) renew(ctx context.Context, lose context.CancelCauseFunc) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
 		case <-tick.C:
+		}
+		if ctx.Err() != nil { // a tick may have come too
+			return
 		}
 		// An answer other than "lost" may be different next time, and hold stops who must not wait.
 		var held *HeldError

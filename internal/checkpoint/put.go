@@ -155,16 +155,19 @@ func (l *Log) locate(ctx context.Context) error {
 		l.last++
 	}
 	for n := held; n < l.last; n++ {
-		for kind, ids := range map[string]map[int64]bool{"offsets": plans, "commits": closed} {
-			if ids[n] {
+		for _, listed := range []struct {
+			kind string
+			ids  map[int64]bool
+		}{{"offsets", plans}, {"commits", closed}} {
+			if listed.ids[n] {
 				continue
 			}
-			there, err := l.exists(ctx, name(kind, n))
+			there, err := l.exists(ctx, name(listed.kind, n))
 			if err != nil {
 				return err
 			}
 			if !there {
-				return &StateError{name(kind, n), "it is missing, and " + name("offsets", l.last) + " is there", nextDoctor}
+				return &StateError{name(listed.kind, n), "it is missing, and " + name("offsets", l.last) + " is there", nextDoctor}
 			}
 		}
 	}
