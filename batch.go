@@ -637,7 +637,7 @@ func (c *conversion) do(ctx context.Context, tasks []int) error {
 				t := c.tasks[i]
 				t.Targets, t.Quarantine = slices.Clone(t.Targets), quarantine
 				for k, wc := range targets {
-					t.Targets[k].Write = wc
+					t.Targets[k].Write, t.Targets[k].Merge = wc, c.deliveries[k].merging
 				}
 				result, err := w.Run(ctx, t)
 				if err != nil {

@@ -81,6 +81,9 @@ type Target struct {
 	Merge Merge
 	// Expect are rules for the rows that go to the table, by name.
 	Expect map[string]Expectation
+	// OnConstraint says what happens to a row that breaks a CHECK constraint, NOT NULL or another rule of the
+	// table itself: "quarantine", the default, or "fail", the default under Compat.
+	OnConstraint string
 }
 
 // Path is the Target of the table at a folder or URI.

@@ -118,19 +118,24 @@ func (p *parser) expecting() {
 		p.fault(CodeContradiction, []string{"expect"}, "give each of the targets its own: targets: [{ table: …, expect: … }]", "there are several targets")
 	}
 	for _, t := range p.set.targets {
+		p.oneOf(strings.Join(t.at("onConstraint"), "."), t.given.OnConstraint, "", violationQuarantine, violationFail)
+		t.failOnConstraint = t.given.OnConstraint == violationFail || t.given.OnConstraint == "" && p.set.compat
 		for _, name := range sortedKeys(t.given.Expect) {
 			t.expect = append(t.expect, p.expectation(t.ruleKey(name), name, t.given.Expect[name]))
 		}
 	}
 }
 
-// ruleKey is the place of a rule in the configuration.
-func (t *targetSettings) ruleKey(name string) []string {
-	if len(t.key) == 1 { // that of the only target is one of the pipeline
-		return []string{"expect", name}
+// at is the place in the configuration of what the only target has from its pipeline.
+func (t *targetSettings) at(path ...string) []string {
+	if len(t.key) == 1 {
+		return path
 	}
-	return slices.Concat(t.key, []string{"expect", name})
+	return slices.Concat(t.key, path)
 }
+
+// ruleKey is the place of a rule in the configuration.
+func (t *targetSettings) ruleKey(name string) []string { return t.at("expect", name) }
 
 func (p *parser) expectation(at []string, name string, x Expectation) convert.Rule {
 	then, ok := violations[x.OnViolation]

@@ -265,6 +265,10 @@ func (c *conversion) mergeContext(ctx context.Context, d *delivery) (delta.Write
 			return delta.WriteContext{}, mergeError(fmt.Errorf("merge: %w", err))
 		}
 	}
+	// A NULL may mean that the table keeps its value, which nobody can tell from the row.
+	if d.merging = nil; !d.merge.IgnoreNullUpdates {
+		d.merging = &convert.Merge{Write: tx.WriteContext(), DeleteWhen: d.merge.DeleteWhen}
+	}
 	return d.staging.context(d.change.Source)
 }
 
@@ -313,20 +317,8 @@ func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Sn
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", changes, err)
 	}
-	var engine *duck.Engine
-	defer func() {
-		if engine != nil {
-			engine.Close()
-		}
-	}()
-	sql := func(ctx context.Context) (*duck.Engine, error) {
-		if engine != nil {
-			return engine, nil
-		}
-		var err error
-		engine, err = duck.Open(ctx, p.duckOptions(p.set))
-		return engine, err
-	}
+	sql, done := p.sql()
+	defer done()
 	o := merge.Options{Workers: p.workers(), SQL: sql}
 	if tx.WriteContext().NeedsSQL != nil {
 		o.Writer.Evaluator = convert.Evaluator{Engine: sql}

@@ -305,7 +305,7 @@ func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoin
 	if t != &r.quarantine {
 		t.txn = r.set.txn
 	}
-	done, after, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], r.merger(to))
+	done, after, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], r.merger(to), r.recheck)
 	if err == nil && t == &r.quarantine && r.set.badRecords != "" {
 		err = r.putBadRecords(ctx, after, plan, staged.Targets[target])
 	}

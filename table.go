@@ -178,7 +178,7 @@ const commitTries = 5
 
 // commit puts a staged change into the table, unless the table has it. The snapshot is what the table is
 // then, nil when it had the change.
-func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, staged checkpoint.Staged, target checkpoint.StagedTarget, merge merger) (checkpoint.Committed, *delta.Snapshot, error) {
+func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, staged checkpoint.Staged, target checkpoint.StagedTarget, merge merger, recheck func(context.Context, *delta.Transaction, *change) error) (checkpoint.Committed, *delta.Snapshot, error) {
 	done := checkpoint.Committed{Name: t.role, URI: t.uri(), TxnID: staged.Nonce + "-" + t.role}
 	var c change
 	if err := json.Unmarshal(target.Delta, &c); err != nil {
@@ -222,11 +222,14 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 				if t.has(ctx, query, plan.Batch) { // so that whoever did it may have removed the changes
 					continue
 				}
-				return done, nil, fmt.Errorf("table %s: merge: %w", t.name, err)
+				return done, nil, t.staged(plan.Batch, fmt.Errorf("table %s: merge: %w", t.name, err))
 			}
 			tries = mergeTries
 		} else {
 			tx.Add(c.Adds...)
+			if err := recheck(ctx, tx, &c); err != nil {
+				return done, nil, t.staged(plan.Batch, fmt.Errorf("table %s: %w", t.name, err))
+			}
 			tx.SetCommitInfo(delta.CommitDetails{Parameters: map[string]string{
 				"outputMode": "Append", "queryId": query, "epochId": strconv.FormatInt(plan.Batch, 10),
 			}})

@@ -35,7 +35,9 @@ type targetSettings struct {
 	merge       *merge.Spec // nil: rows are not merged
 	mergeSchema bool        // new columns become part of the table
 	expect      []convert.Rule
-	key         []string // of the target in the configuration
+	// failOnConstraint makes a row that breaks a rule of the table stop the batch.
+	failOnConstraint bool
+	key              []string // of the target in the configuration
 }
 
 // each returns the targets, of which there may be one.
@@ -138,6 +140,7 @@ type delivery struct {
 	snapshot *delta.Snapshot // nil when there is no table yet
 	change   *change
 	staging  *staging // of the rows to merge; nil when they are not merged
+	merging  *convert.Merge
 }
 
 // mergesBySQL reports whether SQL decides about rows that are merged.
@@ -164,7 +167,7 @@ func (s *settings) sqls() (all []string) {
 
 // task is what all tasks have in common for a target.
 func (t *targetSettings) task(metadata bool) convert.Target {
-	return convert.Target{Table: t.given.String(), Flatten: t.flatten, SQL: t.transform, Rules: t.expect,
+	return convert.Target{Table: t.given.String(), Flatten: t.flatten, SQL: t.transform, Rules: t.expect, FailOnConstraint: t.failOnConstraint,
 		Metadata: metadata || strings.Contains(strings.ToLower(t.transform), convert.MetadataColumn.Name)}
 }
 

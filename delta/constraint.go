@@ -89,6 +89,13 @@ type ConstraintError struct {
 	Values []ColumnValue
 }
 
+// The kinds of a ConstraintError.
+const (
+	kindCheck     = "CHECK constraint"
+	kindGenerated = "generated column"
+	kindWhere     = "condition of the overwrite"
+)
+
 // ColumnValue is the value of a column in a row, as JSON.
 type ColumnValue struct{ Column, JSON string }
 
@@ -240,19 +247,16 @@ func (r *rules) apply(ctx context.Context, w *DataWriter, arrays []arrow.Array, 
 	if err := r.meets(rec); err != nil || r.holds == nil {
 		return err
 	}
-	holds, err := r.holds.Eval(ctx, rec)
+	holds, err := r.evaluate(ctx, rec)
 	if err != nil {
 		return err
 	}
 	defer releaseArrays(holds)
 	for k, a := range holds {
-		is, ok := a.(*array.Boolean)
-		if !ok || is.Len() != int(n) {
-			return fmt.Errorf("constraint %s: its value is %d of %s, want %d of boolean", r.checks[k].Name, a.Len(), a.DataType(), n)
-		}
+		is := a.(*array.Boolean)
 		for i := range is.Len() {
 			if is.IsNull(i) || !is.Value(i) {
-				return &ConstraintError{"CHECK constraint", r.checks[k].Name, r.checks[k].SQL, valuesOf(rec, i, r.checks[k].SQL)}
+				return &ConstraintError{kindCheck, r.checks[k].Name, r.checks[k].SQL, valuesOf(rec, i, r.checks[k].SQL)}
 			}
 		}
 	}
@@ -269,7 +273,7 @@ func (r *rules) meets(rec arrow.RecordBatch) error {
 		return err
 	}
 	if i := slices.Index(is, false); i >= 0 {
-		return &ConstraintError{"condition of the overwrite", "where", r.whereText, valuesOf(rec, i, r.whereText)}
+		return &ConstraintError{kindWhere, "where", r.whereText, valuesOf(rec, i, r.whereText)}
 	}
 	return nil
 }
@@ -280,16 +284,13 @@ func (r *rules) generate(ctx context.Context, w *DataWriter, arrays []arrow.Arra
 		return err
 	}
 	defer rec.Release()
-	values, err := r.values.Eval(ctx, rec)
+	values, err := r.generation(ctx, rec)
 	if err != nil {
 		return err
 	}
 	defer releaseArrays(values)
 	for k, i := range r.generated {
 		c := r.columns[i]
-		if values[k].Len() != int(n) || !arrow.TypeEqual(values[k].DataType(), c.out.Type) {
-			return fmt.Errorf("generated column %s: its value is %d of %s, want %d of %s", c.out.Name, values[k].Len(), values[k].DataType(), n, c.out.Type)
-		}
 		if !given(i) {
 			arrays[i].Release()
 			values[k].Retain()
@@ -299,7 +300,7 @@ func (r *rules) generate(ctx context.Context, w *DataWriter, arrays []arrow.Arra
 		if row := firstDifference(arrays[i], values[k]); row >= 0 {
 			f := w.wc.Schema.Fields[w.wc.Schema.IndexFold(c.out.Name)]
 			sql, _ := f.MetadataString(metaGenerated)
-			e := &ConstraintError{"generated column", f.Name, sql, valuesOf(rec, row, sql)}
+			e := &ConstraintError{kindGenerated, f.Name, sql, valuesOf(rec, row, sql)}
 			e.Values = append(e.Values, ColumnValue{f.Name, valueJSON(arrays[i], row)})
 			return e
 		}
@@ -341,11 +342,15 @@ func firstDifference(a, b arrow.Array) int {
 		return -1
 	}
 	for i := range a.Len() {
-		if !array.SliceEqual(a, int64(i), int64(i+1), b, int64(i), int64(i+1)) && !(isNaN(a, i) && isNaN(b, i)) {
+		if differsAt(a, b, i) {
 			return i
 		}
 	}
 	return -1
+}
+
+func differsAt(a, b arrow.Array, i int) bool {
+	return !array.SliceEqual(a, int64(i), int64(i+1), b, int64(i), int64(i+1)) && !(isNaN(a, i) && isNaN(b, i))
 }
 
 func isNaN(a arrow.Array, i int) bool {
@@ -362,14 +367,8 @@ var sqlWord = regexp.MustCompile(`[\pL\pN_]+`)
 
 // valuesOf returns the values in a row of the columns that the SQL names.
 func valuesOf(rec arrow.RecordBatch, row int, sql string) (out []ColumnValue) {
-	words := map[string]bool{}
-	for _, w := range sqlWord.FindAllString(sql, -1) {
-		words[schema.Fold(w)] = true
-	}
-	for i, f := range rec.Schema().Fields() {
-		if words[schema.Fold(f.Name)] || strings.Contains(sql, "`"+f.Name+"`") {
-			out = append(out, ColumnValue{f.Name, valueJSON(rec.Column(i), row)})
-		}
+	for _, i := range named(rec.Schema(), sql) {
+		out = append(out, ColumnValue{rec.ColumnName(i), valueJSON(rec.Column(i), row)})
 	}
 	return out
 }

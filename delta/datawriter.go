@@ -73,6 +73,9 @@ type DataWriterOptions struct {
 	Where Predicate
 	// Evaluator evaluates constraints and generated columns; nil refuses tables that have any.
 	Evaluator Evaluator
+	// Partial says that rows are changes of rows, whose other columns keep their values; see
+	// [DataWriter.Violations].
+	Partial bool
 	// NumberFrom is the place in the series of an identity column that the first row gets, from 0. Writers
 	// under one context leave each other room: a number that two of them give fails the commit.
 	NumberFrom int64
@@ -230,26 +233,10 @@ func (w *DataWriter) reshape(ctx context.Context, rec arrow.RecordBatch) (rows, 
 		}
 		w.source, w.shapes, w.pos = rec.Schema(), shapes, pos
 	}
-	arrays := make([]arrow.Array, len(all))
-	defer func() {
-		for _, a := range arrays {
-			if a != nil {
-				a.Release()
-			}
-		}
-	}()
-	for i, c := range all {
-		switch {
-		case w.shapes[i] != nil:
-			arrays[i], err = w.shapes[i].apply(ctx, w.o.Allocator, rec.Column(w.pos[i]))
-		case w.ids[i] != nil:
-			arrays[i], err = w.ids[i].values(w.o.Allocator, int(rec.NumRows()))
-		default:
-			arrays[i], err = missing(w.o.Allocator, c, int(rec.NumRows()))
-		}
-		if err != nil {
-			return nil, nil, err
-		}
+	arrays, err := w.arrays(ctx, rec, w.shapes, w.pos)
+	defer func() { releaseArrays(arrays) }()
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := w.rules.apply(ctx, w, arrays, func(i int) bool { return w.shapes[i] != nil }, rec.NumRows()); err != nil {
 		return nil, nil, err
@@ -265,6 +252,28 @@ func (w *DataWriter) reshape(ctx context.Context, rec arrow.RecordBatch) (rows, 
 		keys = array.NewRecordBatch(arrow.NewSchema(outFields(w.keys), nil), arrays[n:], rec.NumRows())
 	}
 	return rows, keys, nil
+}
+
+// arrays returns the columns of the table for a record, some of them nil after an error. The caller releases
+// them.
+func (w *DataWriter) arrays(ctx context.Context, rec arrow.RecordBatch, shapes []*reshaper, pos []int) ([]arrow.Array, error) {
+	all := w.all()
+	arrays := make([]arrow.Array, len(all))
+	for i, c := range all {
+		var err error
+		switch {
+		case shapes[i] != nil:
+			arrays[i], err = shapes[i].apply(ctx, w.o.Allocator, rec.Column(pos[i]))
+		case w.ids[i] != nil:
+			arrays[i], err = w.ids[i].values(w.o.Allocator, int(rec.NumRows()))
+		default:
+			arrays[i], err = missing(w.o.Allocator, c, int(rec.NumRows()))
+		}
+		if err != nil {
+			return arrays, err
+		}
+	}
+	return arrays, nil
 }
 
 // missing returns n values of a column that the rows do not have.

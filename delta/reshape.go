@@ -27,8 +27,9 @@ type reshaper struct {
 	enforce bool
 }
 
-// matching is how arrays are reshaped: to be written, with NOT NULL checked, or as they were read.
-type matching struct{ write bool }
+// matching is how arrays are reshaped: to be written, with NOT NULL checked unless it is lax, or as they were
+// read.
+type matching struct{ write, lax bool }
 
 // newReshapers returns the reshapers of the columns for a source with these fields; nil stands for a
 // column that the source lacks.
@@ -84,7 +85,7 @@ func fieldFinder(fields []arrow.Field) func(*column) int {
 }
 
 func newReshaper(c *column, src arrow.DataType, m matching) (*reshaper, error) {
-	r := &reshaper{col: c, enforce: m.write}
+	r := &reshaper{col: c, enforce: m.write && !m.lax}
 	if ext, ok := src.(arrow.ExtensionType); ok {
 		storage, err := newReshaper(c, ext.StorageType(), m)
 		r.cast = func(ctx context.Context, mem memory.Allocator, a arrow.Array) (arrow.Array, error) {

@@ -141,7 +141,8 @@ func pipelineDefaults(path []string, v *value) []resolvedLine {
 	if compat == "autoloader" {
 		lineage = "off"
 	}
-	lines := missing(path, v, "lineage", lineage, "uncarried", "rescue", "onCorrupt", map[bool]string{true: "nullRow", false: "quarantine"}[compat == "autoloader"])
+	lines := missing(path, v, "lineage", lineage, "uncarried", "rescue", "onCorrupt", map[bool]string{true: "nullRow", false: "quarantine"}[compat == "autoloader"],
+		"onConstraint", map[bool]string{true: "fail", false: "quarantine"}[compat == "autoloader"])
 	if compat == "autoloader" {
 		lines = append(lines, missing(path, v, "onSchemaChange", "evolve")...)
 	}

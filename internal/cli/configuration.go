@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -392,11 +393,11 @@ func (r *resolver) config(p pipelineDoc) silt.Config {
 		}
 	}
 	c.Target = r.target(p.Target, "target")
-	c.Target.Expect = expectations(p.Expect)
+	c.Target.Expect, c.Target.OnConstraint = expectations(p.Expect), p.OnConstraint
 	for i, t := range p.Targets {
 		to := r.target(t.target(), "targets", strconv.Itoa(i))
 		to.Transform = r.transform(t.Transform, "targets", strconv.Itoa(i), "transform")
-		to.Expect = expectations(t.Expect)
+		to.Expect, to.OnConstraint = expectations(t.Expect), cmp.Or(t.OnConstraint, p.OnConstraint)
 		c.Targets = append(c.Targets, to)
 	}
 	if p.Target.MergeSchema != nil {

@@ -227,6 +227,14 @@ var rules = []rule{
 	typed(exitFailed, "state", func(e *checkpoint.StateError) problem {
 		return problem{Code: codeState, Title: "what silt remembers about this pipeline is damaged: " + e.Problem, File: e.Object, Hint: e.Next}
 	}),
+	typed(exitFailed, "constraint", func(e *silt.StagedRowError) problem {
+		return problem{Code: codeStagedRow, Title: fmt.Sprintf("batch %d breaks a rule of table %s that it was not staged by", e.Batch, e.Table),
+			Detail: cut(e.Err.Error(), 300), Hint: "take the rule out of the table (ALTER TABLE … DROP CONSTRAINT) and run the same command again; then mend the row, and put the rule back"}
+	}),
+	typed(exitFailed, "constraint", func(e *convert.RowError) problem {
+		return problem{Code: codeConstraint, Title: e.Err.Error(), File: e.File, Line: int(e.Line), Detail: "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
+			Hint: "mend the row, or the rule of the table; to keep such rows aside and go on, set onConstraint: quarantine"}
+	}),
 	typed(exitFailed, "constraint", func(e *delta.ConstraintError) problem {
 		return problem{Code: codeConstraint, Title: e.Error(), Detail: "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES; nothing was written",
 			Hint: "mend or drop the row, in the data or by a transform, or change the constraint of the table"}
@@ -358,6 +366,7 @@ const (
 	codeConstraint  = "SILT-4011"
 	codeIdentity    = "SILT-4012"
 	codeChange      = "SILT-4013"
+	codeStagedRow   = "SILT-4014"
 	codePermission  = "SILT-5001"
 	codeS3Access    = "SILT-5002"
 	codeUnsafe      = "SILT-5003"

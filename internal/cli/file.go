@@ -46,6 +46,7 @@ type pipelineDoc struct {
 	Compat             string               `json:"compat,omitempty" jsonschema:"autoloader: Auto Loader's and Spark's behaviour to the letter."`
 	Uncarried          string               `json:"uncarried,omitempty" jsonschema:"What happens to a new field that the transform does not carry into the table. Default: rescue."`
 	OnCorrupt          string               `json:"onCorrupt,omitempty" jsonschema:"What happens to text that is no record. Default: quarantine."`
+	OnConstraint       string               `json:"onConstraint,omitempty" jsonschema:"What happens to a row that breaks a CHECK constraint or NOT NULL of the table. Default: quarantine; under compat fail."`
 	OnSchemaChange     string               `json:"onSchemaChange,omitempty" jsonschema:"Only under compat: fail stops the run when new columns have become part of the source schema; the next run loads them. Default: evolve."`
 	Trigger            triggerDoc           `json:"trigger,omitempty" jsonschema:"When the pipeline runs. silt run loads what is there and stops; with --watch it looks again."`
 }
@@ -68,15 +69,16 @@ func (targetDoc) later() []string { return []string{"clusterBy"} }
 
 // oneOfDoc is one of several targets.
 type oneOfDoc struct {
-	Table       string               `json:"table,omitempty" jsonschema:"A name of three parts: catalog.schema.table."`
-	Path        string               `json:"path,omitempty" jsonschema:"A folder, relative to this file, or a URI."`
-	Transform   transformDoc         `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file; or steps. Without it the rows are the records."`
-	Write       string               `json:"write,omitempty" jsonschema:"How rows reach the table: they are appended, or merged by key. Default: append."`
-	Merge       *mergeDoc            `json:"merge,omitempty" jsonschema:"How rows are merged: only with write: merge."`
-	Expect      map[string]expectDoc `json:"expect,omitempty" jsonschema:"Rules for the rows that go to the table, by name: a condition, or check and onViolation."`
-	MergeSchema *bool                `json:"mergeSchema,omitempty" jsonschema:"Whether new columns become part of the table. Default: true."`
-	PartitionBy []string             `json:"partitionBy,omitempty" jsonschema:"The columns by which a new table is partitioned."`
-	Properties  map[string]string    `json:"properties,omitempty" jsonschema:"Table properties of a new table."`
+	Table        string               `json:"table,omitempty" jsonschema:"A name of three parts: catalog.schema.table."`
+	Path         string               `json:"path,omitempty" jsonschema:"A folder, relative to this file, or a URI."`
+	Transform    transformDoc         `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file; or steps. Without it the rows are the records."`
+	Write        string               `json:"write,omitempty" jsonschema:"How rows reach the table: they are appended, or merged by key. Default: append."`
+	Merge        *mergeDoc            `json:"merge,omitempty" jsonschema:"How rows are merged: only with write: merge."`
+	Expect       map[string]expectDoc `json:"expect,omitempty" jsonschema:"Rules for the rows that go to the table, by name: a condition, or check and onViolation."`
+	OnConstraint string               `json:"onConstraint,omitempty" jsonschema:"What happens to a row that breaks a CHECK constraint or NOT NULL of the table. Default: that of the pipeline."`
+	MergeSchema  *bool                `json:"mergeSchema,omitempty" jsonschema:"Whether new columns become part of the table. Default: true."`
+	PartitionBy  []string             `json:"partitionBy,omitempty" jsonschema:"The columns by which a new table is partitioned."`
+	Properties   map[string]string    `json:"properties,omitempty" jsonschema:"Table properties of a new table."`
 }
 
 func (oneOfDoc) later() []string { return []string{"clusterBy"} }
@@ -197,7 +199,9 @@ func fileSchema() (*jsonschema.Schema, error) {
 		word(p.Properties["compat"], "autoloader")
 		word(p.Properties["uncarried"], "rescue", "allow", "fail")
 		word(p.Properties["onCorrupt"], "quarantine", "drop", "fail")
+		word(p.Properties["onConstraint"], "quarantine", "fail")
 		word(p.Properties["onSchemaChange"], "evolve", "fail")
+		word(p.Properties["targets"].Items.Properties["onConstraint"], "quarantine", "fail")
 		for _, t := range []*jsonschema.Schema{p.Properties["target"], p.Properties["targets"].Items} {
 			word(t.Properties["write"], "append", "merge")
 			word(t.Properties["merge"].Properties["notMatchedBySource"], "delete")

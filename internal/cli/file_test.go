@@ -65,6 +65,7 @@ pipelines:
     compat: autoloader
     uncarried: allow
     onCorrupt: drop
+    onConstraint: fail
     expect: { a: "b > 0", c: { check: "d IS NOT NULL", onViolation: warn } }
     trigger: { availableNow: true }
   b: { source: x, target: { table: a.b.c }, lineage: "off", trigger: { processingTime: 30s } }

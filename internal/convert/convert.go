@@ -78,6 +78,10 @@ type Target struct {
 	Known *schema.Struct `json:"known,omitempty"`
 
 	Write delta.WriteContext `json:"write"`
+	// Merge is set when the rows are written to be merged into the table.
+	Merge *Merge `json:"merge,omitempty"`
+	// FailOnConstraint makes a row that breaks a rule of the table the end of the task; else it is set aside.
+	FailOnConstraint bool `json:"failOnConstraint,omitempty"`
 }
 
 // OnCorrupt is what happens to text that is no record, and to a row on which the SQL fails.
@@ -349,7 +353,7 @@ func (r *run) do(ctx context.Context) error {
 		files[k] = r.open(Piece{o, t.Part}, young)
 	}
 	opts := Piece{Part: t.Part}.framed(t.Decode)
-	opts.KeepText = slices.ContainsFunc(t.Targets, func(to Target) bool { return to.SQL != "" || len(to.Keys)+len(to.Rules) > 0 })
+	opts.KeepText = slices.ContainsFunc(t.Targets, func(to Target) bool { return to.keepsText() })
 	var err error
 	if r.reader, err = decode.NewReader(files, opts); err != nil {
 		return err
@@ -365,11 +369,14 @@ func (r *run) do(ctx context.Context) error {
 		if err := o.prepare(ctx); err != nil {
 			return err
 		}
-		defer o.release()
+		defer o.release(ctx)
 	}
 	r.quarantine = newQuarantine(r)
 	for _, o := range r.outputs {
 		if o.writer, err = r.writer(ctx, o.store, o.to.Write); err != nil {
+			return err
+		}
+		if o.changes, err = o.newChanges(ctx); err != nil {
 			return err
 		}
 	}

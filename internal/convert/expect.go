@@ -246,17 +246,17 @@ type rules struct {
 	row    *arrow.Schema // that the places are of
 }
 
-// newRules prepares the rules of a target for rows with these columns.
-func (c *Converter) newRules(ctx context.Context, to *Target, rows *schema.Struct) (*rules, error) {
-	if len(to.Rules) == 0 {
+// newRules prepares rules for rows with these columns, in a table that has those that are known.
+func (c *Converter) newRules(ctx context.Context, list []Rule, known, rows *schema.Struct) (*rules, error) {
+	if len(list) == 0 {
 		return nil, nil
 	}
 	engine, err := c.Engine(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := &rules{list: to.Rules}
-	columns := RuleColumns(rows, to.Known)
+	out := &rules{list: list}
+	columns := RuleColumns(rows, known)
 	if !schema.Equal(columns, rows) {
 		if out.shaper, err = delta.NewShaper(columns); err != nil {
 			return nil, err

@@ -24,6 +24,7 @@ type output struct {
 	transform *duck.Transform // nil: the rows are those of the source
 	rules     *rules          // nil without
 	writer    *delta.DataWriter
+	changes   *changes // nil: the rows are not merged, or the table has no rules
 }
 
 func (o *output) prepare(ctx context.Context) (err error) {
@@ -34,15 +35,16 @@ func (o *output) prepare(ctx context.Context) (err error) {
 		}
 		rows = o.transform.Schema()
 	}
-	o.rules, err = o.newRules(ctx, o.to, rows)
+	o.rules, err = o.newRules(ctx, o.to.Rules, o.to.Known, rows)
 	return err
 }
 
-func (o *output) release() {
+func (o *output) release(ctx context.Context) {
 	if o.transform != nil {
 		o.transform.Close()
 	}
 	o.rules.close()
+	o.changes.close(ctx)
 }
 
 // isWhole reports whether the rows of the task are needed all at once.
@@ -103,15 +105,18 @@ func (o *output) rows(ctx context.Context, b *decode.Batch, rec arrow.RecordBatc
 		return err
 	}
 	defer rec.Release()
-	o.keep(rec.NumRows(), from)
-	o.count(b, rec.NumRows(), from)
-	return o.write(ctx, rec)
-}
-
-func (o *output) write(ctx context.Context, rec arrow.RecordBatch) error {
-	o.made.Rows += rec.NumRows()
-	o.progress(0, rec.NumRows(), 0)
-	return o.writer.Write(ctx, rec)
+	broken, err := o.offer(ctx, rec, func(row int64) decode.Position { return o.record(b, from(row)).Position })
+	if err != nil {
+		return err
+	}
+	n := rec.NumRows()
+	if broken != nil {
+		from = o.note(broken, from)
+		n = int64(len(broken.kept))
+	}
+	o.keep(n, from)
+	o.count(b, n, from)
+	return nil
 }
 
 // usage is which rows of a batch that have rescued data became rows of a target, or were set aside. A nil

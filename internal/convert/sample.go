@@ -105,7 +105,7 @@ func (o *output) transformed(ctx context.Context, s *Sample, to *[]arrow.RecordB
 	if err := o.prepare(ctx); err != nil {
 		return err
 	}
-	defer o.release()
+	defer o.release(ctx)
 	in := make([]arrow.RecordBatch, len(s.Read))
 	for i, rec := range s.Read {
 		in[i] = o.view(rec)

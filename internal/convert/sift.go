@@ -109,13 +109,18 @@ func (o *output) sift(ctx context.Context, b *decode.Batch, rec arrow.RecordBatc
 		rec.Retain()
 		return rec, from, err
 	}
+	out, err := takeRows(ctx, rec, rows.kept)
+	return out, o.note(rows, from), err
+}
+
+// note notes what became of rows that are not kept, and returns from for those that are.
+func (o *output) note(rows *judged, from func(int64) int) func(int64) int {
 	for i, f := range rows.fates {
 		if f != kept {
 			o.apart.note(from(int64(i)), f, rows.reasons[int64(i)])
 		}
 	}
-	out, err := takeRows(ctx, rec, rows.kept)
-	return out, func(row int64) int { return from(rows.kept[row]) }, err
+	return func(row int64) int { return from(rows.kept[row]) }
 }
 
 // siftWhole is sift for rows of SQL over the whole batch, whose records are not known: the rows themselves
@@ -126,17 +131,17 @@ func (o *output) siftWhole(ctx context.Context, rec arrow.RecordBatch) (arrow.Re
 		rec.Retain()
 		return rec, err
 	}
-	if err := o.setRowsAside(ctx, rec, rows.fates, rows.reasons); err != nil {
+	if err := o.setRowsAside(ctx, rec, rows); err != nil {
 		return nil, err
 	}
 	return takeRows(ctx, rec, rows.kept)
 }
 
 // setRowsAside sets rows themselves aside.
-func (o *output) setRowsAside(ctx context.Context, rec arrow.RecordBatch, fates []fate, reasons map[int64][]reason) error {
+func (o *output) setRowsAside(ctx context.Context, rec arrow.RecordBatch, all *judged) error {
 	rows := array.RecordToStructArray(rec)
 	defer rows.Release()
-	for i, f := range fates {
+	for i, f := range all.fates {
 		if f&(aside|unfit) == 0 {
 			continue
 		}
@@ -145,7 +150,7 @@ func (o *output) setRowsAside(ctx context.Context, rec arrow.RecordBatch, fates 
 			return err
 		}
 		w := &why{}
-		w.add(reasons[int64(i)])
+		w.add(all.reasons[int64(i)])
 		x := quarantined{Position: positionOf(rec, i), reason: w.kind, detail: w.detail() + ", in a row of SQL over the whole batch", at: -1, rules: w.rules, text: text}
 		if err := o.quarantine.add(ctx, x); err != nil {
 			return err

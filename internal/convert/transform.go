@@ -63,7 +63,7 @@ func (o *output) whole(ctx context.Context, in array.RecordReader) error {
 		if err != nil {
 			return err
 		}
-		err = o.write(ctx, rec)
+		err = o.offerWhole(ctx, rec)
 		rec.Release()
 		if err != nil {
 			return err

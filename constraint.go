@@ -1,0 +1,61 @@
+package silt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/convert"
+	"github.com/siltlake/silt/internal/duck"
+)
+
+// A StagedRowError says that a batch cannot be committed, because a row of it breaks a rule of the table. The
+// rows of a batch are fixed when it is staged, and those that break a rule are set aside before; so the rule
+// has come since then, or it is about a row that a merge makes of one in the table.
+type StagedRowError struct {
+	Table string
+	Batch int64
+	// Err is a [*delta.ConstraintError], or wraps [delta.ErrNotNull].
+	Err error
+}
+
+func (e *StagedRowError) Error() string {
+	return fmt.Sprintf("table %s: batch %d was staged, and cannot be committed: %v", e.Table, e.Batch, e.Err)
+}
+
+func (e *StagedRowError) Unwrap() error { return e.Err }
+
+// staged makes the error of a row one that says that its batch is staged.
+func (t *table) staged(batch int64, err error) error {
+	var broken *delta.ConstraintError
+	if errors.As(err, &broken) || errors.Is(err, delta.ErrNotNull) {
+		return &StagedRowError{t.name, batch, err}
+	}
+	return err
+}
+
+// recheck holds the rows of a staged change against the rules that the table has by now.
+func (p *Pipeline) recheck(ctx context.Context, tx *delta.Transaction, c *change) error {
+	sql, done := p.sql()
+	defer done()
+	return tx.Recheck(ctx, delta.WriteContext{Schema: c.Schema, Constraints: c.Constraints, NeedsSQL: c.NeedsSQL}, convert.Evaluator{Engine: sql})
+}
+
+// sql returns the function that opens a SQL engine when it is called first, and the one that closes it.
+func (p *Pipeline) sql() (open func(context.Context) (*duck.Engine, error), done func()) {
+	var engine *duck.Engine
+	open = func(ctx context.Context) (*duck.Engine, error) {
+		if engine != nil {
+			return engine, nil
+		}
+		var err error
+		engine, err = duck.Open(ctx, p.duckOptions(p.set))
+		return engine, err
+	}
+	return open, func() {
+		if engine != nil {
+			engine.Close()
+		}
+	}
+}
