@@ -117,9 +117,13 @@ func (c *conversion) begin(ctx context.Context) (err error) {
 		}
 		c.deliveries = append(c.deliveries, d)
 	}
+	sql, err := c.sqlOptions(ctx, c.plan.Refs)
+	if err != nil {
+		return err
+	}
 	long := new(sync.Mutex)
 	for range c.Pipeline.workers() {
-		w := convert.New(stores, c.duckOptions(c.set))
+		w := convert.New(stores, sql)
 		w.Long = long
 		w.Progress = func(bytes, rows, rescued int64) { c.progress.add(0, bytes, rows, rescued) }
 		c.workers = append(c.workers, w)

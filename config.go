@@ -33,6 +33,10 @@ type Config struct {
 	// Transform is SQL over the records of a batch, which it sees as the table "source"; see [Steps]. Each of
 	// several Targets has its own instead.
 	Transform string
+	// Refs are Delta tables that the Transform may read beside "source", by the names that it calls them: each
+	// a table name or a path. A batch reads the version that was the newest when it was planned, also when it
+	// is done again.
+	Refs map[string]string
 	// Lineage are the columns that say where a row comes from: ingestion_timestamp, source_file,
 	// processing_date, batch_id. Nil means the first two, an empty slice none.
 	Lineage []string

@@ -290,7 +290,11 @@ func (p *Pipeline) CheckSQL(ctx context.Context) error {
 	if read == nil {
 		return nil
 	}
-	w := convert.New(p.stores(), p.duckOptions(p.set))
+	sql, err := p.sqlOptions(ctx, nil)
+	if err != nil {
+		return err
+	}
+	w := convert.New(p.stores(), sql)
 	defer func() { _ = w.Close() }() // nothing is in it that is needed
 	task := p.set.task(read)
 	tables, err := p.snapshots(ctx)

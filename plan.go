@@ -336,9 +336,13 @@ func (l *looker) look(ctx context.Context, opts decode.Options) (*convert.Look, 
 			l.ahead = objstore.NewAhead(ctx, stores.Source, l.files)
 			stores.Source = l.ahead
 		}
+		sql, err := l.sqlOptions(ctx, nil)
+		if err != nil {
+			return nil, err
+		}
 		long := new(sync.Mutex)
 		for range l.Pipeline.workers() {
-			w := convert.New(stores, l.duckOptions(l.set))
+			w := convert.New(stores, sql)
 			w.Long = long
 			l.workers = append(l.workers, w)
 		}

@@ -191,19 +191,26 @@ func (e fileError) Error() string { return string(e) }
 // batchSummary is the part of a Summary that one batch makes. It is staged, so that a batch that is
 // finished by a later run counts there as it would have here.
 type batchSummary struct {
-	Bytes          int64         `json:"bytes"`
-	Records        RecordCounts  `json:"records"`
-	Rows           int64         `json:"rows"`
-	QuarantineRows int64         `json:"quarantineRows"`
-	Schema         SchemaChange  `json:"schema"`
-	Rescued        RescuedCounts `json:"rescued"`
-	Expect         *ExpectCounts `json:"expect,omitempty"`
-	Warnings       []Warning     `json:"warnings,omitempty"`
+	Bytes          int64            `json:"bytes"`
+	Records        RecordCounts     `json:"records"`
+	Rows           int64            `json:"rows"`
+	QuarantineRows int64            `json:"quarantineRows"`
+	Schema         SchemaChange     `json:"schema"`
+	Rescued        RescuedCounts    `json:"rescued"`
+	Transform      *TransformCounts `json:"transform,omitempty"`
+	Expect         *ExpectCounts    `json:"expect,omitempty"`
+	Warnings       []Warning        `json:"warnings,omitempty"`
 }
 
 func (s *Summary) add(b *batchSummary) {
 	s.Bytes += b.Bytes
 	s.Rows += b.Rows
+	if b.Transform != nil {
+		if s.Transform == nil {
+			s.Transform = new(TransformCounts)
+		}
+		s.Transform.add(b.Transform)
+	}
 	s.Records.Read += b.Records.Read
 	s.Records.Loaded += b.Records.Loaded
 	s.Records.Quarantined += b.Records.Quarantined
@@ -402,6 +409,8 @@ type pinned struct {
 	// Expect are the expectations by name.
 	Expect  map[string]Expectation `json:"expect,omitempty"`
 	Targets []pinnedTarget         `json:"targets,omitempty"` // when there are several
+	Flatten []Flatten              `json:"flatten,omitempty"`
+	Refs    map[string]string      `json:"refs,omitempty"`
 }
 
 // pinnedTarget is what the rows of one of several targets depend on.
@@ -416,7 +425,8 @@ type pinnedTarget struct {
 // pinned is that of the configuration.
 func (p *Pipeline) pinned() pinned {
 	c := p.cfg
-	out := pinned{Source: p.source.path, Options: c.Options, Lineage: p.set.lineage, Compat: c.Compat, Uncarried: c.Uncarried, OnCorrupt: c.OnCorrupt}
+	out := pinned{Source: p.source.path, Options: c.Options, Lineage: p.set.lineage, Compat: c.Compat, Uncarried: c.Uncarried, OnCorrupt: c.OnCorrupt,
+		Flatten: c.Flatten, Refs: c.Refs}
 	if len(c.Targets) == 0 {
 		out.Transform, out.PartitionBy, out.Properties = p.set.targets[0].transform, c.Target.PartitionBy, c.Target.Properties
 		out.Expect = c.Target.Expect
@@ -461,7 +471,8 @@ func (r *run) Plan(ctx context.Context, batch int64, _ []objstore.Object) (check
 		}
 		p.Targets = append(p.Targets, target)
 	}
-	return p, nil
+	p.Refs, err = r.pinRefs(ctx)
+	return p, err
 }
 
 // A TargetError says that a checkpoint belongs to another table.

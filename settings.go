@@ -89,6 +89,7 @@ func (p *parser) values() {
 	}
 	s.uncarried = cmp.Or(c.Uncarried, "rescue")
 	p.flatten()
+	p.refs()
 	s.onCorrupt = map[string]convert.OnCorrupt{"drop": convert.DropCorrupt, "fail": convert.FailOnCorrupt, "nullRow": convert.NullRow}[c.OnCorrupt]
 	if s.compat && c.OnCorrupt == "" {
 		s.onCorrupt = convert.NullRow

@@ -268,3 +268,21 @@ func TestSteps(t *testing.T) {
 		}
 	})
 }
+
+func TestRecordsAreCountedByTheRowsThatSQLMakes(t *testing.T) {
+	l := newLab(t)
+	l.cfg.Transform = "SELECT id, CAST(unnest(l) AS INTEGER) AS x FROM source WHERE id <> 3"
+	l.file("1.json", `{"id":1,"l":["1"]}`+"\n"+`{"id":2,"l":["1","2"]}`+"\n"+`{"id":3,"l":["1"]}`+"\n"+`{"id":4,"l":[]}`+"\n"+`{"id":5,"l":["x"]}`+"\n"+`{"id":6,"l":["1","2","3"]}`+"\n")
+	s := l.run()
+	if s.Records.Read != 6 || s.Records.Loaded != 5 || s.Records.Quarantined != 1 || s.Rows != 6 {
+		t.Errorf("records %+v, rows %d", s.Records, s.Rows)
+	}
+	if want := (silt.TransformCounts{Rows: 6, None: 2, Several: 2}); s.Transform == nil || *s.Transform != want {
+		t.Errorf("transform %+v, want %+v", s.Transform, want)
+	}
+	l.cfg.Transform = "SELECT count(*) AS id FROM source"
+	l.file("2.json", `{"id":7}`+"\n")
+	if s := l.run(); s.Transform == nil || !s.Transform.Unknown {
+		t.Errorf("transform %+v", s.Transform)
+	}
+}

@@ -24,11 +24,17 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 		s.SchemaVersion = c.before.Number
 	}
 	b := batchSummary{Schema: c.schemaChange(), Expect: c.expectations()}
+	if len(c.set.sqls()) > 0 {
+		b.Transform = new(TransformCounts)
+	}
 	dropped := int64(0)
 	for _, r := range c.results {
 		for k, made := range r.Targets {
 			to := c.deliveries[k].change
 			to.Adds, to.Rows = append(to.Adds, made.Adds...), to.Rows+made.Rows
+			if c.deliveries[k].transform != "" {
+				b.Transform.add(&TransformCounts{Rows: made.Rows, None: made.None, Several: made.Several, Unknown: made.Unknown})
+			}
 		}
 		c.aside.Adds = append(c.aside.Adds, r.Quarantine...)
 		c.aside.Rows += r.Quarantined

@@ -19,6 +19,8 @@ type Summary struct {
 	// Rows is the number of rows made for the targets, all together. It differs from Records.Loaded when a
 	// transform filters or multiplies rows, and when there are several targets.
 	Rows int64 `json:"rows"`
+	// Transform says how the SQL made the Rows of records; nil without SQL.
+	Transform *TransformCounts `json:"transform,omitempty"`
 	// Merge says what became of the Rows when they are merged and not appended. Of several targets, each has
 	// its own.
 	Merge *MergeCounts `json:"merge,omitempty"`
@@ -51,6 +53,24 @@ type FileCounts struct {
 	Skipped int `json:"skipped"` // not regular files
 	// Cleaned were loaded, now or earlier, and are deleted, moved or tagged by now.
 	Cleaned int `json:"cleaned,omitempty"`
+}
+
+// TransformCounts counts what SQL makes of records, over all targets that have some. Records on which it
+// fails are quarantined and not counted here.
+type TransformCounts struct {
+	Rows int64 `json:"rows"`
+	// None is the number of records of which it makes no row, Several of those of which it makes more than one.
+	None    int64 `json:"none"`
+	Several int64 `json:"several"`
+	// Unknown means that some SQL works on whole batches, whose rows come from no record of their own.
+	Unknown bool `json:"unknown,omitempty"`
+}
+
+func (t *TransformCounts) add(o *TransformCounts) {
+	t.Rows += o.Rows
+	t.None += o.None
+	t.Several += o.Several
+	t.Unknown = t.Unknown || o.Unknown
 }
 
 // RecordCounts counts the records of a run.

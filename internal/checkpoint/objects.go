@@ -21,6 +21,8 @@ type Plan struct {
 	ConfigDigest string          `json:"configDigest,omitempty"`
 	Engine       string          `json:"engine,omitempty"` // version of silt
 	Targets      []Target        `json:"targets"`
+	// Refs are the tables that SQL reads beside the files, at the versions that the batch reads.
+	Refs []Target `json:"refs,omitempty"`
 	// SchemaVersion is the source schema the batch is read with; -1 when there is none yet.
 	SchemaVersion int64 `json:"schemaVersion"`
 	// Request, when set, is what the batch carries out instead of loading its files.

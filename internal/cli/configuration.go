@@ -323,8 +323,17 @@ func (c *configuration) catalogs() map[string]silt.Catalog {
 		catalogs[name] = silt.Catalog{Type: doc.Type, Path: relative(c.dir, doc.Path)}
 	}
 	for _, p := range c.doc.Pipelines {
-		for _, t := range append(p.Targets, oneOfDoc{Table: p.Target.Table}) {
-			name, _, named := strings.Cut(t.Table, ".")
+		used := []string{p.Target.Table}
+		for _, t := range p.Targets {
+			used = append(used, t.Table)
+		}
+		for _, at := range p.Refs {
+			if tableName.MatchString(at) {
+				used = append(used, at)
+			}
+		}
+		for _, at := range used {
+			name, _, named := strings.Cut(at, ".")
 			if named && catalogs[name].Path == "" {
 				catalogs[name] = silt.Catalog{Type: catalogs[name].Type, Path: relative(c.dir, silt.DefaultLake)}
 			}
@@ -378,6 +387,7 @@ func (r *resolver) config(p pipelineDoc) silt.Config {
 		Options:            map[string]string{},
 		Flatten:            p.Flatten.config(),
 		Transform:          r.transform(p.Transform, "transform"),
+		Refs:               r.refs(p.Refs),
 		Lineage:            p.Lineage,
 		Compat:             p.Compat,
 		Uncarried:          p.Uncarried,

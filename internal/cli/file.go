@@ -39,6 +39,7 @@ type pipelineDoc struct {
 	Options            optionsDoc           `json:"options,omitempty" jsonschema:"Options of Auto Loader, Spark's JSON reader and Delta, under their names, in any case, with or without the prefix cloudFiles."`
 	Flatten            flattenDoc           `json:"flatten,omitempty" jsonschema:"Columns whose objects become columns of their own, before the transform sees the rows."`
 	Transform          transformDoc         `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file; or steps of SQL by name, each of which reads those before it."`
+	Refs               map[string]string    `json:"refs,omitempty" jsonschema:"Delta tables that the transform may read beside source, by the names that it calls them: table names, or paths relative to this file."`
 	Target             targetDoc            `json:"target,omitempty" jsonschema:"The table to write."`
 	Targets            []oneOfDoc           `json:"targets,omitempty" jsonschema:"Several tables to write, instead of target: each with its own transform. A record is read once."`
 	Expect             map[string]expectDoc `json:"expect,omitempty" jsonschema:"Rules for the rows that go to the table, by name: a condition, or check and onViolation."`
@@ -52,7 +53,7 @@ type pipelineDoc struct {
 }
 
 func (pipelineDoc) later() []string {
-	return []string{"promote", "alerts", "refs", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
+	return []string{"promote", "alerts", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
 }
 
 type targetDoc struct {

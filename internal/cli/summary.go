@@ -27,7 +27,7 @@ func summaryText(s *silt.Summary) string {
 	}
 	fmt.Fprintf(&b, "%s  %s %s\n", s.Pipeline, state, took(s.Took))
 	line("files", "%s", filesSum(f))
-	line("records", "%s", recordsSum(r))
+	line("records", "%s", recordsSum(r, s.Transform != nil))
 	for i, text := range rowsTexts(s) {
 		line([]string{"rows", ""}[min(i, 1)], "%s", text)
 	}
@@ -103,8 +103,9 @@ func filesSum(f silt.FileCounts) string {
 	return text + wrong(sum == f.Found)
 }
 
-func recordsSum(r silt.RecordCounts) string {
-	text := fmt.Sprintf("%s read = %s loaded + %s quarantined", thousands(r.Read), thousands(r.Loaded), thousands(r.Quarantined))
+func recordsSum(r silt.RecordCounts, transformed bool) string {
+	text := fmt.Sprintf("%s read = %s %s + %s quarantined", thousands(r.Read), thousands(r.Loaded),
+		map[bool]string{true: "transformed", false: "loaded"}[transformed], thousands(r.Quarantined))
 	if r.Dropped > 0 {
 		text += " + " + thousands(r.Dropped) + " dropped"
 	}
@@ -126,7 +127,10 @@ func rowsTexts(s *silt.Summary) (all []string) {
 		sum += t.Rows
 	}
 	made := ""
-	if s.Rows != s.Records.Loaded {
+	switch t := s.Transform; {
+	case t != nil && !t.Unknown && t.None+t.Several > 0 && len(all) < 2:
+		made = fmt.Sprintf("   (%s with none, %s with several)", count(t.None, "record"), thousands(t.Several))
+	case s.Rows != s.Records.Loaded:
 		made = fmt.Sprintf("   (the SQL made them of %s)", count(s.Records.Loaded, "record"))
 	}
 	switch len(all) {
@@ -166,10 +170,14 @@ func mergeSum(m silt.MergeCounts) string {
 		n    int64
 		what string
 	}{
-		{m.Deleted, "deleted"}, {m.Unchanged, "unchanged"}, {m.Duplicates, "duplicates"}, {m.Late, "late"}, {m.Skipped, "skipped"},
+		{m.Deleted, "deleted"}, {m.Unchanged, "unchanged"}, {m.Duplicates, "duplicate"}, {m.Late, "late"}, {m.Skipped, "skipped"},
 	} {
 		if sum += p.n; p.n > 0 {
-			parts = append(parts, thousands(p.n)+" "+p.what)
+			text := thousands(p.n) + " " + p.what
+			if p.what == "duplicate" {
+				text = count(p.n, p.what)
+			}
+			parts = append(parts, text)
 		}
 	}
 	return thousands(m.Rows) + " made = " + strings.Join(parts, " + ") + wrong(sum == m.Rows)

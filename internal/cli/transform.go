@@ -104,6 +104,20 @@ func (r *resolver) transform(doc transformDoc, at ...string) string {
 	return origin.sql
 }
 
+// refs makes the paths among refs relative to the working directory.
+func (r *resolver) refs(doc map[string]string) map[string]string {
+	var refs map[string]string
+	for name, at := range doc {
+		if refs == nil {
+			refs = map[string]string{}
+		}
+		if refs[name] = at; !tableName.MatchString(at) {
+			refs[name] = relative(r.dir, at)
+		}
+	}
+	return refs
+}
+
 // sqlOrigin is where the SQL of a transform was written.
 type sqlOrigin struct {
 	sql   string // as the pipeline has it

@@ -134,6 +134,10 @@ type Result struct {
 type Made struct {
 	Adds []*delta.Add
 	Rows int64
+	// None is the number of records of which the SQL makes no row, Several of those of which it makes more than
+	// one; those on which it fails are in neither. Unknown means that it works on all records at once.
+	None, Several int64
+	Unknown       bool
 	// Expect holds what became of the other rows, and of the rules.
 	Expect Expectations
 }

@@ -87,6 +87,7 @@ func (o *output) batch(ctx context.Context, b *decode.Batch, used *usage) error 
 		return err
 	}
 	used.by(rows, failed)
+	o.yield(int(in.NumRows()), rows, failed)
 	for _, out := range rows {
 		err := o.rows(ctx, b, out.Batch, func(row int64) int { return int(out.From[row]) })
 		out.Batch.Release()
@@ -96,6 +97,27 @@ func (o *output) batch(ctx context.Context, b *decode.Batch, used *usage) error 
 	}
 	o.failed(failed)
 	return nil
+}
+
+// yield counts the records of a batch by how many rows the SQL makes of them.
+func (o *output) yield(n int, rows []duck.Rows, failed []duck.FailedRow) {
+	made := make([]int32, n)
+	for _, f := range failed {
+		made[f.Row] = 1
+	}
+	for _, out := range rows {
+		for _, row := range out.From {
+			made[row]++
+		}
+	}
+	for _, k := range made {
+		switch {
+		case k == 0:
+			o.made.None++
+		case k > 1:
+			o.made.Several++
+		}
+	}
 }
 
 // rows takes rows into the target; from gives the row of b that each comes from.

@@ -53,6 +53,7 @@ func (o *output) fromReader(ctx context.Context) error {
 
 // whole runs SQL over all rows of a reader at once.
 func (o *output) whole(ctx context.Context, in array.RecordReader) error {
+	o.made.Unknown = true
 	out, err := o.transform.ApplyAll(ctx, in)
 	if err != nil {
 		return err

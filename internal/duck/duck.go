@@ -13,11 +13,13 @@
 package duck
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/siltlake/silt/schema"
 )
@@ -35,6 +37,16 @@ type Options struct {
 	TempDir     string // where DuckDB spills; empty means never, the memory limit is then an error
 	TimeZone    string // of the session, an IANA name; empty is UTC
 	Files       bool   // SQL may read local files (read_parquet, FROM 'x.csv'); never the network
+	// Refs are tables that a transform may read beside source, by their names.
+	Refs map[string]Ref
+}
+
+// Ref is a table that a transform may read. What the SQL needs of it is read once for an engine, before the
+// first row is made, and held to [Options.MemoryLimit] like all that DuckDB holds.
+type Ref struct {
+	Schema *schema.Struct
+	// Open reads some of the columns, in the order of the schema.
+	Open func(ctx context.Context, columns []string) (array.RecordReader, error)
 }
 
 // TransformOptions says what a transform must do beyond its SQL.

@@ -20,7 +20,8 @@ type Engine struct {
 	feeds *feeds
 	h     cgo.Handle // by which DuckDB knows feeds
 	feed  *feed      // behind the view called source, on which SQL is described
-	names int        // for views and tables of silt's own, which no two share
+	refs  []*ref
+	names int // for views and tables of silt's own, which no two share
 }
 
 // Open opens an empty database that is locked: extensions stay where they are, files too unless o says
@@ -49,6 +50,10 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			e.Close()
 			return nil, fmt.Errorf("open duckdb: %s: %w", sql, err)
 		}
+	}
+	if err := e.addRefs(ctx, o.Refs); err != nil {
+		e.Close()
+		return nil, err
 	}
 	return e, nil
 }
@@ -83,6 +88,9 @@ func (e *Engine) open(o Options) error {
 func (e *Engine) Close() error {
 	if e.feed != nil {
 		e.feed.close()
+	}
+	for _, r := range e.refs {
+		r.feed.forget()
 	}
 	if e.c != nil {
 		e.c.close()

@@ -122,6 +122,11 @@ func (e *Engine) addFeed(ctx context.Context, c *conn, name string, s *arrow.Sch
 func (f *feed) close() {
 	// Statements that list views look into each of them.
 	_ = f.c.exec(context.Background(), "DROP VIEW IF EXISTS "+f.name)
+	f.forget()
+}
+
+// forget is close for a feed whose view stays.
+func (f *feed) forget() {
 	f.all.mu.Lock()
 	delete(f.all.byID, f.id)
 	f.all.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -23,6 +24,9 @@ type Transform struct {
 	out     *output
 	arrow   *arrow.Schema
 	carries []string
+
+	needs []need // of refs
+	ready bool   // these are read, and the statement is bound
 
 	local bool
 	feed  *feed
@@ -42,7 +46,7 @@ func (e *Engine) Prepare(ctx context.Context, sql string, source *schema.Struct,
 	if err != nil {
 		return nil, err
 	}
-	t := &Transform{e: e, sql: sql, in: source.Arrow(), name: e.name()}
+	t := &Transform{e: e, sql: sql, in: source.Arrow(), name: e.name(), needs: e.needs(tree)}
 	added, err := t.plan(ctx, tree, source, o, plain)
 	if err != nil {
 		t.Close()
@@ -96,7 +100,7 @@ func (e *Engine) describe(ctx context.Context, sql string, source *schema.Struct
 	if err := refuse(tree, sql); err != nil {
 		return nil, nil, err
 	}
-	if err := onlySource(tree, sql); err != nil {
+	if err := e.onlySource(tree, sql); err != nil {
 		return nil, nil, err
 	}
 	if e.feed != nil {
@@ -113,17 +117,21 @@ func (e *Engine) describe(ctx context.Context, sql string, source *schema.Struct
 	return s.columns(), tree, nil
 }
 
-// onlySource fails for SQL that names a table other than source.
-func onlySource(tree node, sql string) error {
+// onlySource fails for SQL that names a table other than source and the refs.
+func (e *Engine) onlySource(tree node, sql string) error {
 	var mistake *SQLError
 	tables(sub(tree, "node"), nil, func(t node) {
-		if mistake != nil || isSource(t) {
+		if mistake != nil || isSource(t) || e.refOf(t) != nil {
 			return
 		}
 		mistake = &SQLError{
 			Message: fmt.Sprintf("table %s: a transform reads the table source and no other", tableName(t)),
 			Hint:    "select from source",
 			SQL:     sql,
+		}
+		if names := e.refNames(); len(names) > 1 {
+			mistake.Message = fmt.Sprintf("table %s: a transform reads the table source and the refs", tableName(t))
+			mistake.Hint = "there are " + strings.Join(names, ", ")
 		}
 		mistake.place(location(t))
 	})
@@ -178,7 +186,7 @@ func (t *Transform) plan(ctx context.Context, tree node, source *schema.Struct, 
 	var edits []edit
 	seen := map[int]bool{}
 	tables(sub(tree, "node"), nil, func(n node) {
-		if at := location(n); !seen[at] {
+		if at := location(n); !seen[at] && isSource(n) {
 			seen[at] = true
 			edits = append(edits, replaceTable(t.sql, n, t.name))
 		}
@@ -220,6 +228,26 @@ func (t *Transform) bind(ctx context.Context) error {
 	var err error
 	t.run, err = t.e.c.prepare(t.whole)
 	return sqlError(err, t.sql, nil)
+}
+
+// begin reads the refs that the statement needs, and binds it to what was read.
+func (t *Transform) begin(ctx context.Context) error {
+	if t.ready || len(t.needs) == 0 {
+		return nil
+	}
+	if err := t.e.keep(ctx, t.needs); err != nil {
+		return err
+	}
+	t.ready = true
+	if !t.local {
+		return nil
+	}
+	t.run.close()
+	var err error
+	if t.run, err = t.e.c.prepare(t.whole); err != nil {
+		t.run = nil
+	}
+	return err
 }
 
 // Close gives back what the transform holds; the engine goes on.
@@ -265,6 +293,9 @@ func (t *Transform) Apply(ctx context.Context, rec arrow.RecordBatch) ([]arrow.R
 func (t *Transform) apply(ctx context.Context, rec arrow.RecordBatch) (out []Rows, err error) {
 	if !t.local {
 		return nil, errors.New("the SQL is not row-local: it runs on the whole batch only")
+	}
+	if err := t.begin(ctx); err != nil {
+		return nil, err
 	}
 	fed, err := t.number(rec)
 	if err != nil {
@@ -437,6 +468,9 @@ func (t *Transform) ApplyAll(ctx context.Context, in array.RecordReader) (array.
 		}), nil
 	}
 	if err := fits(in.Schema(), t.in); err != nil {
+		return nil, err
+	}
+	if err := t.begin(ctx); err != nil {
 		return nil, err
 	}
 	q, err := t.e.newQuery()

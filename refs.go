@@ -1,0 +1,135 @@
+package silt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/catalog"
+	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/schema"
+)
+
+// refs reads Config.Refs.
+func (p *parser) refs() {
+	seen := map[string]bool{}
+	for _, name := range sortedKeys(p.config.Refs) {
+		at, key := p.config.Refs[name], []string{"refs", name}
+		folded := schema.Fold(name)
+		switch {
+		case folded == duck.Source:
+			p.fault(CodeValue, key, "give it another name", "source is what the transform reads")
+		case name == "" || strings.HasPrefix(folded, "__silt"):
+			p.fault(CodeValue, key, "give it another name", "%q is no name for a ref", name)
+		case seen[folded]:
+			p.fault(CodeContradiction, key, "keep one of them", "another ref has this name in other letters")
+		case at == "":
+			p.fault(CodeMissing, key, "give a table name such as main.ref.vehicles, or a path", "no table")
+		}
+		seen[folded] = true
+		if isTableName(at) {
+			if _, err := catalog.ParseName(at); err != nil {
+				p.fault(CodeValue, key, "", "%v", err)
+			}
+		}
+	}
+	if len(p.config.Refs) > 0 && !slices.ContainsFunc(p.set.targets, func(t *targetSettings) bool { return t.transform != "" || len(t.given.Expect) > 0 }) {
+		p.fault(CodeContradiction, []string{"refs"}, "take them out, or join them in a transform", "there is no SQL that could read them")
+	}
+}
+
+// isTableName tells a name of three parts from a path.
+func isTableName(s string) bool { return !isPath(s) && strings.Count(s, ".") >= 2 }
+
+// refTable is the table that a ref names.
+func (p *Pipeline) refTable(name string) (table, error) {
+	at := Config{Catalogs: p.cfg.Catalogs, Target: Path(p.cfg.Refs[name])}
+	if isTableName(p.cfg.Refs[name]) {
+		at.Target = Table(p.cfg.Refs[name])
+	}
+	place, err := at.place()
+	if err != nil {
+		return table{}, fmt.Errorf("ref %s: %w", schema.Quote(name), err)
+	}
+	return openTable(p.at, name, place.Table, place.Path), nil
+}
+
+// pinRefs are the versions of the refs that a batch reads from now on.
+func (p *Pipeline) pinRefs(ctx context.Context) (pins []checkpoint.Target, err error) {
+	for _, name := range sortedKeys(p.cfg.Refs) {
+		t, s, err := p.loadRef(ctx, name, nil)
+		if err != nil {
+			return nil, err
+		}
+		pins = append(pins, checkpoint.Target{Name: name, URI: t.uri(), TableID: s.Metadata().ID, Version: s.Version()})
+	}
+	return pins, nil
+}
+
+// loadRef loads the table of a ref as of the version that a batch was planned with. Without a pin for that
+// table, as when the configuration has changed since, it is the newest.
+func (p *Pipeline) loadRef(ctx context.Context, name string, pins []checkpoint.Target) (table, *delta.Snapshot, error) {
+	t, err := p.refTable(name)
+	if err != nil {
+		return t, nil, err
+	}
+	o := delta.LoadOptions{Resolve: t.files}
+	for i, pin := range pins {
+		if pin.Name == name && pin.URI == t.uri() {
+			o.Version = &pins[i].Version
+		}
+	}
+	s, err := delta.Load(ctx, t.store, o)
+	switch {
+	case errors.Is(err, delta.ErrNoTable):
+		return t, nil, fmt.Errorf("ref %s: table %s: %w%s", schema.Quote(name), t.name, ErrNoTable, knownTables(p.cfg.Catalogs, isTableName(p.cfg.Refs[name])))
+	case err != nil:
+		return t, nil, fmt.Errorf("ref %s: table %s: %w", schema.Quote(name), t.name, err)
+	}
+	return t, s, nil
+}
+
+// sqlOptions are those of engines that run transforms: with the refs, as of the pins.
+func (p *Pipeline) sqlOptions(ctx context.Context, pins []checkpoint.Target) (duck.Options, error) {
+	o := p.duckOptions(p.set)
+	for _, name := range sortedKeys(p.cfg.Refs) {
+		t, s, err := p.loadRef(ctx, name, pins)
+		if err != nil {
+			return o, err
+		}
+		if o.Refs == nil {
+			o.Refs = map[string]duck.Ref{}
+		}
+		columns := &schema.Struct{}
+		for _, f := range s.Schema().Fields {
+			if f.Type == schema.Variant {
+				f.Type = schema.String
+			}
+			columns.Fields = append(columns.Fields, schema.Nullable(f.Name, f.Type))
+		}
+		o.Refs[name] = duck.Ref{Schema: columns, Open: func(ctx context.Context, columns []string) (array.RecordReader, error) {
+			return &refReader{variantsAsText(s.Scan(delta.ScanOptions{Columns: columns}).Reader(ctx)), t.name, s.Version()}, nil
+		}}
+	}
+	return o, nil
+}
+
+// refReader names the table in the error of its rows.
+type refReader struct {
+	array.RecordReader
+	table   string
+	version int64
+}
+
+func (r *refReader) Err() error {
+	if err := r.RecordReader.Err(); err != nil {
+		return fmt.Errorf("table %s at version %d: %w", r.table, r.version, err)
+	}
+	return nil
+}
