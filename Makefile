@@ -14,7 +14,7 @@ SEEDS  ?= 2000
 SEED   ?= 1
 BENCH  ?=
 
-.PHONY: build demo test race vet lint fuzz bench kills s3 sim model spark golden clean compiler
+.PHONY: build demo test race vet lint fuzz bench kills s3 sim sweep model spark golden clean compiler
 
 build: compiler
 	$(GO) build -tags $(TAGS) -o bin/silt ./cmd/silt
@@ -60,9 +60,14 @@ s3: compiler $(ORACLE) $(MINISTACK)
 		sh -c '$(GO) test -count 1 -run TestServer ./objstore/s3store && \
 		$(GO) test -tags $(TAGS) -count 1 -timeout $$((30 + $(KILLS) / 20))m -run TestS3Server ./test -kills $(KILLS)'
 
-# The simulation, and what it sees of rules that are left out: make sim SEEDS=200000 SEED=1.
+# The simulation, what it sees of rules that are left out, and each kind of fault at each call:
+# make sim SEEDS=200000 SEED=1.
 sim:
-	$(GO) test -count 1 -timeout 600m -run TestSimulation -v . -seeds $(SEEDS) -seed $(SEED)
+	$(GO) test -count 1 -timeout 600m -run 'TestSimulation|TestAFaultAtEachCall' . -seeds $(SEEDS) -seed $(SEED) -sweep
+
+# Each kind of fault at each request to an S3 server; takes a quarter of an hour.
+sweep:
+	$(GO) test -count 1 -timeout 120m -run TestS3FaultAtEachCall . -sweep
 
 # The model of the batch protocol with more loaders and faults than the tests have time for.
 model:

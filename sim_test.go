@@ -35,6 +35,7 @@ import (
 var (
 	seeds    = flag.Int("seeds", 50, "how many seeds TestSimulation tries")
 	seed     = flag.Uint64("seed", 1, "the first seed of TestSimulation")
+	sweepAll = flag.Bool("sweep", false, "try each kind of fault at each call, not at some")
 	simTrace = flag.Bool("sim.trace", false, "print all that happened in a seed that fails")
 )
 

@@ -113,13 +113,18 @@ func (f *simFiles) write(key string) {
 		v.bad = append(v.bad, fmt.Sprintf(`{"id":%d,"k`, f.rows))
 		v.text += v.bad[len(v.bad)-1]
 	}
-	o, err := objstore.PutBytes(context.Background(), &s.cloud.mem, key, []byte(v.text), objstore.Cond{})
+	f.put(v)
+}
+
+// put stores a version of a file.
+func (f *simFiles) put(v *version) {
+	o, err := objstore.PutBytes(context.Background(), &f.sim.cloud.mem, v.key, []byte(v.text), objstore.Cond{})
 	if err != nil {
 		panic(err)
 	}
 	v.etag = o.ETag
-	f.versions[key+" "+v.etag] = v
-	s.note("%s arrives, %d bytes", key, len(v.text))
+	f.versions[v.key+" "+v.etag] = v
+	f.sim.note("%s arrives, %d bytes", v.key, len(v.text))
 }
 
 // change overwrites or removes a file.

@@ -46,6 +46,7 @@ type mTable struct {
 	rows    [mFiles]uint8 // how often the row of a file is in
 	txn     uint8         // greatest batch committed, plus 1
 	version uint8
+	foreign uint8 // versions of another writer, as a mask; kept where they can be overwritten
 }
 
 // mPut is a conditional put, at the store or on its way there.
@@ -112,13 +113,17 @@ type bounds struct {
 
 // rules are those of the protocol; a mutant breaks one.
 type rules struct {
-	noTxnCheck, noStage, archiveEarly, overwritePlan bool
+	noTxnCheck, noStage, archiveEarly, closeEarly, ownChoice bool
+	overwritePlan, overwriteStage, overwriteVersion          bool
 }
 
 func (r rules) next(s State) Action {
 	a := Next(s)
 	if r.archiveEarly && s.Staged == Have && s.Commits == Absent && !s.Cleaned {
 		return Archive
+	}
+	if r.closeEarly && a == Commit && s.Committed > 0 {
+		return PutCommits
 	}
 	return a
 }
@@ -167,7 +172,7 @@ func (w *world) store(p mPut, r rules) bool {
 		}
 		w.plan[n] = p.mask
 	case putStaged:
-		if w.staged[n].there {
+		if w.staged[n].there && !r.overwriteStage {
 			return false
 		}
 		w.staged[n] = p.stage
@@ -184,14 +189,17 @@ func (w *world) store(p mPut, r rules) bool {
 	case putTable:
 		t := &w.tables[p.table]
 		if t.version >= p.at {
-			return false
+			if t.foreign&(1<<p.at) == 0 {
+				return false
+			}
+			t.foreign &^= 1 << p.at
 		}
 		for f, to := range p.stage.routes {
 			if to == toMain+route(p.table) {
 				t.rows[f]++
 			}
 		}
-		t.txn, t.version = n+1, p.at
+		t.txn, t.version = max(t.txn, n+1), max(t.version, p.at)
 	}
 	return true
 }
@@ -216,6 +224,9 @@ func (x *explorer) expand(w *world) {
 			v := *w
 			v.left.foreign--
 			v.tables[t].version++
+			if x.rules.overwriteVersion {
+				v.tables[t].foreign |= 1 << v.tables[t].version
+			}
 			x.yield(v, fmt.Sprintf("another writer commits to table %d", t), false)
 		}
 	}
@@ -347,7 +358,7 @@ func (x *explorer) put(w *world, i int, p mPut, then func(*mLoader, Known)) {
 			x.yield(u, what+", answer lost", false)
 		}
 	} else {
-		then(&v.loaders[i], Unknown)
+		then(&v.loaders[i], map[bool]Known{false: Unknown, true: Have}[x.rules.ownChoice])
 		x.yield(v, what+", refused", true)
 	}
 	x.delay(w, p, what)
@@ -588,6 +599,7 @@ func TestModel(t *testing.T) {
 		{"two_loaders_beside_another_writer", bounds{loaders: 2, kills: 1, foreign: 1}, true},
 		{"one_loader_four_kills_two_lost_answers", bounds{loaders: 1, kills: 4, ambiguous: 2, foreign: 1}, true},
 	}
+	states, explored := 0, 0
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			if row.large && !*large {
@@ -599,7 +611,14 @@ func TestModel(t *testing.T) {
 			if s.fault != "" {
 				t.Error(s)
 			}
+			states += s.states
+			if !row.large {
+				explored++
+			}
 		})
+	}
+	if t.Logf("%d states", states); explored == 5 && states < 1_000_000 {
+		t.Errorf("%d states are too few to say anything", states)
 	}
 }
 
@@ -612,6 +631,10 @@ func TestModelFindsWhatARuleIsFor(t *testing.T) {
 		{"no_transaction_check", rules{noTxnCheck: true}, bounds{loaders: 1, ambiguous: 1}},
 		{"no_stage", rules{noStage: true}, bounds{loaders: 1, kills: 1}},
 		{"archive_before_commit", rules{archiveEarly: true}, bounds{loaders: 1}},
+		{"closed_before_all_tables_have_it", rules{closeEarly: true}, bounds{loaders: 1, kills: 1}},
+		{"who_is_refused_keeps_to_its_own_choice", rules{ownChoice: true}, bounds{loaders: 2}},
+		{"a_stage_that_can_be_overwritten", rules{overwriteStage: true}, bounds{loaders: 2}},
+		{"a_version_of_a_table_that_can_be_overwritten", rules{overwriteVersion: true}, bounds{loaders: 1, ambiguous: 1, foreign: 1}},
 		{"a_plan_that_can_be_overwritten_by_another_loader", rules{overwritePlan: true}, bounds{loaders: 2}},
 		{"a_plan_that_can_be_overwritten_by_a_late_put", rules{overwritePlan: true}, bounds{loaders: 1, kills: 2, ambiguous: 1}},
 	} {

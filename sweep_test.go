@@ -1,0 +1,212 @@
+package silt_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/cryptotest"
+	"testing/synctest"
+	"time"
+
+	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/objstore/s3store/s3test"
+)
+
+// A sweep runs a scenario as often as it has calls of a store, for each kind of fault, with this one fault
+// at this one call, and then without faults until all is at rest.
+
+// sweepFiles are two batches of one file each: with a record that is none, and with a new field.
+var sweepFiles = []version{
+	{key: "a.json", rows: []simRow{{ID: 1, K: 1, Seq: 1}, {ID: 2, K: 2, Seq: 4}}, bad: []string{"no record 1"},
+		text: `{"id":1,"k":1,"seq":1}` + "\n" + `{"id":2,"k":2,"seq":4}` + "\nno record 1\n"},
+	{key: "b.json", rows: []simRow{{ID: 3, K: 1, Seq: 2, field: "x1"}, {ID: 4, K: 2, Seq: 3}},
+		text: `{"id":3,"k":1,"seq":2,"x1":"y3"}` + "\n" + `{"id":4,"k":2,"seq":3}` + "\n"},
+}
+
+// sweepStep is how far apart the calls are at which a fault is tried.
+func sweepStep(some int) int {
+	if *sweepAll {
+		return 1
+	}
+	return some
+}
+
+func TestAFaultAtEachCall(t *testing.T) {
+	for _, merge := range []bool{false, true} {
+		t.Run(map[bool]string{false: "append", true: "merge"}[merge], func(t *testing.T) {
+			runs, calls := 0, 0
+			for v := pass + 1; v < verdicts; v++ {
+				at := int(v) % sweepStep(11)
+				for ; ; at += sweepStep(11) {
+					n, what, err := oneFault(t, merge, at, v)
+					if err != nil {
+						t.Errorf("%s at call %d, %s: %v", v, at, what, err)
+					}
+					if n <= at {
+						calls = n
+						break
+					}
+					runs++
+				}
+			}
+			t.Logf("%d calls, %d faults, each alone", calls, runs)
+			if calls < 100 {
+				t.Errorf("%d calls, want more", calls)
+			}
+		})
+	}
+}
+
+// oneFault runs the scenario with one fault. It returns how many calls the first run made, and which call
+// had the fault.
+func oneFault(t *testing.T, merge bool, at int, v verdict) (calls int, what string, err error) {
+	warmUp()
+	cryptotest.SetGlobalRandom(t, uint64(at))
+	synctest.Test(t, func(t *testing.T) {
+		s := newSimulation(1, canary{})
+		s.weather = weather{loaders: 1, page: 1000, batch: 1, merge: merge, clean: "MOVE"}
+		s.cloud.skew = 0
+		for _, f := range sweepFiles {
+			f.key = landing + f.key
+			s.files.put(&f)
+		}
+		var mu sync.Mutex // the renewal of the lease calls too
+		judge := func(c simCall) verdict {
+			mu.Lock()
+			defer mu.Unlock()
+			if strings.Contains(c.key, "/probe-") {
+				return pass
+			}
+			calls++
+			if calls-1 == at+4 && len(s.flying) > 0 {
+				s.land()
+			}
+			if calls-1 != at {
+				return pass
+			}
+			if what = c.op + " " + c.key; !v.fits(c) {
+				return dropped
+			}
+			return v
+		}
+		for run := 0; ; run++ {
+			if run == 10 {
+				err = fmt.Errorf("there is no end: %w", err)
+				return
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			p := &process{cloud: s.cloud, page: s.page, judge: judge, kill: cancel, later: func(f func()) { s.flying = append(s.flying, f) }}
+			var summary *silt.Summary
+			summary, err = s.load(ctx, p, nil)
+			cancel()
+			if err == nil && summary.Batches == 0 && !p.dead.Load() {
+				break
+			}
+			if err == nil && summary.Batches > 0 {
+				continue
+			}
+			time.Sleep(time.Minute) // until a lease that was not given back runs out
+		}
+		if err = s.check(t.Context()); err == nil {
+			err = s.failure
+		}
+	})
+	return calls, what, err
+}
+
+// TestS3FaultAtEachCall is the same over HTTP, where the kinds of faults are those of the server.
+func TestS3FaultAtEachCall(t *testing.T) {
+	begun := emptyS3Checkpoint(t)
+	for _, mode := range []string{"append", "merge"} {
+		for i, f := range s3test.Faults() {
+			t.Run(mode+"/"+f.String(), func(t *testing.T) {
+				runs := 0
+				for at := i * 7 % sweepStep(67); ; at += sweepStep(67) {
+					requests, what, err := oneS3Fault(t, begun, mode, at, f)
+					if err != nil {
+						t.Errorf("at request %d, %s: %v", at, what, err)
+					}
+					if requests <= at {
+						t.Logf("%d requests, %d faults, each alone", requests, runs)
+						break
+					}
+					runs++
+				}
+			})
+		}
+	}
+}
+
+// emptyS3Checkpoint is what a run leaves that finds no files: a store that has it needs no trying out.
+func emptyS3Checkpoint(t *testing.T) map[string]string {
+	server, cfg := s3Config(t)
+	if _, err := runOnce(t, cfg); err != nil {
+		t.Fatal(err)
+	}
+	begun := map[string]string{}
+	for _, key := range server.Keys("lake", "") {
+		begun[key], _ = server.Get("lake", key)
+	}
+	return begun
+}
+
+func oneS3Fault(t *testing.T, begun map[string]string, mode string, at int, f s3test.Fault) (requests int, what string, err error) {
+	server, cfg := s3Config(t)
+	defer server.Close()
+	for key, content := range begun {
+		server.Put("lake", key, content)
+	}
+	cfg.Options["maxFilesPerTrigger"], cfg.Options["cleanSource"] = "1", "MOVE"
+	cfg.Options["cleanSource.moveDestination"], cfg.Options["cleanSource.retentionDuration"] = "s3://lake/old", "0 seconds"
+	if mode == "merge" {
+		cfg.Target.Write, cfg.Target.Merge = "merge", silt.Merge{Keys: []string{"k"}, SequenceBy: "seq"}
+	}
+	for _, v := range sweepFiles {
+		server.Put("landing", "orders/"+v.key, v.text)
+	}
+	server.Inject(func(c s3test.Call) s3test.Fault {
+		requests++
+		if requests-1 != at {
+			return s3test.None
+		}
+		what = c.Op + " " + c.Key
+		return f
+	})
+	for run := 0; ; run++ {
+		summary, err := runOnce2(t, cfg)
+		server.Settle()
+		if err == nil && summary.Batches == 0 {
+			break
+		}
+		if run == 6 {
+			return requests, what, fmt.Errorf("there is no end: %w", err)
+		}
+	}
+	info, err := silt.DescribeTable(t.Context(), cfg, nil)
+	if err != nil {
+		return requests, what, err
+	}
+	if want := map[string]int64{"append": 4, "merge": 2}[mode]; info.Rows != want {
+		return requests, what, fmt.Errorf("the table has %d rows, want %d", info.Rows, want)
+	}
+	bad := 0
+	for _, err := range silt.Quarantine(t.Context(), cfg) {
+		if err != nil {
+			return requests, what, err
+		}
+		bad++
+	}
+	if bad != 1 {
+		return requests, what, fmt.Errorf("%d records are in quarantine, want 1", bad)
+	}
+	if left := server.Keys("landing", ""); len(left) > 0 {
+		return requests, what, errors.New("the source still has " + strings.Join(left, ", "))
+	}
+	if old := server.Keys("lake", "old/"); len(old) != len(sweepFiles) {
+		return requests, what, errors.New("the archive has " + strings.Join(old, ", "))
+	}
+	return requests, what, nil
+}
