@@ -457,39 +457,22 @@ func (w *dirWalk) skipFolder(key string) bool {
 }
 
 type dirEntry struct {
-	key    string // ends in a slash for a folder, so that the order of entries is the order of keys
-	folder bool
-	// info is of a file, when its name was read: a folder that is opened below a root looks at each
-	// entry then, as it cannot do so later.
-	info fs.FileInfo
+	key     string // ends in a slash for a folder, so that the order of entries is the order of keys
+	folder  bool
+	mode    fs.FileMode // of a file: its type alone
+	version version     // of a file
 }
 
+// readDir returns what is in a folder, in the order of keys. What vanishes meanwhile is left out.
 func readDir(folder *os.Root) ([]dirEntry, error) {
 	f, err := folder.Open(".")
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	list, err := f.ReadDir(-1)
+	entries, err := readEntries(f)
 	if err != nil {
 		return nil, err
-	}
-	entries := make([]dirEntry, 0, len(list))
-	for _, e := range list {
-		switch {
-		case strings.HasPrefix(e.Name(), tempPrefix):
-		case e.IsDir():
-			entries = append(entries, dirEntry{e.Name() + "/", true, nil})
-		default:
-			info, err := e.Info()
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			entries = append(entries, dirEntry{e.Name(), false, info})
-		}
 	}
 	slices.SortFunc(entries, func(a, b dirEntry) int { return strings.Compare(a.key, b.key) })
 	return entries, nil
@@ -498,15 +481,17 @@ func readDir(folder *os.Root) ([]dirEntry, error) {
 // object is what the entry says of a file, or of the file that a link leads to, if that is inside the
 // folder.
 func (e *dirEntry) object(folder *os.Root, key string) (o Object, err error) {
-	fi := e.info
-	if fi.Mode()&fs.ModeSymlink != 0 {
-		if fi, err = folder.Stat(e.key); err != nil {
+	mode, v := e.mode, e.version
+	if mode == fs.ModeSymlink {
+		fi, err := folder.Stat(e.key)
+		if err != nil {
 			err = fmt.Errorf("%w: %w", ErrNotRegular, err)
 			return Object{}, &ObjectError{Key: key, Err: err}
 		}
+		mode, v = fi.Mode().Type(), versionOf(fi)
 	}
-	if !fi.Mode().IsRegular() {
+	if mode != 0 {
 		return Object{}, &ObjectError{Key: key, Err: ErrNotRegular}
 	}
-	return dirObject(key, fi), nil
+	return v.object(key), nil
 }

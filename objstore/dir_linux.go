@@ -1,11 +1,16 @@
 package objstore
 
 import (
+	"cmp"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // openPlain opens a file without an [os.Root], which takes more than twice as many calls, where nothing is
@@ -33,16 +38,71 @@ func (d *Dir) openPlain(key string) (openFile, version) {
 type plainFile struct{ fd int } // negative after Close
 
 func (f *plainFile) version() (version, error) {
-	var st syscall.Stat_t
-	err := again(func() error { return syscall.Fstat(f.fd, &st) })
-	if err == nil && st.Mode&syscall.S_IFMT != syscall.S_IFREG {
+	var st unix.Stat_t
+	err := again(func() error { return unix.Fstat(f.fd, &st) })
+	if err == nil && st.Mode&unix.S_IFMT != unix.S_IFREG {
 		err = ErrNotRegular
 	}
 	if err != nil {
 		return version{}, f.wrong("stat", err)
 	}
+	return versionIn(&st), nil
+}
+
+func versionIn(st *unix.Stat_t) version {
 	t := time.Unix(st.Mtim.Unix())
-	return version{st.Size, t.UnixNano(), st.Ino, t}, nil
+	return version{st.Size, t.UnixNano(), st.Ino, t}
+}
+
+// readEntries returns what is in a folder, in any order. It asks for each name what it is, and makes nothing
+// of what a general [fs.FileInfo] holds beside.
+func readEntries(folder *os.File) ([]dirEntry, error) {
+	names, err := folder.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := folder.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]dirEntry, 0, len(names))
+	var wrong error
+	err = conn.Control(func(fd uintptr) {
+		for _, name := range names {
+			if strings.HasPrefix(name, tempPrefix) {
+				continue
+			}
+			var e dirEntry
+			if e, wrong = entryOf(int(fd), name); wrong == nil {
+				entries = append(entries, e)
+			} else if errors.Is(wrong, fs.ErrNotExist) {
+				wrong = nil
+			} else {
+				return
+			}
+		}
+	})
+	return entries, cmp.Or(err, wrong)
+}
+
+// entryOf is what a name in an open folder stands for.
+func entryOf(folder int, name string) (dirEntry, error) {
+	var st unix.Stat_t
+	err := again(func() error { return unix.Fstatat(folder, name, &st, unix.AT_SYMLINK_NOFOLLOW) })
+	if err != nil {
+		return dirEntry{}, &fs.PathError{Op: "lstat", Path: name, Err: err}
+	}
+	e := dirEntry{key: name, version: versionIn(&st)}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		return dirEntry{key: name + "/", folder: true}, nil
+	case unix.S_IFREG:
+	case unix.S_IFLNK:
+		e.mode = fs.ModeSymlink
+	default:
+		e.mode = fs.ModeIrregular
+	}
+	return e, nil
 }
 
 func (f *plainFile) Read(p []byte) (n int, err error) {
