@@ -453,7 +453,7 @@ func (c *conversion) task(read *schema.Struct) convert.Task {
 	t.Batch, t.Time = c.plan.Batch, c.plan.Time
 	for i, d := range c.deliveries {
 		to := &t.Targets[i]
-		if to.SQL != "" && d.snapshot != nil {
+		if to.SQL != "" && d.snapshot != nil && !d.replacesSchema() {
 			to.Types = d.snapshot.Schema()
 		}
 		if len(to.Rules) > 0 && d.snapshot != nil {
@@ -485,7 +485,7 @@ func (c *conversion) shape(ctx context.Context) error {
 		if err := d.checkRules(ctx, c.workers[0], rows, d.snapshot); err != nil {
 			return err
 		}
-		d.change = &change{Schema: rows, PartitionBy: d.given.PartitionBy, Properties: d.given.Properties, Evolves: d.mergeSchema}
+		d.change = &change{Schema: rows, PartitionBy: d.given.PartitionBy, Properties: d.given.Properties, Evolves: d.mergeSchema, Replaces: d.replaces}
 		if d.merge != nil {
 			d.change.Source, d.change.Schema = rows, merge.Columns(*d.merge, rows)
 		}

@@ -79,8 +79,14 @@ type Target struct {
 	// MergeSchema says whether new columns become part of the table; nil is what the option of that name
 	// says.
 	MergeSchema *bool
-	// Write is "append", the default, or "merge".
+	// Write is "append", the default, "merge", or "overwrite": the rows of each batch, which then is all that
+	// is new, come in the place of those that are there.
 	Write string
+	// ReplaceWhere makes an overwrite one of the rows for which it is true, as [delta.ParsePredicate] reads
+	// it. A row for which it is not true is an error.
+	ReplaceWhere string
+	// OverwriteSchema makes an overwrite one of the schema and the partitioning too.
+	OverwriteSchema bool
 	// Merge says how rows are merged.
 	Merge Merge
 	// Expect are rules for the rows that go to the table, by name.

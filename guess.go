@@ -109,7 +109,7 @@ func (c *conversion) mayGuess(files []objstore.Object, opts decode.Options) bool
 	switch {
 	case size < guessFrom, len(files) != len(c.files): // a look is at all that are there
 		return false
-	case !c.rules.Mode.Adds(), c.rules.Mode == evolve.AddNewColumnsWithTypeWidening, len(c.deliveries) > 1, c.set.plain() < 0, c.deliveries[0].staging != nil:
+	case !c.rules.Mode.Adds(), c.rules.Mode == evolve.AddNewColumnsWithTypeWidening, len(c.deliveries) > 1, c.set.plain() < 0, c.deliveries[0].staging != nil, c.deliveries[0].replaces != nil:
 		return false
 	case opts.Rescue == "", opts.Compat, opts.Variant, opts.Unwrap != "", opts.RecordPath != "", opts.IgnoreCase:
 		return false

@@ -377,6 +377,13 @@ func (s *Summary) addTable(v TableVersion, c checkpoint.Committed, to *target) {
 	}
 	t := &s.Targets[k]
 	t.Rows, t.Version = t.Rows+v.Rows, v.Version
+	if n := replacedRows(c); n != nil {
+		if t.Replaced == nil {
+			t.Replaced = new(int64)
+		}
+		*t.Replaced += *n
+		return
+	}
 	counts, conflicting := mergedCounts(c)
 	if counts == nil {
 		return

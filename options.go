@@ -120,13 +120,14 @@ var optionTable = []OptionInfo{
 	// Writing.
 	{Name: "mergeSchema", Type: "boolean", Default: "true", CompatDefault: "false", Doc: "New columns become part of the table."},
 	{Name: "checkpointLocation", Type: "string", Doc: "Where silt remembers what it has loaded."},
-	{Name: "overwriteSchema", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "Overwriting is not supported yet."},
+	{Name: "overwriteSchema", Type: "boolean", Default: "false", Doc: "With write.mode=overwrite: the schema and the partitioning of the table are replaced too."},
+	{Name: "replaceWhere", Type: "string", Doc: "With write.mode=overwrite: only the rows for which this condition is true are replaced, such as day = '2026-01-05'. A row for which it is not true stops the run."},
 	{Name: "txnAppId", Type: "string", Doc: "With txnVersion: a table that has this version of the application, or a later one, from another loader is left as it is. Loads are exactly once without it."},
 	{Name: "txnVersion", Type: "string", Doc: "The version that goes with txnAppId, a whole number."},
 	{Name: "spark.databricks.delta.schema.autoMerge.enabled", Type: "string", Class: OptionNoEffect, Reason: "mergeSchema says it"},
 
 	// silt's own.
-	{Name: "write.mode", Type: "enum", Values: []string{"append", "merge"}, Default: "append", Doc: "How rows reach the table: they are appended, or they replace those with the same keys."},
+	{Name: "write.mode", Type: "enum", Values: []string{"append", "merge", "overwrite"}, Default: "append", Doc: "How rows reach the table: they are appended, they replace those with the same keys, or those of a run replace all."},
 	{Name: "write.keys", Type: "string", Doc: "Columns by which rows are merged, with commas between. A row without a value in one is quarantined."},
 	{Name: "write.sequenceBy", Type: "string", Doc: "Column that orders the changes of a key; an older row never replaces a newer one."},
 	{Name: "write.deleteWhen", Type: "string", Doc: "SQL over source and target: rows for which it is true are deleted from the table."},

@@ -81,10 +81,13 @@ type Plan struct {
 
 // PlannedTarget is a table that rows would go to.
 type PlannedTarget struct {
-	Table   string     `json:"table"`
-	Version int64      `json:"version"` // -1: there is none yet
-	Keys    []string   `json:"keys,omitempty"`
-	Columns []NewField `json:"columns,omitempty"`
+	Table   string `json:"table"`
+	Version int64  `json:"version"` // -1: there is none yet
+	// Write is "append", "merge" or "overwrite"; Keys are those of a merge, ReplaceWhere is that of an overwrite.
+	Write        string     `json:"write"`
+	Keys         []string   `json:"keys,omitempty"`
+	ReplaceWhere string     `json:"replaceWhere,omitempty"`
+	Columns      []NewField `json:"columns,omitempty"`
 }
 
 // PlannedFiles counts the files that the next run would meet.
@@ -193,7 +196,13 @@ func (p *Pipeline) looked(ctx context.Context, o PlanOptions) (*Plan, *looker, e
 		}
 	}
 	for i, t := range p.targets {
-		to := PlannedTarget{Table: t.name, Version: -1}
+		to := PlannedTarget{Table: t.name, Version: -1, Write: "append"}
+		switch {
+		case t.merge != nil:
+			to.Write = "merge"
+		case t.replaces != nil:
+			to.Write, to.ReplaceWhere = "overwrite", t.replaces.Where
+		}
 		if tables[i] != nil {
 			to.Version = tables[i].Version()
 		}
@@ -440,7 +449,7 @@ func (l *looker) task(v *evolve.Version) convert.Task {
 // types gives the SQL of a task the types of the tables.
 func (l *looker) types(t *convert.Task) {
 	for i, s := range l.tables {
-		if s != nil && t.Targets[i].SQL != "" {
+		if s != nil && t.Targets[i].SQL != "" && !l.targets[i].replacesSchema() {
 			t.Targets[i].Types = s.Schema()
 		}
 	}
@@ -501,7 +510,7 @@ func (l *looker) stops(out *Plan, grown bool) string {
 		return "a record is corrupt, and such are to stop it"
 	}
 	for i, t := range out.Targets {
-		if l.tables[i] != nil && !l.targets[i].mergeSchema && len(t.Columns) > 0 {
+		if l.tables[i] != nil && !l.targets[i].mergeSchema && !l.targets[i].replacesSchema() && len(t.Columns) > 0 {
 			of := ""
 			if len(out.Targets) > 1 {
 				of = " " + t.Table

@@ -23,6 +23,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	if c.before != nil {
 		s.SchemaVersion = c.before.Number
 	}
+	c.postpone(ctx)
 	b := batchSummary{Schema: c.schemaChange(), Expect: c.expectations()}
 	if len(c.set.sqls()) > 0 {
 		b.Transform = new(TransformCounts)
@@ -92,6 +93,9 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 	// The quarantine comes first, then the targets in their order.
 	err := addStaged(&s, &c.quarantine, c.aside)
 	for _, d := range c.deliveries {
+		if d.replaces != nil && c.nothingToReplace(d) {
+			d.change.Replaces = nil
+		}
 		if err == nil && d.staging != nil && len(d.change.Adds) > 0 {
 			err = d.change.merged(ctx, d.staging, d.merge)
 		}
@@ -109,7 +113,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 
 // addStaged adds what a table gets to a stage, if it gets something.
 func addStaged(s *checkpoint.Staged, t *table, c *change) error {
-	if len(c.Adds) == 0 && c.Merge == nil {
+	if len(c.Adds) == 0 && c.Merge == nil && c.Replaces == nil {
 		return nil
 	}
 	target := checkpoint.StagedTarget{Name: t.role, URI: t.uri(), Rows: c.Rows}

@@ -120,6 +120,8 @@ type TargetSummary struct {
 	Rows    int64        `json:"rows"`    // made for it
 	Version int64        `json:"version"` // by the last commit; -1: there was none
 	Merge   *MergeCounts `json:"merge,omitempty"`
+	// Replaced is the number of rows in whose place they came; nil when they came in the place of none.
+	Replaced *int64 `json:"replaced,omitempty"`
 }
 
 // TableVersion is a version that a commit made.

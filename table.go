@@ -69,6 +69,8 @@ type change struct {
 	Merge   *merge.Spec    `json:"merge,omitempty"`
 	Changes string         `json:"changes,omitempty"`
 	Source  *schema.Struct `json:"-"`
+	// Replaces, when set, says which rows of the table go in the same commit.
+	Replaces *replacement `json:"replaces,omitempty"`
 }
 
 // begin starts the transaction of a change, on the table or for a new one.
@@ -87,14 +89,17 @@ func (t *table) begin(s *delta.Snapshot, c *change) (*delta.Transaction, error) 
 		return tx, err
 	}
 	operation := "STREAMING UPDATE" // Spark's name for a batch of a stream
-	if c.Merge != nil {
+	switch {
+	case c.Merge != nil:
 		operation = "MERGE"
+	case c.Replaces != nil:
+		operation = "WRITE"
 	}
 	tx := s.Begin(operation)
 	if c.Widens {
 		tx.WidenNumbers()
 	}
-	err := tx.SetSchema(c.Schema)
+	err := c.setSchema(tx, s)
 	if err == nil {
 		err = written(tx)
 	}
@@ -159,7 +164,7 @@ func (e *ReplacedError) Error() string {
 
 // evolves checks that the table may take the columns of a change.
 func (t *table) evolves(s *delta.Snapshot, c *change) error {
-	if s == nil || c.Evolves {
+	if s == nil || c.Evolves || c.Replaces != nil && c.Replaces.Schema {
 		return nil
 	}
 	added := schema.Additions(s.Schema(), c.Schema)
@@ -224,6 +229,12 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 				}
 				return done, nil, t.staged(plan.Batch, fmt.Errorf("table %s: merge: %w", t.name, err))
 			}
+			tries = mergeTries
+		} else if c.Replaces != nil && s != nil {
+			if done.Counts, err = c.replace(ctx, tx, query, plan.Batch); err != nil {
+				return done, nil, fmt.Errorf("table %s: %w", t.name, err)
+			}
+			tx.Add(c.Adds...)
 			tries = mergeTries
 		} else {
 			tx.Add(c.Adds...)

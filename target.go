@@ -32,8 +32,9 @@ type targetSettings struct {
 	given       Target
 	transform   string // SQL over the table source; empty: the rows are those of the source
 	flatten     []convert.Flatten
-	merge       *merge.Spec // nil: rows are not merged
-	mergeSchema bool        // new columns become part of the table
+	merge       *merge.Spec  // nil: rows are not merged
+	replaces    *replacement // nil: rows replace none
+	mergeSchema bool         // new columns become part of the table
 	expect      []convert.Rule
 	// failOnConstraint makes a row that breaks a rule of the table stop the batch.
 	failOnConstraint bool
@@ -102,7 +103,7 @@ func (p *parser) targets() {
 func (p *parser) writing() {
 	for k, s := range p.set.targets {
 		t, key := s.given, p.config.targetKey(k)
-		p.oneOf(strings.Join(append(slices.Clip(key), "write"), "."), t.Write, "", "append", "merge")
+		p.oneOf(strings.Join(append(slices.Clip(key), "write"), "."), t.Write, "", "append", "merge", "overwrite")
 		mode := p.value("write.mode")
 		if t.Write != "" && p.isGiven("write.mode") && !strings.EqualFold(mode, t.Write) {
 			p.fault(CodeContradiction, p.at(p.keys["write.mode"]), "keep one of them", "differs from the target's write")
@@ -112,15 +113,16 @@ func (p *parser) writing() {
 		}
 		m := t.Merge
 		given := p.mergeGiven(&m)
+		p.overwriting(s, key, strings.EqualFold(mode, "overwrite"))
 		switch {
 		case given != "" && len(p.config.Targets) > 0:
 			p.fault(CodeContradiction, p.at(p.keys[optionKey(given)]), "put it under its target: merge: { … }", "there are several targets")
 		case strings.EqualFold(mode, "merge"):
 			p.merging(s, m, key)
 		case given != "":
-			p.fault(CodeContradiction, p.at(p.keys[optionKey(given)]), "set write.mode to merge", "is for a merge, and rows are appended")
+			p.fault(CodeContradiction, p.at(p.keys[optionKey(given)]), "set write.mode to merge", "is for a merge, and rows are not merged")
 		case len(m.Keys) > 0:
-			p.fault(CodeContradiction, append(slices.Clip(key), "merge"), "write: merge", "is for a merge, and rows are appended")
+			p.fault(CodeContradiction, append(slices.Clip(key), "merge"), "write: merge", "is for a merge, and rows are not merged")
 		}
 	}
 }
@@ -167,8 +169,12 @@ func (s *settings) sqls() (all []string) {
 
 // task is what all tasks have in common for a target.
 func (t *targetSettings) task(metadata bool) convert.Target {
-	return convert.Target{Table: t.given.String(), Flatten: t.flatten, SQL: t.transform, Rules: t.expect, FailOnConstraint: t.failOnConstraint,
+	to := convert.Target{Table: t.given.String(), Flatten: t.flatten, SQL: t.transform, Rules: t.expect, FailOnConstraint: t.failOnConstraint,
 		Metadata: metadata || strings.Contains(strings.ToLower(t.transform), convert.MetadataColumn.Name)}
+	if t.replaces != nil {
+		to.Where = t.replaces.Where
+	}
+	return to
 }
 
 // snapshots are the tables of the targets, nil for each that is not there yet.
@@ -188,7 +194,7 @@ func (p *Pipeline) snapshots(ctx context.Context) ([]*delta.Snapshot, error) {
 func (s *settings) rules(tables []*delta.Snapshot) evolve.Options {
 	rules := s.evolution
 	k := s.plain()
-	if k < 0 || tables[k] == nil {
+	if k < 0 || tables[k] == nil || s.targets[k].replacesSchema() {
 		return rules
 	}
 	table := tables[k]

@@ -82,3 +82,37 @@ pipelines:
 		sameLines(t, "files, by "+reader, rows(t, lake(w.dir, "main.kills.files"), "--reader", reader, "--columns", "file,line"), lines(files))
 	}
 }
+
+// TestOverwriteKills kills runs whose rows come in the place of all others before and after their commits, and
+// wants the rows of the last run that found files, and no others.
+func TestOverwriteKills(t *testing.T) {
+	if os.Getenv("SILT_PYTHON") == "" {
+		t.Skip("left out: SILT_PYTHON is not set; make test sets it")
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	w := newWorld(t, rand.New(rand.NewPCG(seed, 0)))
+	silt := func(at string) result {
+		cmd := siltCommand(t, w.dir, "load", w.source, "main.kills.t", "--json", "--option", "write.mode=overwrite")
+		cmd.Env = append(cmd.Env, "SILT_CRASH_AT="+at)
+		return run(t, cmd)
+	}
+	w.arrive(2)
+	if r := silt(""); r.code != 0 {
+		t.Fatalf("the first run: %v", r)
+	}
+	for _, point := range []string{"before-staged", "after-staged", "before-commit", "after-commit", "before-commits"} {
+		w.rows = nil
+		w.arrive(2)
+		if r := silt(point); r.code != -1 {
+			t.Fatalf("a run that was to die at %s: %v", point, r)
+		}
+		if r := silt(""); r.code != 0 {
+			t.Fatalf("a run after a kill at %s: %v", point, r)
+		}
+		slices.Sort(w.rows)
+		for _, reader := range readers {
+			sameLines(t, "rows after a kill at "+point+", by "+reader, rows(t, lake(w.dir, "main.kills.t"), "--reader", reader, "--columns", "file,line"), lines(w.rows))
+		}
+	}
+}

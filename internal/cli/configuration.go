@@ -437,13 +437,11 @@ func (r *resolver) key(path ...string) string {
 // target reads the target at a path.
 func (r *resolver) target(t targetDoc, path ...string) silt.Target {
 	switch t.Write {
-	case "", "append", "merge":
-	case "overwrite":
-		r.fault(codeUnsupported, "write append or merge", "write: overwrite is not supported yet", append(slices.Clip(path), "write")...)
+	case "", "append", "merge", "overwrite":
 	default:
-		r.fault(codeValue, "write append or merge", fmt.Sprintf("write is %q; it takes append and merge", t.Write), append(slices.Clip(path), "write")...)
+		r.fault(codeValue, "write append, merge or overwrite", fmt.Sprintf("write is %q; it takes append, merge and overwrite", t.Write), append(slices.Clip(path), "write")...)
 	}
-	out := silt.Target{Table: t.Table, Path: relative(r.dir, t.Path), Write: t.Write, MergeSchema: t.MergeSchema, PartitionBy: t.PartitionBy, Properties: t.Properties}
+	out := silt.Target{Table: t.Table, Path: relative(r.dir, t.Path), Write: t.Write, ReplaceWhere: t.ReplaceWhere, OverwriteSchema: t.OverwriteSchema, MergeSchema: t.MergeSchema, PartitionBy: t.PartitionBy, Properties: t.Properties}
 	if t.Merge != nil {
 		out.Merge = silt.Merge(*t.Merge)
 	}

@@ -57,36 +57,40 @@ func (pipelineDoc) later() []string {
 }
 
 type targetDoc struct {
-	Table       string            `json:"table,omitempty" jsonschema:"A name of three parts: catalog.schema.table."`
-	Path        string            `json:"path,omitempty" jsonschema:"A folder, relative to this file, or a URI."`
-	Write       string            `json:"write,omitempty" jsonschema:"How rows reach the table: they are appended, or merged by key. Default: append."`
-	Merge       *mergeDoc         `json:"merge,omitempty" jsonschema:"How rows are merged: only with write: merge."`
-	MergeSchema *bool             `json:"mergeSchema,omitempty" jsonschema:"Whether new columns become part of the table. Default: true."`
-	PartitionBy []string          `json:"partitionBy,omitempty" jsonschema:"The columns by which a new table is partitioned."`
-	Properties  map[string]string `json:"properties,omitempty" jsonschema:"Table properties of a new table."`
+	Table           string            `json:"table,omitempty" jsonschema:"A name of three parts: catalog.schema.table."`
+	Path            string            `json:"path,omitempty" jsonschema:"A folder, relative to this file, or a URI."`
+	Write           string            `json:"write,omitempty" jsonschema:"How rows reach the table: they are appended, merged by key, or those of a run replace all. Default: append."`
+	Merge           *mergeDoc         `json:"merge,omitempty" jsonschema:"How rows are merged: only with write: merge."`
+	ReplaceWhere    string            `json:"replaceWhere,omitempty" jsonschema:"With write: overwrite: replace only the rows for which this condition is true, such as day = '2026-01-05'."`
+	OverwriteSchema bool              `json:"overwriteSchema,omitempty" jsonschema:"With write: overwrite: replace the schema and the partitioning too. Default: false."`
+	MergeSchema     *bool             `json:"mergeSchema,omitempty" jsonschema:"Whether new columns become part of the table. Default: true."`
+	PartitionBy     []string          `json:"partitionBy,omitempty" jsonschema:"The columns by which a new table is partitioned."`
+	Properties      map[string]string `json:"properties,omitempty" jsonschema:"Table properties of a new table."`
 }
 
 func (targetDoc) later() []string { return []string{"clusterBy"} }
 
 // oneOfDoc is one of several targets.
 type oneOfDoc struct {
-	Table        string               `json:"table,omitempty" jsonschema:"A name of three parts: catalog.schema.table."`
-	Path         string               `json:"path,omitempty" jsonschema:"A folder, relative to this file, or a URI."`
-	Transform    transformDoc         `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file; or steps. Without it the rows are the records."`
-	Write        string               `json:"write,omitempty" jsonschema:"How rows reach the table: they are appended, or merged by key. Default: append."`
-	Merge        *mergeDoc            `json:"merge,omitempty" jsonschema:"How rows are merged: only with write: merge."`
-	Expect       map[string]expectDoc `json:"expect,omitempty" jsonschema:"Rules for the rows that go to the table, by name: a condition, or check and onViolation."`
-	OnConstraint string               `json:"onConstraint,omitempty" jsonschema:"What happens to a row that breaks a CHECK constraint or NOT NULL of the table. Default: that of the pipeline."`
-	MergeSchema  *bool                `json:"mergeSchema,omitempty" jsonschema:"Whether new columns become part of the table. Default: true."`
-	PartitionBy  []string             `json:"partitionBy,omitempty" jsonschema:"The columns by which a new table is partitioned."`
-	Properties   map[string]string    `json:"properties,omitempty" jsonschema:"Table properties of a new table."`
+	Table           string               `json:"table,omitempty" jsonschema:"A name of three parts: catalog.schema.table."`
+	Path            string               `json:"path,omitempty" jsonschema:"A folder, relative to this file, or a URI."`
+	Transform       transformDoc         `json:"transform,omitempty" jsonschema:"SQL over the records of a batch, which it sees as the table source; or @file; or steps. Without it the rows are the records."`
+	Write           string               `json:"write,omitempty" jsonschema:"How rows reach the table: they are appended, merged by key, or those of a run replace all. Default: append."`
+	Merge           *mergeDoc            `json:"merge,omitempty" jsonschema:"How rows are merged: only with write: merge."`
+	Expect          map[string]expectDoc `json:"expect,omitempty" jsonschema:"Rules for the rows that go to the table, by name: a condition, or check and onViolation."`
+	ReplaceWhere    string               `json:"replaceWhere,omitempty" jsonschema:"With write: overwrite: replace only the rows for which this condition is true, such as day = '2026-01-05'."`
+	OverwriteSchema bool                 `json:"overwriteSchema,omitempty" jsonschema:"With write: overwrite: replace the schema and the partitioning too. Default: false."`
+	OnConstraint    string               `json:"onConstraint,omitempty" jsonschema:"What happens to a row that breaks a CHECK constraint or NOT NULL of the table. Default: that of the pipeline."`
+	MergeSchema     *bool                `json:"mergeSchema,omitempty" jsonschema:"Whether new columns become part of the table. Default: true."`
+	PartitionBy     []string             `json:"partitionBy,omitempty" jsonschema:"The columns by which a new table is partitioned."`
+	Properties      map[string]string    `json:"properties,omitempty" jsonschema:"Table properties of a new table."`
 }
 
 func (oneOfDoc) later() []string { return []string{"clusterBy"} }
 
 // target is what both kinds of targets say.
 func (t oneOfDoc) target() targetDoc {
-	return targetDoc{Table: t.Table, Path: t.Path, Write: t.Write, Merge: t.Merge, MergeSchema: t.MergeSchema, PartitionBy: t.PartitionBy, Properties: t.Properties}
+	return targetDoc{Table: t.Table, Path: t.Path, Write: t.Write, Merge: t.Merge, ReplaceWhere: t.ReplaceWhere, OverwriteSchema: t.OverwriteSchema, MergeSchema: t.MergeSchema, PartitionBy: t.PartitionBy, Properties: t.Properties}
 }
 
 type mergeDoc struct {
@@ -204,7 +208,7 @@ func fileSchema() (*jsonschema.Schema, error) {
 		word(p.Properties["onSchemaChange"], "evolve", "fail")
 		word(p.Properties["targets"].Items.Properties["onConstraint"], "quarantine", "fail")
 		for _, t := range []*jsonschema.Schema{p.Properties["target"], p.Properties["targets"].Items} {
-			word(t.Properties["write"], "append", "merge")
+			word(t.Properties["write"], "append", "merge", "overwrite")
 			word(t.Properties["merge"].Properties["notMatchedBySource"], "delete")
 		}
 	}

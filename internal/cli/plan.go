@@ -242,6 +242,14 @@ func planText(p *silt.Plan, all bool) string {
 	return w.b.String()
 }
 
+// placeText says in the place of what the rows of a run would come.
+func placeText(t silt.PlannedTarget) string {
+	if t.ReplaceWhere != "" {
+		return "in place of the rows for which " + t.ReplaceWhere
+	}
+	return "in place of all rows that are there"
+}
+
 // tableState is the name of a table and what there is of it.
 func tableState(name string, version int64) string {
 	if version < 0 {
@@ -448,6 +456,9 @@ func (w *planWriter) data() {
 	if len(p.Keys) > 0 {
 		verb = "merged on " + strings.Join(p.Keys, ", ")
 	}
+	if len(p.Targets) == 1 && p.Targets[0].Write == "overwrite" {
+		verb = "loaded " + placeText(p.Targets[0])
+	}
 	if len(p.Targets) > 1 {
 		verb, through = "loaded", fmt.Sprintf(" into %d tables", len(p.Targets))
 	}
@@ -455,6 +466,9 @@ func (w *planWriter) data() {
 	for _, t := range p.Targets {
 		if len(p.Targets) > 1 && len(t.Keys) > 0 {
 			w.line("", "merged into %s on %s", t.Table, strings.Join(t.Keys, ", "))
+		}
+		if len(p.Targets) > 1 && t.Write == "overwrite" {
+			w.line("", "into %s %s", t.Table, placeText(t))
 		}
 	}
 	if p.Read.Rescued > 0 && p.RescuedColumn != "" {

@@ -147,6 +147,9 @@ func tableText(s *silt.Summary, t silt.TargetSummary) string {
 	if t.Merge != nil {
 		text = mergeSum(*t.Merge) + " into " + t.Table
 	}
+	if t.Replaced != nil {
+		text += " in place of " + thousands(*t.Replaced)
+	}
 	var versions []int64
 	for _, c := range s.Commits {
 		if sameTable(c.Table, t.Table) {

@@ -77,6 +77,8 @@ type Target struct {
 	Rules []Rule         `json:"rules,omitempty"`
 	Known *schema.Struct `json:"known,omitempty"`
 
+	// Where is true for every row, as [delta.ParsePredicate] reads it, or the task is impossible; empty: always.
+	Where string             `json:"where,omitempty"`
 	Write delta.WriteContext `json:"write"`
 	// Merge is set when the rows are written to be merged into the table.
 	Merge *Merge `json:"merge,omitempty"`
@@ -377,7 +379,7 @@ func (r *run) do(ctx context.Context) error {
 	}
 	r.quarantine = newQuarantine(r)
 	for _, o := range r.outputs {
-		if o.writer, err = r.writer(ctx, o.store, o.to.Write); err != nil {
+		if o.writer, err = r.writer(ctx, o.store, o.to.Write, o.to.Where); err != nil {
 			return err
 		}
 		if o.changes, err = o.newChanges(ctx); err != nil {
@@ -532,9 +534,16 @@ func (r *run) outcome(b *decode.Batch, row int) *FileOutcome {
 // numberBits is the room that tasks leave each other in the series of an identity column.
 const numberBits = 32
 
-func (r *run) writer(ctx context.Context, store objstore.Store, wc delta.WriteContext) (*delta.DataWriter, error) {
+func (r *run) writer(ctx context.Context, store objstore.Store, wc delta.WriteContext, where string) (*delta.DataWriter, error) {
+	var all delta.Predicate
+	if where != "" {
+		var err error
+		if all, err = delta.ParsePredicate(where); err != nil {
+			return nil, err
+		}
+	}
 	name := func(part int) string { return fmt.Sprintf("%s-%d-%s.parquet", r.task.Name, part, uuid.NewString()) }
-	return delta.NewDataWriter(ctx, store, wc, delta.DataWriterOptions{Name: name, Tags: r.task.Tags,
+	return delta.NewDataWriter(ctx, store, wc, delta.DataWriterOptions{Name: name, Tags: r.task.Tags, Where: all,
 		Evaluator: Evaluator{Engine: r.Engine}, NumberFrom: int64(r.task.Index) << numberBits})
 }
 

@@ -149,7 +149,7 @@ func (q *quarantine) write(ctx context.Context, rec arrow.RecordBatch) error {
 		return nil
 	}
 	if q.writer == nil {
-		w, err := q.run.writer(ctx, q.run.stores.Quarantine, q.run.task.Quarantine)
+		w, err := q.run.writer(ctx, q.run.stores.Quarantine, q.run.task.Quarantine, "")
 		if err != nil {
 			return err
 		}
