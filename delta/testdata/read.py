@@ -76,7 +76,7 @@ def main():
             print(json.dumps({"path": path, "reader": "deltalake", "refuses" if unable else "error": str(e)[:1000]}))
         if con is not None:
             try:
-                show(path, "duckdb", con.execute("SELECT * FROM delta_scan('" + path + "')").to_arrow_table())
+                show(path, "duckdb", con.execute("SELECT * FROM delta_scan('" + path.replace("'", "''") + "')").to_arrow_table())
             except con_unable as e:  # such as handing a variant over
                 print(json.dumps({"path": path, "reader": "duckdb", "refuses": str(e).splitlines()[0]}))
             except Exception as e:
