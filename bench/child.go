@@ -28,6 +28,13 @@ var children = map[string]func(args []string) error{
 	"table":      makeTable,
 	"append":     appendRows,
 	"checkpoint": checkpoint,
+
+	"telemetry-table":   telemetryTable,
+	"telemetry-changes": telemetryChanges,
+	"narrow-table":      narrowTable,
+	"narrow-changes":    narrowChanges,
+	"vectors":           allowVectors,
+	"count":             countRows,
 }
 
 // child returns a command that runs one of the children.

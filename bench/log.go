@@ -120,11 +120,20 @@ func (l *logBench) peer(what, does, table string) *contender {
 	}}
 }
 
-// copyOf returns what makes a copy of a table. Its files are linked: those of a log do not change.
+// copyOf returns what makes a copy of a table. Its files are linked: those of a table do not change.
 func copyOf(table string) func(out string) error {
 	return func(out string) error {
 		if err := os.MkdirAll(filepath.Join(out, "_delta_log"), 0o777); err != nil {
 			return err
+		}
+		data, err := filepath.Glob(filepath.Join(table, "*.parquet"))
+		if err != nil {
+			return err
+		}
+		for _, name := range data {
+			if err := os.Link(name, filepath.Join(out, filepath.Base(name))); err != nil {
+				return err
+			}
 		}
 		names, err := filepath.Glob(filepath.Join(table, "_delta_log", "*"))
 		if err != nil {

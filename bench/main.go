@@ -27,6 +27,8 @@ type config struct {
 	seed                      uint64
 	evolve, gates             bool
 	adds                      int
+
+	mergeRows, narrowRows, scdRows int64
 }
 
 func main() {
@@ -50,11 +52,14 @@ func flags() config {
 	jars := flag.String("jars", ".cache/peers/jars", "folder of the jars of pom.xml")
 	cache := flag.String("cache", ".cache/bench", "folder for data and results")
 	peers := flag.String("peers", "duckdb,duckdb-unordered,clickhouse,pyarrow,polars,spark", "those to measure silt against")
-	parts := flag.String("parts", "load,small,log", "what to measure: load is few large files, small is many small ones, log is a table of many data files")
+	parts := flag.String("parts", "load,small,log,merge", "what to measure: load is few large files, small is many small ones, log is a table of many data files, merge is changes by key")
 	flag.Int64Var(&c.mb, "mb", 256, "size of the data in large files, in MB of 1,000,000 bytes")
 	flag.IntVar(&c.files, "files", 50, "number of large files")
 	flag.Int64Var(&c.small, "small", 10_000, "number of small files, of 14 KB each")
 	flag.IntVar(&c.adds, "adds", 300_000, "number of data files in the table of part log")
+	flag.Int64Var(&c.mergeRows, "merge-rows", 2_000_000, "rows of nested telemetry, in 100 files, that part merge merges one in twenty into")
+	flag.Int64Var(&c.narrowRows, "narrow-rows", 100_000_000, "rows of the narrow table that part merge merges one row into")
+	flag.Int64Var(&c.scdRows, "scd-rows", 1_000_000, "rows of which part merge keeps all versions")
 	flag.Uint64Var(&c.seed, "seed", 15, "seed of the data")
 	flag.IntVar(&c.runs, "runs", 3, "runs of each")
 	flag.IntVar(&c.threads, "threads", runtime.NumCPU(), "threads that each may use")
@@ -89,7 +94,7 @@ func bench(c config) error {
 	if err := os.MkdirAll(c.cache, 0o777); err != nil {
 		return err
 	}
-	all := []*part{loadPart(c), smallPart(c), logPart(c)}
+	all := []*part{loadPart(c), smallPart(c), logPart(c), mergePart(c)}
 	for _, name := range c.parts {
 		if !slices.ContainsFunc(all, func(p *part) bool { return p.name == name }) {
 			return fmt.Errorf("-parts: there is no part %q", name)

@@ -43,6 +43,10 @@ func (c *config) measure(t *contender, source string) (u usage, err error) {
 	if err != nil || t.keeps {
 		return u, err
 	}
+	if t.rows != nil {
+		u.rows, err = t.rows(out)
+		return u, err
+	}
 	u.rows, u.bytes, err = c.written(out)
 	return u, err
 }

@@ -17,6 +17,8 @@ type contender struct {
 	command   func(source, out string) *exec.Cmd
 	// prepare makes what the command finds at out; nil: nothing.
 	prepare func(out string) error
+	// rows counts what is at out afterwards; nil: the rows of its Parquet files.
+	rows func(out string) (int64, error)
 	// keeps means that the command writes no rows.
 	keeps bool
 }

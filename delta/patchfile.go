@@ -3,7 +3,6 @@ package delta
 import (
 	"bytes"
 	"errors"
-	"fmt"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -93,7 +92,7 @@ func chunkOf(meta *metadata.FileMetaData, group, leaf int) (chunkPlace, error) {
 // bytes are those of a chunk.
 func (f *patchFile) bytes(g *patchGroup, c chunkPlace) ([]byte, error) {
 	if c.at+c.size > f.r.obj.Size {
-		return nil, fmt.Errorf("a column chunk ends behind the file")
+		return nil, errors.ErrUnsupported
 	}
 	if g.bytes == nil {
 		if err := f.fetch(g); err != nil {
@@ -147,13 +146,8 @@ func (f *patchFile) leaf(g *patchGroup, i int) (*parquetleaf.Leaf, error) {
 		return nil, err
 	}
 	l, err := f.p.decoder.Decode(f.p.columns[i], b, codecNumber(c.meta.Compression()), int(c.entries))
-	switch {
-	case errors.Is(err, parquetleaf.ErrUnsupported):
-		return nil, errors.ErrUnsupported
-	case err != nil:
-		return nil, fmt.Errorf("column %s: %w", f.p.stored[i].Path(), err)
-	case int64(l.Rows()) != g.rows:
-		return nil, fmt.Errorf("column %s: %d rows in a row group of %d", f.p.stored[i].Path(), l.Rows(), g.rows)
+	if err != nil || int64(l.Rows()) != g.rows {
+		return nil, errors.ErrUnsupported // the general way says what is wrong, if it is
 	}
 	if g.held += l.Bytes(); g.held < groupBytes {
 		if g.leaves == nil {

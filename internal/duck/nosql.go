@@ -27,6 +27,8 @@ func (e *Engine) Carried(context.Context, string, *schema.Struct, *schema.Struct
 	return false, ErrNoSQL
 }
 
+func (e *Engine) FilterOf(context.Context, string, string) (*Filter, error) { return nil, ErrNoSQL }
+
 func (e *Engine) Tables(context.Context, string) ([]TableName, error) { return nil, ErrNoSQL }
 
 func (e *Engine) Query(context.Context, string, map[TableName]func() (array.RecordReader, error)) (array.RecordReader, error) {

@@ -200,7 +200,11 @@ func (m *merger) files(ctx context.Context, work func(context.Context, *delta.Ad
 	if g.SetLimit(max(1, m.o.Workers)); len(m.wc.NeedsSQL) > 0 {
 		g.SetLimit(1) // the evaluator belongs to one goroutine
 	}
-	for add, err := range m.s.Files(ctx) {
+	all := m.s.Files(ctx)
+	if m.rows != nil {
+		all = m.s.Scan(delta.ScanOptions{Where: m.rows.skip}).Files(ctx)
+	}
+	for add, err := range all {
 		if err != nil {
 			return errors.Join(err, g.Wait())
 		}

@@ -58,7 +58,7 @@ func Change(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store
 		return nil, err
 	}
 	defer m.rows.close()
-	if err := tx.Read(nil); err != nil {
+	if err := tx.Read(m.rows.skip); err != nil {
 		return nil, err
 	}
 	if err := m.finish(ctx); err != nil {
@@ -72,7 +72,9 @@ func Change(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store
 // rowPlan decides on rows by SQL. It belongs to one goroutine at a time.
 type rowPlan struct {
 	*merger
-	where   string // a SELECT that makes a boolean of each row; empty: all rows are meant
+	where   string          // a SELECT that makes a boolean of each row; empty: all rows are meant
+	columns []string        // that the condition looks at; nil is all
+	skip    delta.Predicate // is true of all rows that are meant; nil: nothing is known of them
 	deletes bool
 	values  *duck.Transform // of the columns that are set; nil when none is, but to null
 	set     []int           // their places in the table
@@ -89,6 +91,12 @@ func newRowPlan(ctx context.Context, m *merger, c RowChange) (*rowPlan, error) {
 		if err != nil {
 			return nil, fmt.Errorf("where: %w", err)
 		}
+		filter, err := m.sql.engine.FilterOf(ctx, c.Where, targetTable.Name)
+		if err != nil {
+			return nil, fmt.Errorf("where: %w", err)
+		}
+		p.skip = skipOf(m.s.Schema(), filter.Terms)
+		p.columns = lookedAt(m.s.Schema(), filter.Columns)
 	}
 	p.deletes = len(c.Set) == 0
 	types := &schema.Struct{}
@@ -144,12 +152,16 @@ func (p *rowPlan) look(ctx context.Context, add *delta.Add) (touched bool, err e
 	if p.where == "" {
 		return true, nil
 	}
-	shaper, err := delta.NewShaper(p.table)
+	names := p.columns
+	if names == nil {
+		names = p.table.Names()
+	}
+	shaper, err := p.shaper(names)
 	if err != nil {
 		return false, err
 	}
 	p.counts.FilesScanned++
-	for part, err := range p.s.Scan(delta.ScanOptions{}).File(ctx, add) {
+	for part, err := range p.s.Scan(delta.ScanOptions{Columns: p.columns, Where: p.skip, SkipOnly: true}).File(ctx, add) {
 		if err != nil {
 			return false, err
 		}
