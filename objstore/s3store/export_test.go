@@ -7,3 +7,6 @@ func (s *Store) Pace() (now int, limit float64) {
 	defer p.mu.Unlock()
 	return p.now, p.limit
 }
+
+// QueueRegion is for tests.
+var QueueRegion = queueRegion

@@ -1,7 +1,8 @@
 // Package s3store keeps objects in S3, and in any store that speaks its API and honours conditions.
 //
 // A [Client] is one way to an endpoint: credentials, connections, and the pace at which it may be asked.
-// A [Store] is one prefix of one bucket, and an [objstore.Store].
+// A [Store] is one prefix of one bucket, and an [objstore.Store]. A [Queue] is one of SQS in which the
+// events of buckets arrive.
 //
 // The SDK repeats nothing: all repeating is done here, because only here it is known what may be
 // repeated. Reads, listings, whole puts and deletes may. A conditional put may not, but after the two
@@ -17,17 +18,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
-	"github.com/aws/smithy-go/logging"
 
 	"github.com/siltlake/silt/objstore"
 )
@@ -60,6 +55,14 @@ type Options struct {
 	Part int
 }
 
+func (o Options) withDefaults() Options {
+	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
+	o.Tries = cmp.Or(o.Tries, 10)
+	o.Backoff = cmp.Or(o.Backoff, 50*time.Millisecond)
+	o.Part = cmp.Or(o.Part, 8<<20)
+	return o
+}
+
 // Client makes requests to one endpoint. Its methods may be called from any number of goroutines.
 type Client struct {
 	api      *s3.Client
@@ -71,45 +74,10 @@ type Client struct {
 
 // New returns a Client. It reads the SDK's configuration files and makes no request.
 func New(ctx context.Context, o Options) (*Client, error) {
-	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
-	o.Tries = cmp.Or(o.Tries, 10)
-	o.Backoff = cmp.Or(o.Backoff, 50*time.Millisecond)
-	o.Part = cmp.Or(o.Part, 8<<20)
-	load := []func(*config.LoadOptions) error{
-		config.WithDefaultRegion("us-east-1"),
-		config.WithLogger(logging.Nop{}),
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.MaxIdleConnsPerHost, t.ResponseHeaderTimeout = 64, 0 // Timeout bounds it
-		})),
-		// Stores that are not AWS refuse what the SDK adds unasked.
-		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
-		config.WithResponseChecksumValidation(aws.ResponseChecksumValidationWhenRequired),
-	}
-	if o.Region != "" {
-		load = append(load, config.WithRegion(o.Region))
-	}
-	if o.Profile != "" {
-		load = append(load, config.WithSharedConfigProfile(o.Profile))
-	}
-	if o.Credentials != nil {
-		load = append(load, config.WithCredentialsProvider(o.Credentials))
-	}
-	c, err := config.LoadDefaultConfig(ctx, load...)
+	o = o.withDefaults()
+	c, err := o.load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("configuration of S3: %w", err)
-	}
-	if o.RoleARN != "" {
-		c.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(
-			sts.NewFromConfig(c, func(s *sts.Options) {
-				if o.STSEndpoint != "" {
-					s.BaseEndpoint = &o.STSEndpoint
-				}
-			}), o.RoleARN, func(r *stscreds.AssumeRoleOptions) {
-				r.RoleSessionName = cmp.Or(o.RoleSessionName, "silt")
-				if o.RoleExternalID != "" {
-					r.ExternalID = &o.RoleExternalID
-				}
-			}))
 	}
 	cl := &Client{o: o, pace: newPace()}
 	cl.cache, _ = c.Credentials.(*aws.CredentialsCache)

@@ -97,7 +97,7 @@ func kindOf(err error) kind {
 	}
 	code, status := codeOf(err)
 	switch code {
-	case "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "ServiceUnavailable":
+	case "SlowDown", "Throttling", "ThrottlingException", "RequestThrottled", "TooManyRequests", "RequestLimitExceeded", "ServiceUnavailable":
 		return slowDown
 	case "ConditionalRequestConflict":
 		return conflict
@@ -141,11 +141,11 @@ func noCredentials(err error) bool {
 	return strings.Contains(err.Error(), "get credentials:") || strings.Contains(err.Error(), "failed to retrieve credentials")
 }
 
-// An Error is what a request to S3 ended in.
+// An Error is what a request to S3 or to SQS ended in.
 type Error struct {
-	Op   string // GetObject, PutObject, ...
+	Op   string // GetObject, PutObject, ReceiveMessage, ...
 	URI  string
-	Code string // of S3; empty when there was no answer
+	Code string // of the service; empty when there was no answer
 	Err  error
 	// Hint is what to do; it may be empty.
 	Hint string
@@ -191,10 +191,14 @@ func (s *Store) named(ctx context.Context, op, key string, err error) error {
 	case status == 301 || code == "PermanentRedirect" || code == "AuthorizationHeaderMalformed" || code == "IllegalLocationConstraintException":
 		e.Hint = "the bucket is in another region: set AWS_REGION or the option cloudFiles.region"
 	case noCredentials(err):
-		e.Err, e.is = errors.New("no credentials were found"), objstore.ErrPermission
-		e.Hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
+		e.noCredentials()
 	}
 	return e
+}
+
+func (e *Error) noCredentials() {
+	e.Err, e.is = errors.New("no credentials were found"), objstore.ErrPermission
+	e.Hint = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine a role"
 }
 
 // short is an error in words without request ids and the SDK's own path to it.

@@ -1,5 +1,6 @@
 // Package s3test is an S3 server in memory, for tests. It honours every condition, which the servers at
-// hand do not, and fails as it is told: before or after it did what it was asked for, or instead.
+// hand do not, and fails as it is told: before or after it did what it was asked for, or instead. It has
+// queues of SQS too, to which it sends the events of its buckets.
 package s3test
 
 import (
@@ -33,6 +34,8 @@ type Server struct {
 	calls   int
 	counts  map[string]int
 	inject  func(Call) Fault
+	queues  map[string]*Queue
+	notify  []notification
 	late    []func() // requests whose effect is still to come
 	lax     Lax
 	now     func() time.Time
@@ -102,7 +105,7 @@ func Faults() (all []Fault) {
 
 // New starts a Server with the named buckets. The caller closes it.
 func New(buckets ...string) *Server {
-	s := &Server{buckets: map[string]map[string]*object{}, uploads: map[string]*multipart{}, counts: map[string]int{}, now: time.Now}
+	s := &Server{buckets: map[string]map[string]*object{}, uploads: map[string]*multipart{}, counts: map[string]int{}, queues: map[string]*Queue{}, now: time.Now}
 	for _, b := range buckets {
 		s.buckets[b] = map[string]*object{}
 	}
@@ -152,7 +155,7 @@ func (s *Server) Calls() (int, map[string]int) {
 func (s *Server) Put(bucket, key, content string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.store(bucket, key, []byte(content))
+	s.announce("ObjectCreated:Put", bucket, key, s.store(bucket, key, []byte(content)))
 }
 
 // Age sets the time of an object.
@@ -221,6 +224,7 @@ type request struct {
 	op, bucket, key string
 	query           url.Values
 	body            []byte
+	queue           *queueCall // nil: a request of S3
 }
 
 // answer is what a request is answered with.
@@ -246,7 +250,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := request{Request: r, query: r.URL.Query(), body: body}
 	q.bucket, q.key, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	q.op = operation(&q)
+	if isQueue(&q) {
+		s.await(&q)
+	} else {
+		q.op = operation(&q)
+	}
 
 	s.mu.Lock()
 	call := Call{N: s.calls, Op: q.op, Bucket: q.bucket, Key: q.key,
@@ -260,25 +268,25 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var a answer
 	switch f {
 	case InternalError:
-		a = fail(500, "InternalError", "We encountered an internal error. Please try again.")
+		a = q.fail(500, "InternalError", "We encountered an internal error. Please try again.")
 	case SlowDown:
-		a = fail(503, "SlowDown", "Please reduce your request rate.")
+		a = q.fail(503, "SlowDown", "Please reduce your request rate.")
 	case TooMany:
-		a = fail(429, "TooManyRequests", "")
+		a = q.fail(429, "TooManyRequests", "")
 	case Denied:
-		a = fail(403, "AccessDenied", "Access Denied")
+		a = q.fail(403, "AccessDenied", "Access Denied")
 	case Expired:
-		a = fail(400, "ExpiredToken", "The provided token has expired.")
+		a = q.fail(400, "ExpiredToken", "The provided token has expired.")
 	case Late:
 		s.late = append(s.late, func() { s.do(&q) })
 	case Conflict:
 		if call.Conditional && r.Method != http.MethodGet && r.Method != http.MethodHead {
-			a = fail(409, "ConditionalRequestConflict", "A conflicting conditional operation is currently in progress against this resource.")
+			a = q.fail(409, "ConditionalRequestConflict", "A conflicting conditional operation is currently in progress against this resource.")
 		} else {
 			a = s.do(&q)
 		}
 	case ErrorIn200:
-		if a = fail(500, "InternalError", ""); q.op == "CopyObject" || q.op == "CompleteMultipartUpload" || q.op == "UploadPartCopy" {
+		if a = q.fail(500, "InternalError", ""); q.op == "CopyObject" || q.op == "CompleteMultipartUpload" || q.op == "UploadPartCopy" {
 			a.status = 200
 		}
 	case Reset:
@@ -294,9 +302,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		}
 	case InternalAfter:
-		a = fail(500, "InternalError", "We encountered an internal error. Please try again.")
+		a = q.fail(500, "InternalError", "We encountered an internal error. Please try again.")
 	case SlowDownAfter:
-		a = fail(503, "SlowDown", "Please reduce your request rate.")
+		a = q.fail(503, "SlowDown", "Please reduce your request rate.")
 	}
 	cut := f == Cut && len(a.body) > 0 && r.Method != http.MethodHead
 	if f == Reset || f == ResetAfter || f == Late || f == Cut && !cut {
@@ -384,6 +392,9 @@ func operation(q *request) string {
 
 // do has the effect of a request. The caller holds the lock.
 func (s *Server) do(q *request) answer {
+	if q.queue != nil {
+		return s.doQueue(q)
+	}
 	if q.op == "CreateBucket" {
 		if s.buckets[q.bucket] == nil {
 			s.buckets[q.bucket] = map[string]*object{}
@@ -410,13 +421,17 @@ func (s *Server) do(q *request) answer {
 		if a, ok := s.holds(q, objects[q.key], s.lax.PutConditions); !ok {
 			return a
 		}
-		return answer{status: 200, header: map[string]string{"ETag": s.store(q.bucket, q.key, q.body).etag}}
+		o := s.store(q.bucket, q.key, q.body)
+		s.announce("ObjectCreated:Put", q.bucket, q.key, o)
+		return answer{status: 200, header: map[string]string{"ETag": o.etag}}
 	case "DeleteObject":
 		o := objects[q.key]
 		if m := q.Header.Get("If-Match"); m != "" && o != nil && m != o.etag && !s.lax.DeleteConditions {
 			return fail(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
 		}
-		delete(objects, q.key)
+		if delete(objects, q.key); o != nil {
+			s.announce("ObjectRemoved:Delete", q.bucket, q.key, nil)
+		}
 		return answer{status: 204}
 	case "CopyObject":
 		return s.copyObject(q)
@@ -569,6 +584,7 @@ func (s *Server) copyObject(q *request) answer {
 	}
 	n := s.store(q.bucket, q.key, o.content)
 	n.tags = o.tags
+	s.announce("ObjectCreated:Copy", q.bucket, q.key, n)
 	return markup(copyResult{xml.Name{Local: "CopyObjectResult"}, n.etag, n.at.UTC().Format("2006-01-02T15:04:05.000Z")})
 }
 
@@ -662,5 +678,6 @@ func (s *Server) complete(q *request, id string, u *multipart, there *object) an
 	o := s.store(q.bucket, q.key, content)
 	o.etag = fmt.Sprintf(`%s-%d"`, strings.TrimSuffix(o.etag, `"`), len(list.Part))
 	delete(s.uploads, id)
+	s.announce("ObjectCreated:CompleteMultipartUpload", q.bucket, q.key, o)
 	return markup(completed{Bucket: q.bucket, Key: q.key, ETag: o.etag})
 }
