@@ -17,7 +17,7 @@ import (
 
 // layers holds every package, lowest first. A package imports only packages of lines above its own.
 const layers = `
-schema   objstore   internal/jsonscan   internal/crash   internal/parquetleaf   internal/telemetry   docs/errors
+schema   objstore   internal/jsonscan   internal/crash   internal/parquetleaf   internal/telemetry   internal/watch   docs/errors
 internal/parquetenc
 delta   internal/decode   internal/source   internal/duck   objstore/objstoretest   objstore/s3store   objstore/s3store/s3test
 internal/evolve   internal/checkpoint
@@ -35,6 +35,8 @@ github.com/duckdb/                           internal/duck      the SQL engine i
 github.com/apache/arrow-go/v18/parquet       delta              only tables know their data files
 github.com/aws/                              objstore/s3store   delta and its users take no cloud SDK with them
 github.com/spf13/                            internal/cli       flags are read in one place
+github.com/fsnotify/                         internal/watch     what the system tells of folders is heard in one place
+github.com/adhocore/gronx                    .                  one reader of schedules
 flag                                         bench              flags are read in one place
 github.com/goccy/go-yaml                     internal/cli       configuration is a struct below the command line
 github.com/vbauerster/mpb                    internal/cli       only the command line has a terminal

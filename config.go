@@ -54,8 +54,11 @@ type Config struct {
 	OnSchemaChange string
 	// Workers is the number of tasks that run at once; 0 is the number of processors.
 	Workers int
-	// Poll is how often a watching run looks for new files; 0 is a second.
+	// Poll is how often a watching run looks for new files. 0 is at once where something tells of them: the
+	// system of a folder, or the queue of the option cloudFiles.queueUrl; else it is a second.
 	Poll time.Duration
+	// Trigger says when the pipeline loads what has arrived.
+	Trigger Trigger
 	// TempDir is where SQL spills to; empty is the system's.
 	TempDir string
 	// Events is told what happens. Nil means nobody.

@@ -44,9 +44,9 @@ func (e *UnsafeStoreError) Unwrap() error { return e.Err }
 // listMost is how many objects Doctor lists of a source.
 const listMost = 1000
 
-// Doctor tries out what a pipeline needs: that its source is listed and read, that its stores keep their
-// promises, that its checkpoint is whole and its table readable. What it writes it removes again. Cfg
-// may be without a source.
+// Doctor tries out what a pipeline needs: that its source is listed and read, that the queue of its
+// notifications brings events, that its stores keep their promises, that its checkpoint is whole and its
+// table readable. What it writes it removes again. Cfg may be without a source.
 func Doctor(ctx context.Context, cfg Config) ([]Finding, error) {
 	place, err := cfg.place()
 	if err != nil {
@@ -63,6 +63,7 @@ func Doctor(ctx context.Context, cfg Config) ([]Finding, error) {
 		d.add("checkpoint", place.State, err)
 	}
 	set, _ := cfg.parse()
+	d.queue(ctx, set, cfg.Source)
 	location := place.State
 	if set.checkpoint != "" {
 		if location, err = absolute(set.checkpoint); err != nil {

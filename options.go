@@ -64,14 +64,14 @@ var optionTable = []OptionInfo{
 
 	// Discovery.
 	{Name: "cloudFiles.useIncrementalListing", Type: "string", Class: OptionNoEffect, Reason: "every listing is complete"},
-	{Name: "cloudFiles.backfillInterval", Type: "string", Class: OptionNoEffect, Reason: "every listing is complete"},
+	{Name: "cloudFiles.backfillInterval", Type: "string", Doc: "How often a watching run lists the whole source although it is told of new files, such as 6 hours; unset, a bucket each day, and a folder at least each minute."},
 	{Name: "cloudFiles.useManagedFileEvents", Type: "string", Class: OptionNoEffect, Reason: "silt lists the source"},
 	{Name: "cloudFiles.listOnStart", Type: "string", Class: OptionNoEffect, Reason: "silt lists the source"},
 	{Name: "cloudFiles.fetchParallelism", Type: "string", Class: OptionNoEffect, Reason: "silt lists the source"},
-	{Name: "cloudFiles.useNotifications", Type: "enum", Values: []string{"false"}, Default: "false", Doc: "Notifications are not supported yet; the source is listed."},
-	{Name: "cloudFiles.queueUrl", Type: "string", Class: OptionRefused, Reason: "notifications are not supported yet"},
+	{Name: "cloudFiles.useNotifications", Type: "boolean", Default: "false", Doc: "Hear of new files from the queue of queueUrl; they are loaded at once, and the source is listed at the start and by backfillInterval."},
+	{Name: "cloudFiles.queueUrl", Type: "string", Doc: "URL of a queue of SQS that gets the events of the bucket, of this pipeline alone: https://sqs.REGION.amazonaws.com/ACCOUNT/NAME. silt deletes what it has seen to."},
 	{Name: "cloudFiles.region", Type: "string", Doc: "Region of the buckets; unset, what the environment, the profile or the machine says."},
-	{Name: "cloudFiles.pathRewrites", Type: "string", Class: OptionRefused, Reason: "notifications are not supported yet"},
+	{Name: "cloudFiles.pathRewrites", Type: "string", Class: OptionRefused, Reason: "the source is a bucket under its own name, and events of others are passed over"},
 	{Name: "cloudFiles.restrictNotificationSetupToSameAWSAccountId", Type: "string", Class: OptionRefused, Reason: "silt sets up no notifications"},
 	{Name: "cloudFiles.awsAccessKey", Type: "string", Class: OptionRefused, Reason: "keys come from the environment (AWS_ACCESS_KEY_ID), a profile or a role, never from options"},
 	{Name: "cloudFiles.awsSecretKey", Type: "string", Class: OptionRefused, Reason: "keys come from the environment (AWS_ACCESS_KEY_ID), a profile or a role, never from options"},

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 	"unicode/utf8"
 
 	"github.com/siltlake/silt/internal/catalog"
@@ -338,12 +337,17 @@ func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) {
 	defer log.Close()
 	r := newRun(p, log)
 	r.start()
+	if err = r.listen(ctx); err == nil {
+		defer func() { r.deafen(ctx) }()
+	}
 	for err == nil && !p.stop.Load() {
 		var idle bool
-		if idle, err = r.batch(ctx); idle {
+		if idle, err = r.batch(ctx); idle && !r.more(ctx) {
 			if err == nil {
 				err = r.nothingToInfer(ctx)
 			}
+			break
+		} else if !idle && p.cfg.Trigger.Once && r.summary.Batches > r.recovered {
 			break
 		}
 	}
@@ -352,56 +356,6 @@ func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) {
 	}
 	return r.finish(ctx, err)
 }
-
-// Watch loads files as they arrive, until [Pipeline.Stop] or until ctx ends. Each round that found
-// something is a run with its own Summary, told as an Event.
-func (p *Pipeline) Watch(ctx context.Context) error {
-	log, err := p.openLog(ctx)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	poll := p.cfg.Poll
-	if poll <= 0 {
-		poll = time.Second
-	}
-	r := newRun(p, log)
-	r.watching = true
-	cleaned := time.Now()
-	for !p.stop.Load() {
-		idle, err := r.batch(ctx)
-		if err != nil {
-			_, err = r.finish(ctx, err)
-			return err
-		}
-		if !idle {
-			continue
-		}
-		if r.summary.Batches > 0 || time.Since(cleaned) > cleanEvery {
-			r.clean(ctx)
-			cleaned = time.Now()
-		}
-		if r.summary.Batches > 0 {
-			if _, err := r.finish(ctx, nil); err != nil {
-				return err
-			}
-			r = r.next()
-		}
-		select {
-		case <-time.After(poll):
-		case <-p.stopped:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	if r.summary.Batches > 0 {
-		_, err = r.finish(ctx, nil)
-	}
-	return err
-}
-
-// cleanEvery is how often a watching run looks for files to clean when none arrive.
-const cleanEvery = time.Minute
 
 func (p *Pipeline) openLog(ctx context.Context) (*checkpoint.Log, error) {
 	if err := p.checkStores(ctx); err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -31,6 +30,11 @@ type run struct {
 	ahead []objstore.Object
 	// listed says that there was one by this run.
 	listed bool
+	// recovered is how many of the batches an earlier run had left.
+	recovered int
+	// arrivals are hints of new files; nil is that each look lists. Gate keeps files waiting; nil does not.
+	arrivals *arrivals
+	gate     *gate
 	// uncompacted says that the checkpoint could not be made smaller, which is told once.
 	uncompacted bool
 
@@ -55,6 +59,7 @@ func newRun(p *Pipeline, log *checkpoint.Log) *run {
 func (r *run) next() *run {
 	n := newRun(r.Pipeline, r.log)
 	n.watching, n.seen, n.tried, n.ahead = r.watching, r.seen, r.tried, r.ahead
+	n.arrivals, n.gate = r.arrivals, r.gate
 	return n
 }
 
@@ -106,6 +111,7 @@ func (r *run) batch(ctx context.Context) (idle bool, err error) {
 	}
 	r.start()
 	if out.Recovered {
+		r.recovered++
 		r.emit(Recovered{Batch: out.Plan.Batch})
 	}
 	if out.Plan.Request != nil {
@@ -138,6 +144,12 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 	for i := range out.Staged.Files {
 		f := &out.Staged.Files[i]
 		s.Files.Found++
+		if f.State.Again() {
+			r.tried[f.Key] = r.again(f, started)
+		}
+		if r.arrivals != nil {
+			r.arrivals.closed(f, r.tried[f.Key].until)
+		}
 		switch f.State {
 		case checkpoint.Loaded:
 			loaded++
@@ -154,9 +166,6 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 			s.Files.Vanished++
 		case checkpoint.Failed:
 			s.Files.Failed++
-		}
-		if f.State.Again() {
-			r.tried[f.Key] = r.again(f, started)
 		}
 		r.emit(FileFailed{File: r.source.URI(f.Key), Tries: f.Tries, GivenUp: f.State == checkpoint.Quarantined, Err: fileError(f.Error)})
 	}
@@ -261,35 +270,35 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if files := r.nextAhead(); len(files) > 0 {
 		return files, nil
 	}
-	if err := r.log.Compact(ctx); err != nil {
-		held := (*checkpoint.HeldError)(nil)
-		if ctx.Err() != nil || errors.As(err, &held) {
+	whole := r.arrivals == nil || r.arrivals.listNow()
+	if whole {
+		if err := r.compact(ctx); err != nil {
 			return nil, err
 		}
-		if !r.uncompacted {
-			r.uncompacted = true
-			r.warn(Warning{Code: "SILT-6010", Text: "the checkpoint could not be made smaller: " + err.Error()})
-		}
 	}
-	o := r.wanted(r.set)
-	o.Ahead = listAhead
-	found, err := source.Discover(ctx, r.source.store, o, r.seen)
+	found, err := r.find(ctx, r.wanted(r.set), whole)
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", r.source, err)
 	}
-	r.ahead, r.listed = found.Ahead, true
+	r.listed = r.listed || whole
+	if r.heldBack(found, whole) {
+		return nil, nil
+	}
+	r.ahead = found.Ahead
 	files, bytes := len(found.Files)+found.Waiting, found.WaitingBytes
 	for _, f := range found.Files {
 		bytes += f.Size
 	}
-	if r.summary.Batches == 0 {
-		r.summary.Files.Changed, r.summary.Files.Skipped = len(found.Changed), len(found.Skipped)
+	if r.summary.Batches == 0 && (whole || files > 0) {
+		if whole || r.watching {
+			r.summary.Files.Changed, r.summary.Files.Skipped = len(found.Changed), len(found.Skipped)
+		}
 		if !r.watching || files > 0 {
 			r.start()
 			r.progress.total(files, bytes)
 			r.emit(Listed{Files: files, Changed: len(found.Changed), Skipped: len(found.Skipped), Bytes: bytes})
 		}
-		if !r.watching {
+		if !r.watching && whole {
 			r.warnOfListing(found)
 		}
 	}
@@ -384,13 +393,14 @@ func plural(n int, one, more string) string {
 func (r *run) wanted(set *settings) source.Options {
 	o := set.source
 	o.Glob, o.Leave = r.source.glob, r.leave
-	if r.watching {
+	if r.watching && !isRemote(r.source.path) {
 		o.MinAge = minAge
 	}
 	return o
 }
 
-// minAge is how old a file must be before a watching run takes it: it may still be written.
+// minAge is how old a file in a folder must be before a watching run takes it: it may still be written. An
+// object of S3 is there as a whole or not at all.
 const minAge = 2 * time.Second
 
 // pinned is what the rows of a batch depend on beside the files. It is kept in the plan for those who

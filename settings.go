@@ -43,7 +43,10 @@ type settings struct {
 	s3             s3store.Options
 	schemaLocation string
 	checkpoint     string
-	badRecords     string // a folder; empty: none
+	badRecords     string        // a folder; empty: none
+	queueURL       string        // tells of new files; empty: none
+	backfill       time.Duration // between two listings at most; 0: not said
+	schedule       *schedule     // nil: none
 	notes          []Warning
 }
 
@@ -137,6 +140,8 @@ func (p *parser) options() {
 	p.envelopes()
 	p.files()
 	p.storage()
+	p.notifications()
+	p.trigger()
 	p.writing()
 	p.expecting()
 }

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# s3server.sh PYTHON COMMAND... runs a command beside an S3 server on 127.0.0.1, whose URL it finds in
+# s3server.sh PYTHON COMMAND... runs a command beside a server of S3 and SQS on 127.0.0.1, whose URL it finds in
 # SILT_S3. PYTHON has the package ministack. The server ends with the command.
 set -euo pipefail
 python=$1
 shift
 port=${SILT_S3_PORT:-15566}
 log=$(mktemp)
-SERVICES=s3,sts,iam BIND_HOST=127.0.0.1 MINISTACK_HOST=127.0.0.1 GATEWAY_PORT=$port SFTP_ENABLED=0 \
+SERVICES=s3,sqs,sts,iam BIND_HOST=127.0.0.1 MINISTACK_HOST=127.0.0.1 GATEWAY_PORT=$port SFTP_ENABLED=0 \
 	"$(dirname "$python")/ministack" >"$log" 2>&1 &
 server=$!
 trap 'kill $server 2>/dev/null || true; wait $server 2>/dev/null || true; rm -f "$log"' EXIT

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/siltlake/silt"
 )
@@ -446,34 +445,4 @@ func (r *resolver) target(t targetDoc, path ...string) silt.Target {
 		out.Merge = silt.Merge(*t.Merge)
 	}
 	return out
-}
-
-func (r *resolver) trigger(t triggerDoc, c *silt.Config) {
-	if t.ProcessingTime == "" {
-		return
-	}
-	if t.AvailableNow {
-		r.fault(codeContradiction, "keep one of them", "availableNow and processingTime contradict each other", "trigger", "processingTime")
-	}
-	d, ok := interval(t.ProcessingTime)
-	if !ok || d <= 0 {
-		r.fault(codeValue, "write 30s or 5m", fmt.Sprintf("processingTime is %q, which is no time", t.ProcessingTime), "trigger", "processingTime")
-	}
-	c.Poll = d
-}
-
-// interval reads 30s, 5m and Spark's "30 seconds".
-func interval(s string) (time.Duration, bool) {
-	if d, err := time.ParseDuration(s); err == nil {
-		return d, true
-	}
-	var n int
-	var unit, more string
-	if k, _ := fmt.Sscan(strings.TrimPrefix(strings.TrimSpace(strings.ToLower(s)), "interval "), &n, &unit, &more); k != 2 {
-		return 0, false
-	}
-	d, ok := map[string]time.Duration{
-		"millisecond": time.Millisecond, "second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour,
-	}[strings.TrimSuffix(unit, "s")]
-	return time.Duration(n) * d, ok
 }

@@ -11,9 +11,10 @@ func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor [PIPELINE|TABLE]",
 		Short: "Try out what a pipeline needs: source, stores, checkpoint, table",
-		Long: `Lists and reads the source, tries out what the stores of checkpoint and table promise (that of
-racing writers one wins, that what was written is listed, ranges, clock), and reads the checkpoint and
-the table. What it writes it removes again. Without an argument it looks at all pipelines of the file.
+		Long: `Lists and reads the source, looks into the queue of its notifications, tries out what the stores of
+checkpoint and table promise (that of racing writers one wins, that what was written is listed, ranges,
+clock), and reads the checkpoint and the table. What it writes it removes again. Without an argument it
+looks at all pipelines of the file.
 
 A store that does not keep a promise on which exactly-once rests is refused by silt run too.`,
 		Example: `  silt doctor

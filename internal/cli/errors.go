@@ -310,6 +310,12 @@ var rules = []rule{
 	sentinel(s3store.ErrNoBucket, exitUsage, "no_bucket", func(err error) problem {
 		return problem{Code: codeNoBucket, Title: err.Error(), Hint: "check the name of the bucket, and AWS_ENDPOINT_URL or the option s3.endpoint"}
 	}),
+	sentinel(s3store.ErrNoQueue, exitAccess, "no_queue", func(err error) problem {
+		return problem{Code: codeQueue, Title: err.Error(), Hint: "check cloudFiles.queueUrl: the URL, its region and its account"}
+	}),
+	typed(exitAccess, "queue", func(e *silt.QueueError) problem {
+		return problem{Code: codeEvents, Title: e.Error(), Hint: e.Next}
+	}),
 	s3Rule,
 	sentinel(fs.ErrPermission, exitAccess, "permission", func(err error) problem {
 		p := problem{Code: codePermission, Title: err.Error(), Hint: "give this user the right to read and write there"}
@@ -371,6 +377,8 @@ const (
 	codeS3Access    = "SILT-5002"
 	codeUnsafe      = "SILT-5003"
 	codeNoBucket    = "SILT-5004"
+	codeQueue       = "SILT-5005"
+	codeEvents      = "SILT-5006"
 	codeHeld        = "SILT-6001"
 	codeState       = "SILT-6002"
 	codeNoTable     = "SILT-6003"

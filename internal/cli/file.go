@@ -133,13 +133,6 @@ func expectSchema() *jsonschema.Schema {
 	}}
 }
 
-type triggerDoc struct {
-	AvailableNow   bool   `json:"availableNow,omitempty" jsonschema:"Load everything that is there and stop: the default."`
-	ProcessingTime string `json:"processingTime,omitempty" jsonschema:"How often a watching run looks for new files: 30s, 5m or '30 seconds'."`
-}
-
-func (triggerDoc) later() []string { return []string{"fileArrival", "schedule", "continuous", "once"} }
-
 // optionsDoc is a mapping of option names to text, numbers or booleans as they are written.
 type optionsDoc map[string]string
 

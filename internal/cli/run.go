@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/siltlake/silt"
@@ -18,7 +19,8 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run [PIPELINE...]",
 		Short: "Load new files through the pipelines of a file",
 		Long: `Runs the pipelines of the pipeline file, or those that are named, one after the other, until no
-new file is left. With --watch it goes on and loads files as they arrive, until it is interrupted.
+new file is left. With --watch it goes on and loads files as they arrive, until it is interrupted: at
+once, or when the trigger of the pipeline says.
 
 Every file is loaded exactly once, whatever happens in between; running again is always safe.`,
 		Example: `  silt run
@@ -50,6 +52,9 @@ Every file is loaded exactly once, whatever happens in between; running again is
 func (a *app) execute(ctx context.Context, c *configuration, chosen []pipeline, watch bool) (err error) {
 	if watch && a.flags.output == "json" {
 		return &usageError{problem: "--watch has no end, and --json is one object at the end", hint: "take a line for each event: -o jsonl"}
+	}
+	if i := slices.IndexFunc(chosen, func(p pipeline) bool { return watch && p.config.Trigger.Once }); i >= 0 {
+		return &usageError{problem: "--watch has no end, and the trigger of " + chosen[i].name + " is once", hint: "leave --watch out, or take another trigger"}
 	}
 	t := a.newTeller()
 	defer t.close()
