@@ -52,6 +52,9 @@ type Config struct {
 	// schema, before anything is loaded with it; the next run goes on by the new schema. Empty or
 	// "evolve": the run goes on by itself. Only under Compat, which is Auto Loader's way to ask for eyes.
 	OnSchemaChange string
+	// FromScratch lets a new checkpoint load files of which the target has rows already, beside those rows.
+	// Otherwise that is a [*LoadedBeforeError].
+	FromScratch bool
 	// Workers is the number of tasks that run at once; 0 is the number of processors.
 	Workers int
 	// Poll is how often a watching run looks for new files. 0 is at once where something tells of them: the

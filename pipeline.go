@@ -181,9 +181,9 @@ func open(cfg Config) (*Pipeline, []Fault) {
 	}
 	p.schemas = evolve.NewLocation(schemas, schemasPrefix)
 	p.quarantine = openTable(at, quarantineTable, first.Table+catalog.QuarantineSuffix, first.Quarantine)
-	p.quarantine.checkpoint = p.statePath
+	p.quarantine.checkpoint, p.quarantine.source, p.quarantine.pipeline = p.statePath, p.source.String(), p.name
 	for _, t := range p.targets {
-		t.checkpoint = p.statePath
+		t.checkpoint, t.source, t.pipeline = p.statePath, p.source.String(), p.name
 	}
 	return p, faults
 }

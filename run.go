@@ -267,6 +267,9 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if r.seen, err = r.log.Seen(ctx); err != nil {
 		return nil, err
 	}
+	if err := r.checkNew(ctx); err != nil {
+		return nil, err
+	}
 	if files := r.nextAhead(); len(files) > 0 {
 		return files, nil
 	}

@@ -1,6 +1,7 @@
 package silt
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -54,7 +55,7 @@ type FileState struct {
 	Bad           int64      `json:"corrupt_records"`
 	Tries         int        `json:"tries"`
 	Error         string     `json:"error,omitempty"`
-	Reason        string     `json:"reason,omitempty"` // why it is skipped, forgotten or retried
+	Reason        string     `json:"reason,omitempty"` // why it is skipped, forgotten, retried or adopted
 	SchemaVersion int64      `json:"schema_version"`
 
 	key string // below the source
@@ -133,7 +134,7 @@ func oneState(ctx context.Context, at *places, location string, from folder, sch
 		}
 		schemas = at.open(there)
 	}
-	return []*State{{Pipeline: path.Base(location), Location: location, source: from, at: at, store: store, log: log,
+	return []*State{{Pipeline: cmp.Or(log.Pipeline(), path.Base(location)), Location: location, source: from, at: at, store: store, log: log,
 		schemas: evolve.NewLocation(schemas, schemasPrefix)}}, nil
 }
 
@@ -210,7 +211,7 @@ func newFileState(f objstore.Object, uri string, o *checkpoint.FileOutcome) File
 	out.Status, out.Tries, out.Error = string(o.State), o.Tries, o.Error
 	out.Records, out.Rows, out.Rescued, out.Bad = o.Records, o.Rows, o.Rescued, o.Bad
 	switch o.State {
-	case checkpoint.Skipped, checkpoint.Forgotten, checkpoint.Retried:
+	case checkpoint.Loaded, checkpoint.Skipped, checkpoint.Forgotten, checkpoint.Retried:
 		out.Reason, out.Error = o.Error, ""
 	}
 	return out

@@ -24,6 +24,7 @@ const (
 type table struct {
 	role, name, path string
 	checkpoint       string         // the folder that says which files it has
+	source, pipeline string         // that its rows come from
 	store            objstore.Store // rooted at the table
 	files            delta.Resolver // of what lies outside it
 	txn              *txn           // that the user names; nil is none
@@ -243,6 +244,7 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 			}
 			tx.SetCommitInfo(delta.CommitDetails{Parameters: map[string]string{
 				"outputMode": "Append", "queryId": query, "epochId": strconv.FormatInt(plan.Batch, 10),
+				sourceParameter: t.source, pipelineParameter: t.pipeline,
 			}})
 		}
 		after, err := tx.Commit(ctx, nil)

@@ -283,6 +283,14 @@ var rules = []rule{
 	typed(exitUsage, "no_record", func(e *noRecordError) problem {
 		return problem{Code: codeNoRecord, Title: e.Error(), Hint: e.list + " lists them"}
 	}),
+	typed(exitConflict, "loaded_before", func(e *silt.LoadedBeforeError) problem {
+		return problem{Code: codeBefore, Title: "the table has rows of this source, and the checkpoint is new: its files would be loaded a second time",
+			Detail: "table " + e.Table + fmt.Sprintf(", last by version %d", e.Version) + "\nsource " + e.Source + "\ncheckpoint " + e.Checkpoint,
+			Hint:   "silt checkpoint adopt reads from the table which files it has; --from-scratch loads all of them beside the rows that are there"}
+	}),
+	typed(exitUsage, "adopt", func(e *silt.AdoptError) problem {
+		return problem{Code: codeAdopt, Title: e.Error(), Detail: "nothing was written", Hint: e.Hint}
+	}),
 	typed(exitUsage, "no_record", func(e *silt.NoFileError) problem {
 		return problem{Code: codeNoRecord, Title: e.Error(), File: e.Name, Hint: shell("silt", "files", "list", e.Target) + " lists them"}
 	}),
@@ -388,6 +396,8 @@ const (
 	codeReplaced    = "SILT-6008"
 	codeUnfinished  = "SILT-6009"
 	codePlace       = "SILT-6012"
+	codeBefore      = "SILT-6014"
+	codeAdopt       = "SILT-6015"
 	codeSQL         = "SILT-7001"
 	codeNoSQL       = "SILT-7002"
 	codeMerge       = "SILT-7006"

@@ -14,7 +14,7 @@ import (
 func (a *app) loadCommand() *cobra.Command {
 	var options []string
 	var transform, compat string
-	var watch bool
+	var watch, fromScratch bool
 	var workers int
 	cmd := &cobra.Command{
 		Use:   "load SOURCE TARGET",
@@ -44,7 +44,7 @@ What was loaded is remembered beside the table: a second run loads only files th
 			if err != nil {
 				return err
 			}
-			p.config.Workers = workers
+			p.config.Workers, p.config.FromScratch = workers, fromScratch
 			return a.execute(cmd.Context(), c, []pipeline{*p}, watch)
 		},
 	}
@@ -53,6 +53,7 @@ What was loaded is remembered beside the table: a second run loads only files th
 	f.StringVar(&transform, "transform", "", "`SQL` over the records, which it sees as the table source; or @file")
 	f.StringVar(&compat, "compat", "", "`PROFILE` to follow: autoloader is Auto Loader's behaviour to the letter")
 	f.BoolVar(&watch, "watch", false, "go on, and load files as they arrive")
+	f.BoolVar(&fromScratch, "from-scratch", false, fromScratchUsage)
 	f.IntVar(&workers, "workers", 0, "`NUMBER` of tasks that run at once (default: one a processor)")
 	complete(cmd, "option", completeOptions)
 	complete(cmd, "compat", cobra.FixedCompletions([]string{"autoloader"}, cobra.ShellCompDirectiveNoFileComp))

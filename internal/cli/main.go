@@ -130,7 +130,7 @@ func (a *app) command() *cobra.Command {
 		root.AddCommand(c)
 	}
 	for _, c := range []*cobra.Command{
-		a.demoCommand(), a.loadCommand(), a.previewCommand(), a.schemaCommand(), a.runsCommand(), a.configCommand(), a.explainCommand(),
+		a.demoCommand(), a.loadCommand(), a.previewCommand(), a.schemaCommand(), a.runsCommand(), a.checkpointCommand(), a.configCommand(), a.explainCommand(),
 		a.completionCommand(), a.versionCommand(),
 	} {
 		c.GroupID = groupMore

@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) runCommand() *cobra.Command {
-	var watch bool
+	var watch, fromScratch bool
 	var workers int
 	cmd := &cobra.Command{
 		Use:   "run [PIPELINE...]",
@@ -37,15 +37,18 @@ Every file is loaded exactly once, whatever happens in between; running again is
 				return err
 			}
 			for i := range chosen {
-				chosen[i].config.Workers = workers
+				chosen[i].config.Workers, chosen[i].config.FromScratch = workers, fromScratch
 			}
 			return a.execute(cmd.Context(), c, chosen, watch)
 		},
 	}
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on, and load files as they arrive")
+	cmd.Flags().BoolVar(&fromScratch, "from-scratch", false, fromScratchUsage)
 	cmd.Flags().IntVar(&workers, "workers", 0, "`NUMBER` of tasks that run at once (default: one a processor)")
 	return cmd
 }
+
+const fromScratchUsage = "load all files again into a table that has their rows, beside those, when the checkpoint is new"
 
 // execute runs pipelines: one after the other until nothing is left, or at once and for ever with
 // watch.

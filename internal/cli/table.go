@@ -136,7 +136,7 @@ func metric(v silt.TableHistoryEntry, names ...string) string {
 func parameters(v silt.TableHistoryEntry) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(v.OperationParameters)) {
-		if k == "queryId" {
+		if k == "queryId" || k == "source" || k == "pipeline" {
 			continue // tells programs whose batch it is
 		}
 		var text string

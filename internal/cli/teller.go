@@ -153,7 +153,14 @@ func (t *teller) take(pipeline string, e silt.Event) {
 		t.line(slog.LevelInfo, log, "batch committed", "batch", e.Batch, "version", e.Tables[0].Version, "files", e.Files, "rows", e.Rows,
 			"rescued_rows", e.RescuedRows, "quarantined", e.Quarantined, "took", e.Took.Round(time.Millisecond))
 	case silt.FilesChanged:
-		t.line(slog.LevelInfo, log, "request carried out", "request", e.Request, "action", e.Action, "files", e.Files, "batch", e.Batch, "reason", e.Reason, "actor", e.Actor)
+		args := []any{"request", e.Request, "action", e.Action, "files", e.Files, "batch", e.Batch}
+		if e.Reason != "" {
+			args = append(args, "reason", e.Reason)
+		}
+		if e.Actor != "" {
+			args = append(args, "actor", e.Actor)
+		}
+		t.line(slog.LevelInfo, log, "request carried out", args...)
 	case silt.Warning:
 		t.line(slog.LevelWarn, log, e.Text, "code", e.Code)
 	case silt.RunFinished:

@@ -239,6 +239,17 @@ func (o Options) wanted() (*wanted, error) {
 	return w, nil
 }
 
+// Wanted returns what tells whether the filters let a file through. MinAge is not among them.
+func (o Options) Wanted() (func(objstore.Object) bool, error) {
+	w, err := o.wanted()
+	if err != nil {
+		return nil, err
+	}
+	return func(obj objstore.Object) bool {
+		return strings.HasPrefix(obj.Key, w.prefix) && !strings.HasSuffix(obj.Key, "/") && w.name(obj.Key) && w.time(obj.ModTime)
+	}, nil
+}
+
 // name reports whether the key of a file, or of a folder when it ends in a slash, is wanted.
 func (w *wanted) name(key string) bool {
 	rel := strings.TrimPrefix(key, w.prefix)
