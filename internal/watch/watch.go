@@ -129,7 +129,7 @@ func (f *Folder) add(folder string, tell bool) error {
 		case err != nil && name == f.root:
 			return err
 		case err != nil:
-			return nil // it may not be read, or is gone; a listing tells of it
+			return nil //nolint:nilerr // it may not be read, or is gone; a listing tells of it
 		case d.IsDir():
 			if name != f.root && f.skip != nil && f.skip(f.key(name)+"/") {
 				return fs.SkipDir
