@@ -439,7 +439,7 @@ func (s *settings) task(read *schema.Struct) convert.Task {
 	}
 	opts.Widen = s.evolution.Mode == evolve.AddNewColumnsWithTypeWidening
 	opts.NullRows = s.onCorrupt == convert.NullRow
-	t := convert.Task{Decode: opts, TornGrace: tornGrace, Lineage: s.lineage, OnCorrupt: s.onCorrupt}
+	t := convert.Task{Decode: opts, TornGrace: tornGrace, Lineage: s.lineage, OnCorrupt: s.onCorrupt, FailFast: s.failFast}
 	for _, to := range s.targets {
 		t.Targets = append(t.Targets, to.task(s.metadata))
 	}

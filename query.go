@@ -112,6 +112,8 @@ func (o QueryOptions) table(ctx context.Context, n duck.TableName) (func() (arra
 			return nil, nil // a file of data, which SQL reads by itself
 		}
 		place = catalog.AtPath(path)
+	case n.Schema == "" && isTableFolder(n.Name):
+		return nil, &UnquotedPathError{n.Name}
 	default:
 		return nil, fmt.Errorf("%s: %w%s", n, ErrNoTable, knownTables(o.Catalogs, true))
 	}
@@ -136,6 +138,26 @@ func (o QueryOptions) places() *places {
 		}
 	}
 	return new(places)
+}
+
+// An UnquotedPathError says that a query names a folder that is a table as if it were a name in a catalog.
+type UnquotedPathError struct{ Folder string }
+
+func (e *UnquotedPathError) Error() string {
+	return fmt.Sprintf("%s: %v; the folder ./%s is one, and a path has a slash and stands in quotes: %s", e.Folder, ErrNoTable, e.Folder, e.Quoted())
+}
+
+func (e *UnquotedPathError) Unwrap() error { return ErrNoTable }
+
+// Quoted is the folder as SQL writes it.
+func (e *UnquotedPathError) Quoted() string {
+	return "'./" + strings.ReplaceAll(e.Folder, "'", "''") + "'"
+}
+
+// isTableFolder reports whether the working directory has a table in a folder of the name.
+func isTableFolder(name string) bool {
+	fi, err := os.Stat(filepath.Join(name, "_delta_log"))
+	return err == nil && fi.IsDir()
 }
 
 func isPath(name string) bool { return strings.ContainsAny(name, "/\\") || name == "." || name == ".." }

@@ -27,6 +27,7 @@ type settings struct {
 	rescue    string
 	corrupt   string // name of the column for corrupt records, if the schema has it
 	onCorrupt convert.OnCorrupt
+	failFast  bool           // by the option mode
 	source    source.Options // without what the source's path says
 	clean     cleaning
 	lineage   []string
@@ -417,7 +418,7 @@ func (p *parser) reading() {
 	case mode == "DROPMALFORMED":
 		s.onCorrupt, s.decode.Aside = convert.DropCorrupt, true
 	case mode == "FAILFAST":
-		s.onCorrupt, s.decode.Aside = convert.FailOnCorrupt, true
+		s.onCorrupt, s.failFast, s.decode.Aside = convert.FailOnCorrupt, true, true
 	}
 	if p.isGiven("mode") && p.config.OnCorrupt != "" && !strings.EqualFold(p.value("mode"), "PERMISSIVE") {
 		p.fault(CodeContradiction, []string{"onCorrupt"}, "keep one of them", "option mode says what happens to corrupt records")

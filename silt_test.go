@@ -194,6 +194,20 @@ func TestLoad(t *testing.T) {
 			t.Errorf("rescued %+v", s.Rescued)
 		}
 	})
+	t.Run("a_name_in_other_letters_than_its_column_is_told_as_such", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1,"l":[{"k":1}]}`+"\n")
+		l.run()
+		l.cfg.Options = map[string]string{"schemaEvolutionMode": "rescue"}
+		l.file("2.json", `{"ID":2,"l":[{"K":2}],"new":1}`+"\n")
+		got := map[string]string{}
+		for _, p := range l.run().Rescued.Paths {
+			got[p.Path] = p.Reason
+		}
+		if diff := cmp.Diff(map[string]string{"ID": "case", "l.element.K": "case", "new": "unknown"}, got); diff != "" {
+			t.Errorf("reasons (-want +got):\n%s", diff)
+		}
+	})
 	t.Run("a_corrupt_record_is_quarantined_with_its_text_and_place", func(t *testing.T) {
 		l := newLab(t)
 		l.file("1.json", `{"id":1}`+"\n"+`{"id":2,,}`+"\n"+`{"id":3}`+"\n")

@@ -277,8 +277,11 @@ func (c *conversion) rescued() []RescuedPath {
 				name = at + "." + name
 			}
 			reason := "unknown"
-			if slices.Contains(c.pending, name) {
+			switch {
+			case slices.Contains(c.pending, name):
 				reason = "untyped"
+			case c.version != nil && differsInCase(c.version.Schema, at, f.Name):
+				reason = "case"
 			}
 			paths = append(paths, RescuedPath{Path: name, Values: f.Values(), Reason: reason, File: f.First.File, Line: f.First.Line})
 		}
@@ -287,6 +290,21 @@ func (c *conversion) rescued() []RescuedPath {
 		return cmp.Or(-cmp.Compare(a.Values, b.Values), strings.Compare(a.Path, b.Path))
 	})
 	return paths
+}
+
+// differsInCase reports whether the struct of s at a path has a field whose name differs from name in
+// case only.
+func differsInCase(s *schema.Struct, at, name string) bool {
+	path, err := structPath(at)
+	if err != nil {
+		return false
+	}
+	in, ok := schema.At(s, path).(*schema.Struct)
+	if !ok {
+		return false
+	}
+	i := in.IndexFold(name)
+	return i >= 0 && in.Fields[i].Name != name
 }
 
 // PutSchema implements [checkpoint.Effects].

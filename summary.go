@@ -108,7 +108,8 @@ type RescuedPath struct {
 	Path   string `json:"path"`
 	Values int64  `json:"values"`
 	// Reason is "mismatch" for values that do not fit their column, "unknown" for a field without a
-	// column, "untyped" for one that has held only null, [] or {}.
+	// column, "case" for one whose name a column has in other letters, upper case or lower, "untyped" for
+	// one that has held only null, [] or {}.
 	Reason string `json:"reason"`
 	File   string `json:"file"` // of the first value
 	Line   int64  `json:"line"`

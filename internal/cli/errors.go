@@ -201,6 +201,10 @@ var rules = []rule{
 			return problem{Code: codeCorrupt, Title: e.Reason + ", there is no rescued data, and mode is FAILFAST", File: e.File, Line: int(e.Line),
 				Detail: cut(string(e.Text), 120), Hint: "to keep such values and go on, set rescuedDataColumn: _rescued_data"}
 		}
+		if e.FailFast {
+			return problem{Code: codeCorrupt, Title: "text that is no record, and mode is FAILFAST: " + e.Reason, File: e.File, Line: int(e.Line),
+				Detail: cut(string(e.Text), 120), Hint: "to keep it aside and go on, set onCorrupt: quarantine in place of mode"}
+		}
 		return problem{Code: codeCorrupt, Title: "text that is no record, and onCorrupt is fail: " + e.Reason, File: e.File, Line: int(e.Line),
 			Detail: cut(string(e.Text), 120), Hint: "to keep it aside and go on, set onCorrupt: quarantine"}
 	}),
@@ -293,6 +297,10 @@ var rules = []rule{
 	}),
 	typed(exitUsage, "no_record", func(e *silt.NoFileError) problem {
 		return problem{Code: codeNoRecord, Title: e.Error(), File: e.Name, Hint: shell("silt", "files", "list", e.Target) + " lists them"}
+	}),
+	typed(exitUsage, "no_table", func(e *silt.UnquotedPathError) problem {
+		return problem{Code: codeNoTable, Title: e.Folder + ": " + silt.ErrNoTable.Error() + ", and the folder ./" + e.Folder + " is a table",
+			Hint: "write " + e.Quoted() + " in the SQL: a path has a slash and stands in quotes"}
 	}),
 	sentinel(silt.ErrNoTable, exitUsage, "no_table", func(err error) problem {
 		title, known, _ := strings.Cut(err.Error(), "; there are ")

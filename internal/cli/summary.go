@@ -264,6 +264,8 @@ func misfit(reason string) string {
 		return "no column"
 	case "mismatch":
 		return "do not fit the column"
+	case "case":
+		return "the column has another case"
 	case "untyped":
 		return "only [] or {} so far"
 	}

@@ -47,6 +47,8 @@ type Task struct {
 	Lineage []string `json:"lineage,omitempty"`
 	// OnCorrupt says what happens to text that is no record.
 	OnCorrupt OnCorrupt `json:"onCorrupt,omitempty"`
+	// FailFast means that OnCorrupt is what the option mode says. It is for the error only.
+	FailFast bool `json:"failFast,omitempty"`
 
 	// Targets are the tables that rows go to, in the order of [Stores.Targets]. A record is read once.
 	Targets    []Target           `json:"targets"`
@@ -104,6 +106,8 @@ type CorruptError struct {
 	decode.Position
 	Reason string
 	Text   []byte
+	// FailFast means that the option mode says so.
+	FailFast bool
 }
 
 func (e *CorruptError) Error() string {

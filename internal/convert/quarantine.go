@@ -231,7 +231,7 @@ func (r *run) setAside(ctx context.Context, f *FileOutcome, x quarantined) error
 		f.Dropped++
 		return nil
 	case FailOnCorrupt:
-		return &CorruptError{x.Position, x.detail, x.text}
+		return &CorruptError{x.Position, x.detail, x.text, r.task.FailFast}
 	}
 	f.Bad++
 	return r.quarantine.add(ctx, x)
