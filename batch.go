@@ -25,7 +25,8 @@ import (
 )
 
 const (
-	// taskBytes is the most a task reads, as stored, when it could read less, give or take a file.
+	// taskBytes is about what a task reads, as stored, when it could read less: up to half as much again, so
+	// that no task is left with a small rest.
 	taskBytes = 64 << 20
 	// minTaskBytes is the least for which the work is split further.
 	minTaskBytes = 4 << 20
@@ -547,7 +548,7 @@ func (c *conversion) split(ctx context.Context) error {
 	for _, f := range c.files {
 		total += f.Size
 	}
-	size := min(max(total/int64(len(c.workers))+1, minTaskBytes), taskBytes)
+	size := max(total/max(int64(len(c.workers)), (total+taskBytes/2)/taskBytes)+1, minTaskBytes)
 	var group []objstore.Object
 	var bytes, before int64 // of the group, and of those before it
 	end := size             // of the group, counted from the first

@@ -336,7 +336,7 @@ func TestLoad(t *testing.T) {
 		l.cfg.Options = map[string]string{"schemaHints": "id string"}
 		l.file("1.json", `{"id":"a"}`+"\n")
 		l.run()
-		l.cfg.Name, l.cfg.Options = "another", nil
+		l.cfg.Name, l.cfg.Options, l.cfg.FromScratch = "another", nil, true
 		l.file("1.json", `{"id":7}`+"\n")
 		l.run()
 		l.want(`{"id":"7"}`, `{"id":"a"}`)
