@@ -42,6 +42,7 @@ type arrivals struct {
 	pace    listPace
 	failing bool // hear fails
 	gate    *gate
+	hold    time.Time // before that nothing is to be done
 }
 
 // listPace says how long it is from one listing to the next.
@@ -150,6 +151,9 @@ func (a *arrivals) wake() time.Time {
 		if again := a.gate.again(); again.After(at) {
 			at = again
 		}
+	}
+	if a.hold.After(at) {
+		return a.hold
 	}
 	return at
 }

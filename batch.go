@@ -60,6 +60,8 @@ type conversion struct {
 	guessed *guess // nil when the schema is known
 	results []*convert.Result
 	tasks   []convert.Task
+	// postponed says why all files are left to the next batch; empty: they are not.
+	postponed string
 	// deliveries are to the targets, in their order.
 	deliveries []*delivery
 	aside      *change // of the quarantine

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/checkpoint"
@@ -117,17 +118,30 @@ func (c *conversion) postpone(ctx context.Context) {
 	if !c.set.needsAll {
 		return
 	}
-	missing, why := "", error(nil)
+	missing, why, loaded := "", error(nil), false
 	outcomes := c.outcomes()
 	for _, o := range c.files {
 		f := outcomes[o.Key]
 		last, _, _ := c.seen.Tried(o)
-		gone := f.State == convert.Loaded || f.State == convert.Vanished || f.State == convert.Failed && last.Tries+1 >= maxTries
-		if !gone && missing == "" {
+		switch {
+		case f.State == convert.Loaded:
+			loaded = true
+			continue
+		case f.State == convert.Failed && last.Tries+1 >= maxTries:
+			continue
+		case f.State != convert.Vanished && f.State != convert.Overwritten:
+			c.postponed = postponedUnreadable
+		case c.postponed == "":
+			c.postponed = postponedChanged
+		}
+		if missing == "" {
 			missing, why = c.source.URI(o.Key), f.Err
 		}
 	}
-	if missing == "" {
+	if c.postponed == postponedChanged && !loaded {
+		c.postponed = "" // there is nothing for what comes later to come in the place of
+	}
+	if c.postponed == "" {
 		return
 	}
 	c.discard(ctx)
@@ -140,9 +154,44 @@ func (c *conversion) postpone(ctx context.Context) {
 		}
 		c.results[i] = left
 	}
-	c.warnings = append(c.warnings, Warning{Code: "SILT-4015", Text: fmt.Sprintf("nothing was replaced, because the rows of a batch come in the place of others and %s is not readable: %v", missing, why),
-		Hint: "the next run takes all of its files again; mend the file, or take it out of the source"})
+	w := Warning{Code: "SILT-4015", Text: fmt.Sprintf("nothing was replaced, because the rows of a batch come in the place of others and %s is not readable: %v", missing, why),
+		Hint: "the next run takes all of its files again; mend the file, or take it out of the source"}
+	if c.postponed == postponedChanged {
+		w.Text = fmt.Sprintf("nothing was replaced, because the rows of a batch come in the place of others and %s is gone or another file by now: %v", missing, why)
+		w.Hint = "the next batch takes all files that are there"
+	}
+	c.warnings = append(c.warnings, w)
 }
+
+// Why a batch left all of its files to the next one.
+const (
+	postponedUnreadable = "unreadable" // one of them may be readable later
+	postponedChanged    = "changed"    // one of them is gone, or another file by now
+)
+
+// hold keeps a run whose batches must be all there is from making one of the files that happen to be left
+// while others wait to be tried again.
+type hold struct {
+	times int       // batches in a row that were postponed
+	is    bool      // no batch is made
+	until time.Time // zero: as long as the run lasts
+}
+
+// after is the hold after a batch that was closed at now.
+func (h hold) after(postponed string, watching bool, now time.Time) hold {
+	if postponed == "" {
+		return hold{}
+	}
+	h = hold{times: h.times + 1}
+	h.is = postponed != postponedChanged || h.times >= retryChanging
+	if h.is && watching {
+		h.until = now.Add(retryWait(h.times))
+	}
+	return h
+}
+
+// holds reports whether no batch is made at now.
+func (h hold) holds(now time.Time) bool { return h.is && (h.until.IsZero() || now.Before(h.until)) }
 
 // nothingToReplace reports whether a batch leaves a table as it is: it has no row for it, and no file was
 // loaded, or there is no table.

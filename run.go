@@ -26,6 +26,8 @@ type run struct {
 	summary  *Summary
 	// tried are the files that this run could not load, by key.
 	tried map[string]tried
+	// hold keeps the run from making batches of some of the files that are to come together.
+	hold hold
 	// ahead are new files of the last listing that no batch has taken yet.
 	ahead []objstore.Object
 	// listed says that there was one by this run.
@@ -58,7 +60,7 @@ func newRun(p *Pipeline, log *checkpoint.Log) *run {
 // next is the run that follows r in a watch.
 func (r *run) next() *run {
 	n := newRun(r.Pipeline, r.log)
-	n.watching, n.seen, n.tried, n.ahead = r.watching, r.seen, r.tried, r.ahead
+	n.watching, n.seen, n.tried, n.ahead, n.hold = r.watching, r.seen, r.tried, r.ahead, r.hold
 	n.arrivals, n.gate = r.arrivals, r.gate
 	return n
 }
@@ -140,11 +142,15 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 	s.Batches++
 	told := len(s.Warnings)
 	s.add(&b)
+	r.hold = r.hold.after(b.Postponed, r.watching, started)
+	if r.arrivals != nil {
+		r.arrivals.hold = r.hold.until
+	}
 	loaded := 0
 	for i := range out.Staged.Files {
 		f := &out.Staged.Files[i]
 		s.Files.Found++
-		if f.State.Again() {
+		if f.State.Again() && b.Postponed == "" {
 			r.tried[f.Key] = r.again(f, started)
 		}
 		if r.arrivals != nil {
@@ -209,6 +215,8 @@ type batchSummary struct {
 	Transform      *TransformCounts `json:"transform,omitempty"`
 	Expect         *ExpectCounts    `json:"expect,omitempty"`
 	Warnings       []Warning        `json:"warnings,omitempty"`
+	// Postponed says why all files were left to the next batch; empty: they were not.
+	Postponed string `json:"postponed,omitempty"`
 }
 
 func (s *Summary) add(b *batchSummary) {
@@ -267,7 +275,7 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if r.seen, err = r.log.Seen(ctx); err != nil {
 		return nil, err
 	}
-	if err := r.checkNew(ctx); err != nil {
+	if err := r.checkNew(ctx); err != nil || r.hold.holds(time.Now()) {
 		return nil, err
 	}
 	if files := r.nextAhead(); len(files) > 0 {
@@ -344,13 +352,17 @@ const (
 func (r *run) again(f *checkpoint.FileOutcome, now time.Time) tried {
 	t := tried{etag: f.ETag, times: r.tried[f.Key].times + 1}
 	if r.watching {
-		wait := retryLast
-		if n := max(0, f.Tries-1); n < 6 {
-			wait = retryFirst << n
-		}
-		t.until = now.Add(wait)
+		t.until = now.Add(retryWait(f.Tries))
 	}
 	return t
+}
+
+// retryWait is how long a watching run waits after so many tries.
+func retryWait(tries int) time.Duration {
+	if n := max(0, tries-1); n < 6 {
+		return retryFirst << n
+	}
+	return retryLast
 }
 
 // leave reports whether this run takes a version of a file not, or not yet.

@@ -24,7 +24,7 @@ func (c *conversion) stage(ctx context.Context) (checkpoint.Staged, error) {
 		s.SchemaVersion = c.before.Number
 	}
 	c.postpone(ctx)
-	b := batchSummary{Schema: c.schemaChange(), Expect: c.expectations()}
+	b := batchSummary{Schema: c.schemaChange(), Expect: c.expectations(), Postponed: c.postponed}
 	if len(c.set.sqls()) > 0 {
 		b.Transform = new(TransformCounts)
 	}

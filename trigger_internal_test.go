@@ -87,3 +87,31 @@ func TestSchedule(t *testing.T) {
 		})
 	}
 }
+
+func TestHold(t *testing.T) {
+	now := time.Unix(1000, 0)
+	if h := (hold{}).after(postponedUnreadable, false, now); !h.holds(now.Add(24 * time.Hour)) {
+		t.Error("a run that does not watch makes a batch of the files that are left after it has postponed one")
+	}
+	if h := (hold{}).after(postponedChanged, false, now); h.holds(now) {
+		t.Error("what has changed is not taken again at once")
+	}
+	h := hold{}
+	for range retryChanging {
+		h = h.after(postponedChanged, false, now)
+	}
+	if !h.holds(now) {
+		t.Error("a file that always changes keeps the run from its end")
+	}
+	h = (hold{}).after(postponedUnreadable, true, now).after(postponedUnreadable, true, now)
+	if !h.holds(now.Add(2*retryFirst-1)) || h.holds(now.Add(2*retryFirst)) {
+		t.Errorf("a watching run that has postponed twice waits until %v", h.until)
+	}
+	if h = h.after("", true, now); h.holds(now) {
+		t.Error("after a batch that was not postponed nothing is made")
+	}
+	a := &arrivals{pending: map[string]time.Time{"a": now}, hold: now.Add(time.Minute)}
+	if at := a.wake(); !at.Equal(a.hold) {
+		t.Errorf("a file that waits wakes the run at %v, before it may be taken", at)
+	}
+}
