@@ -108,10 +108,7 @@ func (p *Pipeline) sqlOptions(ctx context.Context, pins []checkpoint.Target) (du
 		}
 		columns := &schema.Struct{}
 		for _, f := range s.Schema().Fields {
-			if f.Type == schema.Variant {
-				f.Type = schema.String
-			}
-			columns.Fields = append(columns.Fields, schema.Nullable(f.Name, f.Type))
+			columns.Fields = append(columns.Fields, schema.Nullable(f.Name, withoutVariants(f.Type)))
 		}
 		o.Refs[name] = duck.Ref{Schema: columns, Open: func(ctx context.Context, columns []string) (array.RecordReader, error) {
 			return &refReader{variantsAsText(s.Scan(delta.ScanOptions{Columns: columns}).Reader(ctx)), t.name, s.Version()}, nil

@@ -11,29 +11,68 @@ import (
 	"github.com/siltlake/silt/schema"
 )
 
-// variantsAsText gives the columns of type VARIANT as the text of their JSON, which SQL can look into.
+// variantsAsText gives values of type VARIANT, at any depth, as the text of their JSON, which SQL can look
+// into. Their fields say so; see [schema.HoldsJSON].
 func variantsAsText(r array.RecordReader) array.RecordReader {
-	fields := slices.Clone(r.Schema().Fields())
-	var columns []int
-	for i, f := range fields {
-		if arrow.TypeEqual(f.Type, schema.ArrowType(schema.Variant)) {
-			fields[i].Type = arrow.BinaryTypes.String
-			columns = append(columns, i)
-		}
+	var fields []arrow.Field
+	some := false
+	for _, f := range r.Schema().Fields() {
+		text := variantField(f)
+		some = some || !arrow.TypeEqual(text.Type, f.Type)
+		fields = append(fields, text)
 	}
-	if columns == nil {
+	if !some {
 		return r
 	}
 	metadata := r.Schema().Metadata()
-	return &variantReader{RecordReader: r, schema: arrow.NewSchema(fields, &metadata), columns: columns}
+	return &variantReader{RecordReader: r, schema: arrow.NewSchema(fields, &metadata)}
+}
+
+// variantField is f with text where it has variants.
+func variantField(f arrow.Field) arrow.Field {
+	if arrow.TypeEqual(f.Type, schema.ArrowType(schema.Variant)) {
+		return schema.JSONField(f)
+	}
+	switch t := f.Type.(type) {
+	case *arrow.ListType:
+		f.Type = arrow.ListOfField(variantField(t.ElemField()))
+	case *arrow.MapType:
+		f.Type = arrow.MapOfFields(t.KeyField(), variantField(t.ItemField()))
+	case *arrow.StructType:
+		fields := t.Fields()
+		for i := range fields {
+			fields[i] = variantField(fields[i])
+		}
+		f.Type = arrow.StructOf(fields...)
+	}
+	return f
+}
+
+// withoutVariants is t with STRING where it has VARIANT.
+func withoutVariants(t schema.Type) schema.Type {
+	switch t := t.(type) {
+	case *schema.Array:
+		return &schema.Array{Element: withoutVariants(t.Element), ContainsNull: t.ContainsNull}
+	case *schema.Map:
+		return &schema.Map{Key: t.Key, Value: withoutVariants(t.Value), ValueContainsNull: t.ValueContainsNull}
+	case *schema.Struct:
+		fields := slices.Clone(t.Fields)
+		for i := range fields {
+			fields[i].Type = withoutVariants(fields[i].Type)
+		}
+		return schema.NewStruct(fields...)
+	}
+	if t == schema.Variant {
+		return schema.String
+	}
+	return t
 }
 
 type variantReader struct {
 	array.RecordReader
-	schema  *arrow.Schema
-	columns []int // of VARIANT
-	batch   arrow.RecordBatch
-	err     error
+	schema *arrow.Schema
+	batch  arrow.RecordBatch
+	err    error
 }
 
 func (r *variantReader) Schema() *arrow.Schema          { return r.schema }
@@ -53,15 +92,16 @@ func (r *variantReader) Next() bool {
 		return false
 	}
 	in := r.RecordReader.RecordBatch()
-	columns := slices.Clone(in.Columns())
-	for _, i := range r.columns {
-		text, err := variantText(columns[i].(*array.Struct))
+	columns := make([]arrow.Array, in.NumCols())
+	for i, c := range in.Columns() {
+		data, err := variantText(c.Data(), r.schema.Field(i).Type)
 		if err != nil {
 			r.err = err
 			return false
 		}
-		defer text.Release()
-		columns[i] = text
+		columns[i] = array.MakeFromData(data)
+		data.Release()
+		defer columns[i].Release()
 	}
 	r.batch = array.NewRecordBatch(r.schema, columns, in.NumRows())
 	return true
@@ -79,14 +119,50 @@ func (r *variantReader) drop() {
 	}
 }
 
-// variantText is the JSON of each variant.
-func variantText(a *array.Struct) (arrow.Array, error) {
+// variantText is data as to, a type that [variantField] made: with text in the place of variants. What has
+// none is not copied.
+func variantText(data arrow.ArrayData, to arrow.DataType) (arrow.ArrayData, error) {
+	if arrow.TypeEqual(data.DataType(), to) {
+		data.Retain()
+		return data, nil
+	}
+	if to.ID() == arrow.STRING {
+		return variantStrings(data)
+	}
+	var want []arrow.DataType
+	switch t := to.(type) {
+	case *arrow.ListType:
+		want = []arrow.DataType{t.Elem()}
+	case *arrow.MapType:
+		want = []arrow.DataType{t.Elem()}
+	case *arrow.StructType:
+		for _, f := range t.Fields() {
+			want = append(want, f.Type)
+		}
+	}
+	children := make([]arrow.ArrayData, len(want))
+	for i, c := range data.Children() {
+		child, err := variantText(c, want[i])
+		if err != nil {
+			return nil, err
+		}
+		defer child.Release()
+		children[i] = child
+	}
+	return array.NewData(to, data.Len(), data.Buffers(), children, data.NullN(), data.Offset()), nil
+}
+
+// variantStrings is the JSON of each variant.
+func variantStrings(data arrow.ArrayData) (arrow.ArrayData, error) {
+	a := array.NewStructData(data)
+	defer a.Release()
 	b := array.NewStringBuilder(memory.DefaultAllocator)
 	defer b.Release()
 	values, metadata := a.Field(0).(*array.Binary), a.Field(1).(*array.Binary)
 	var text []byte
 	for i := range a.Len() {
-		if a.IsNull(i) {
+		// Inside a struct that is NULL, a variant may be one of no bytes.
+		if a.IsNull(i) || len(metadata.Value(i)) == 0 {
 			b.AppendNull()
 			continue
 		}
@@ -96,5 +172,8 @@ func variantText(a *array.Struct) (arrow.Array, error) {
 		}
 		b.Append(string(text))
 	}
-	return b.NewArray(), nil
+	out := b.NewArray()
+	defer out.Release()
+	out.Data().Retain()
+	return out.Data(), nil
 }

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"math"
 	"strconv"
 	"strings"
@@ -64,6 +66,17 @@ func plainText(a arrow.Array, i int) (string, bool) {
 	return "", false
 }
 
+// value appends row i of a, which holds values of f, as JSON: text that is JSON as what it says.
+func (e encoding) value(dst []byte, f arrow.Field, a arrow.Array, i int) []byte {
+	if s, ok := a.(array.StringLike); ok && schema.HoldsJSON(f) && !a.IsNull(i) {
+		var out bytes.Buffer
+		if err := json.Compact(&out, []byte(s.Value(i))); err == nil {
+			return append(dst, out.Bytes()...)
+		}
+	}
+	return e.json(dst, a, i)
+}
+
 // json appends row i of a as JSON.
 func (e encoding) json(dst []byte, a arrow.Array, i int) []byte {
 	if a.IsNull(i) {
@@ -105,12 +118,13 @@ func (e encoding) json(dst []byte, a arrow.Array, i int) []byte {
 		return e.entries(dst, a, i)
 	case array.ListLike:
 		from, to := a.ValueOffsets(i)
+		element := a.DataType().(arrow.ListLikeType).ElemField()
 		dst = append(dst, '[')
 		for j := from; j < to; j++ {
 			if j > from {
 				dst = e.comma(dst)
 			}
-			dst = e.json(dst, a.ListValues(), int(j))
+			dst = e.value(dst, element, a.ListValues(), int(j))
 		}
 		return append(dst, ']')
 	case *array.Dictionary:
@@ -142,20 +156,21 @@ func (e encoding) structure(dst []byte, a *array.Struct, i int) []byte {
 		if f > 0 {
 			dst = e.comma(dst)
 		}
-		dst = e.json(e.key(dst, field.Name), a.Field(f), i)
+		dst = e.value(e.key(dst, field.Name), field, a.Field(f), i)
 	}
 	return append(dst, '}')
 }
 
 func (e encoding) entries(dst []byte, a *array.Map, i int) []byte {
 	from, to := a.ValueOffsets(i)
+	item := a.DataType().(*arrow.MapType).ItemField()
 	dst = append(dst, '{')
 	for j := int(from); j < int(to); j++ {
 		if j > int(from) {
 			dst = e.comma(dst)
 		}
 		key := string(encoding{}.text(nil, a.Keys(), j))
-		dst = e.json(e.key(dst, key), a.Items(), j)
+		dst = e.value(e.key(dst, key), item, a.Items(), j)
 	}
 	return append(dst, '}')
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/siltlake/silt/schema"
 )
 
 // column builds a column of one value and a null.
@@ -37,6 +39,47 @@ func nested() (arrow.DataType, func(array.Builder)) {
 }
 
 // TestEncoding holds the JSON form to the table "Value encoding" of the reader's specification.
+func TestTextThatIsJSONIsWrittenAsWhatItSays(t *testing.T) {
+	inside := schema.JSONField(arrow.Field{Name: "v", Nullable: true})
+	values := []string{`{"a": [1, 12345678901234567890.50]}`, "NaN", "\"<é>\""}
+	want := []string{`{"a":[1,12345678901234567890.50]}`, `"NaN"`, `"<é>"`}
+	for _, c := range []struct {
+		name          string
+		typ           arrow.DataType
+		put           func(b array.Builder, s string)
+		before, after string
+	}{
+		{"in_a_column", inside.Type, func(b array.Builder, s string) { b.(*array.StringBuilder).Append(s) }, "", ""},
+		{"in_a_struct", arrow.StructOf(inside), func(b array.Builder, s string) {
+			b.(*array.StructBuilder).Append(true)
+			b.(*array.StructBuilder).FieldBuilder(0).(*array.StringBuilder).Append(s)
+		}, `{"v":`, "}"},
+		{"in_a_list", arrow.ListOfField(inside), func(b array.Builder, s string) {
+			b.(*array.ListBuilder).Append(true)
+			b.(*array.ListBuilder).ValueBuilder().(*array.StringBuilder).Append(s)
+		}, "[", "]"},
+		{"in_a_map", arrow.MapOfFields(arrow.Field{Name: "key", Type: arrow.BinaryTypes.String}, inside), func(b array.Builder, s string) {
+			m := b.(*array.MapBuilder)
+			m.Append(true)
+			m.KeyBuilder().(*array.StringBuilder).Append("k")
+			m.ItemBuilder().(*array.StringBuilder).Append(s)
+		}, `{"k":`, "}"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := arrow.Field{Name: "c", Type: c.typ}
+			if c.before == "" {
+				f = inside
+			}
+			for i, v := range values {
+				got := string(encoding{}.value(nil, f, column(c.typ, func(b array.Builder) { c.put(b, v) }), 0))
+				if got != c.before+want[i]+c.after {
+					t.Errorf("got %s, want %s", got, c.before+want[i]+c.after)
+				}
+			}
+		})
+	}
+}
+
 func TestEncoding(t *testing.T) {
 	listType, list := nested()
 	double := func(f float64) func(array.Builder) {

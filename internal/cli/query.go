@@ -17,7 +17,8 @@ func (a *app) queryCommand() *cobra.Command {
 tables silt.files, silt.runs, silt.schema_history and silt.quarantine hold what silt knows about the
 pipelines of the pipeline file. SQL of - is read from the standard input, @file from a file.
 
-JSON has integers of any length as numbers, decimals as strings, times as 2006-01-02T15:04:05.000000Z.`,
+JSON has integers of any length as numbers, decimals as strings, times as 2006-01-02T15:04:05.000000Z;
+a VARIANT, and what SQL knows as JSON, is there as what it says.`,
 		Example: `  silt query "select count(*) from main.demo.events"
   silt query "select vehicle.vin, avg(vehicle.battery.soc) from './lake/events' group by 1" -o csv
   silt query "select * from main.demo.events" --version 2 -o jsonl

@@ -10,6 +10,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/siltlake/silt/schema"
 )
 
 // writeRows writes the result of a query in the format of the flags and returns the number of rows.
@@ -21,7 +23,7 @@ func (a *app) writeRows(r array.RecordReader) (int64, error) {
 	case "json":
 		w = &jsonRows{out: out, names: names, schema: r.Schema()}
 	case "jsonl":
-		w = &jsonRows{out: out, names: names, lines: true}
+		w = &jsonRows{out: out, names: names, schema: r.Schema(), lines: true}
 	case "csv":
 		w = &csvRows{csv.NewWriter(out)}
 	case "plain":
@@ -103,7 +105,7 @@ func (w *jsonRows) start([]string) error {
 			w.buf = append(w.buf, ',')
 		}
 		w.buf = appendString(append(w.buf, `{"name":`...), name)
-		w.buf = appendString(append(w.buf, `,"type":`...), typeText(w.schema.Field(i).Type))
+		w.buf = appendString(append(w.buf, `,"type":`...), fieldTypeText(w.schema.Field(i)))
 		w.buf = append(w.buf, '}')
 	}
 	_, err := w.out.Write(append(w.buf, `],"rows":[`...))
@@ -125,7 +127,7 @@ func (w *jsonRows) row(b arrow.RecordBatch, i int) error {
 			w.buf = append(w.buf, ',')
 		}
 		w.buf = append(appendString(w.buf, name), ':')
-		w.buf = encoding{}.json(w.buf, b.Column(c), i)
+		w.buf = encoding{}.value(w.buf, w.schema.Field(c), b.Column(c), i)
 	}
 	w.buf = append(w.buf, '}')
 	if w.lines {
@@ -315,6 +317,14 @@ func (t *textTable) write(out io.Writer) {
 	}
 }
 
+// fieldTypeText is typeText for the values of a field, and JSON for text that is JSON.
+func fieldTypeText(f arrow.Field) string {
+	if schema.HoldsJSON(f) {
+		return "JSON"
+	}
+	return typeText(f.Type)
+}
+
 // typeText is a column's type in the words of DDL.
 func typeText(t arrow.DataType) string {
 	switch t := t.(type) {
@@ -328,13 +338,13 @@ func typeText(t arrow.DataType) string {
 	case *arrow.StructType:
 		var fields []string
 		for _, f := range t.Fields() {
-			fields = append(fields, f.Name+": "+typeText(f.Type))
+			fields = append(fields, f.Name+": "+fieldTypeText(f))
 		}
 		return "STRUCT<" + strings.Join(fields, ", ") + ">"
 	case *arrow.MapType:
-		return "MAP<" + typeText(t.KeyType()) + ", " + typeText(t.ItemType()) + ">"
+		return "MAP<" + typeText(t.KeyType()) + ", " + fieldTypeText(t.ItemField()) + ">"
 	case arrow.ListLikeType:
-		return "ARRAY<" + typeText(t.Elem()) + ">"
+		return "ARRAY<" + fieldTypeText(t.ElemField()) + ">"
 	}
 	if name, ok := typeNames[t.ID()]; ok {
 		return name

@@ -271,7 +271,7 @@ func siltFeedBind(p unsafe.Pointer) {
 		return
 	}
 	for _, field := range f.schema.Fields() {
-		t, err := logicalType(field.Type)
+		t, err := logicalType(field)
 		if err != nil {
 			bindings.BindSetError(info, "column "+schema.Quote(field.Name)+": "+err.Error())
 			return

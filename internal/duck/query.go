@@ -49,7 +49,7 @@ func mentions(tree node) []node {
 
 // Query runs a SELECT over the tables it names. A table is opened anew each time that DuckDB reads it,
 // which is at least once for each place that names it; the readers are released. The types of the
-// result are those of the table in type.go. A name that open does not have is left to DuckDB.
+// result are those of the table in type.go; text that is DuckDB's JSON says so, see [schema.HoldsJSON]. A name that open does not have is left to DuckDB.
 func (e *Engine) Query(ctx context.Context, sql string, open map[TableName]func() (array.RecordReader, error)) (array.RecordReader, error) {
 	tree, err := e.c.parse(ctx, sql)
 	if err != nil {
@@ -124,7 +124,11 @@ func (q *query) query(ctx context.Context, sql string, tree node, open map[Table
 	if err := q.start(ctx, text); err != nil {
 		return nil, sqlError(err, sql, back)
 	}
-	return q.reader(ctx, out.schema.Arrow(), sql), nil
+	fields := out.schema.Arrow().Fields()
+	for i := range fields {
+		fields[i] = markJSON(fields[i], columns[i].typ)
+	}
+	return q.reader(ctx, arrow.NewSchema(fields, nil), sql), nil
 }
 
 // replaceTable puts a view in the place of a table, under the name by which the statement knows it.

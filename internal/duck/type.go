@@ -71,12 +71,16 @@ func siltName(name string) string {
 	return strings.ReplaceAll(name, nulInName, "\x00")
 }
 
+// jsonAlias is the name by which DuckDB knows a VARCHAR as JSON.
+const jsonAlias = "JSON"
+
 // duckType is a type of DuckDB, copied from its handle.
 type duckType struct {
 	id     bindings.Type
 	parts  []*duckType // element; key and value; fields
 	names  []string    // of fields
 	decims schema.Decimal
+	json   bool // text that is JSON
 }
 
 func newDuckType(l bindings.LogicalType) *duckType {
@@ -86,6 +90,8 @@ func newDuckType(l bindings.LogicalType) *duckType {
 		bindings.DestroyLogicalType(&l)
 	}
 	switch t.id {
+	case bindings.TypeVarchar:
+		t.json = bindings.LogicalTypeGetAlias(l) == jsonAlias
 	case bindings.TypeDecimal:
 		t.decims = schema.Decimal{Precision: int(bindings.DecimalWidth(l)), Scale: int(bindings.DecimalScale(l))}
 	case bindings.TypeList:
@@ -494,9 +500,9 @@ var arrowScalars = map[arrow.Type]bindings.Type{
 	arrow.BINARY: bindings.TypeBlob, arrow.LARGE_BINARY: bindings.TypeBlob, arrow.DATE32: bindings.TypeDate,
 }
 
-// logicalType returns DuckDB's type for an Arrow type; the caller destroys it.
-func logicalType(t arrow.DataType) (bindings.LogicalType, error) {
-	switch t := t.(type) {
+// logicalType returns DuckDB's type for the values of a field; the caller destroys it.
+func logicalType(f arrow.Field) (bindings.LogicalType, error) {
+	switch t := f.Type.(type) {
 	case *arrow.TimestampType:
 		switch {
 		case t.TimeZone != "":
@@ -507,19 +513,19 @@ func logicalType(t arrow.DataType) (bindings.LogicalType, error) {
 	case *arrow.Decimal128Type:
 		return bindings.CreateDecimalType(uint8(t.Precision), uint8(t.Scale)), nil
 	case *arrow.ListType:
-		e, err := logicalType(t.Elem())
+		e, err := logicalType(t.ElemField())
 		if err != nil {
 			return e, err
 		}
 		defer bindings.DestroyLogicalType(&e)
 		return bindings.CreateListType(e), nil
 	case *arrow.MapType:
-		k, err := logicalType(t.KeyType())
+		k, err := logicalType(t.KeyField())
 		if err != nil {
 			return k, err
 		}
 		defer bindings.DestroyLogicalType(&k)
-		v, err := logicalType(t.ItemType())
+		v, err := logicalType(t.ItemField())
 		if err != nil {
 			return v, err
 		}
@@ -529,7 +535,7 @@ func logicalType(t arrow.DataType) (bindings.LogicalType, error) {
 		names, types := make([]string, t.NumFields()), make([]bindings.LogicalType, t.NumFields())
 		for i, f := range t.Fields() {
 			var err error
-			if types[i], err = logicalType(f.Type); err != nil {
+			if types[i], err = logicalType(f); err != nil {
 				return types[i], err
 			}
 			names[i] = duckName(f.Name)
@@ -540,10 +546,34 @@ func logicalType(t arrow.DataType) (bindings.LogicalType, error) {
 		}
 		return bindings.CreateStructType(types, names), nil
 	}
-	if d, ok := arrowScalars[t.ID()]; ok {
-		return bindings.CreateLogicalType(d), nil
+	if d, ok := arrowScalars[f.Type.ID()]; ok {
+		l := bindings.CreateLogicalType(d)
+		if schema.HoldsJSON(f) {
+			bindings.LogicalTypeSetAlias(l, jsonAlias)
+		}
+		return l, nil
 	}
-	return bindings.LogicalType{}, fmt.Errorf("SQL cannot read Arrow's %s", t)
+	return bindings.LogicalType{}, fmt.Errorf("SQL cannot read Arrow's %s", f.Type)
+}
+
+// markJSON is a field that holds values of DuckDB's type t, with the mark of JSON where t has it.
+func markJSON(f arrow.Field, t *duckType) arrow.Field {
+	if t.json {
+		return schema.JSONField(f)
+	}
+	switch to := f.Type.(type) {
+	case *arrow.ListType:
+		f.Type = arrow.ListOfField(markJSON(to.ElemField(), t.parts[0]))
+	case *arrow.MapType:
+		f.Type = arrow.MapOfFields(to.KeyField(), markJSON(to.ItemField(), t.parts[1]))
+	case *arrow.StructType:
+		fields := to.Fields()
+		for i := range fields {
+			fields[i] = markJSON(fields[i], t.parts[i])
+		}
+		f.Type = arrow.StructOf(fields...)
+	}
+	return f
 }
 
 // retype returns data as an array of type t, which has the same layout: other names of children, other
