@@ -48,6 +48,7 @@ type Patcher struct {
 	paths   [][]string
 	stored  []*schema.Column // as a file has them that is written now
 	tops    []int            // the column of the writer that each leaf belongs to
+	reads   []*column        // by column of the writer: as files are read
 	order   []int            // leaves in which rows differed come first
 }
 
@@ -76,6 +77,13 @@ func (s *Snapshot) NewPatcher(ctx context.Context, wc WriteContext, o DataWriter
 		return nil, err
 	}
 	p.columns, p.paths = pq.Columns()
+	reads, err := readColumns(wc.Schema, wc.Mapping)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range w.cols {
+		p.reads = append(p.reads, reads[slices.IndexFunc(reads, func(r *column) bool { return r.path[0] == c.path[0] })])
+	}
 	if _, err := pq.Close(); err != nil {
 		return nil, err
 	}

@@ -3,12 +3,15 @@ package delta
 import (
 	"bytes"
 	"errors"
+	"strconv"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/metadata"
+	"github.com/apache/arrow-go/v18/parquet/schema"
 
 	"github.com/siltlake/silt/internal/parquetenc"
 	"github.com/siltlake/silt/internal/parquetleaf"
@@ -45,14 +48,19 @@ func (p *Patcher) file(r *objectReader) (*patchFile, error) {
 		return nil, errors.ErrUnsupported
 	}
 	s := f.meta.Schema
-	there := map[string]bool{} // top-level columns
-	for i := range s.NumColumns() {
-		there[s.Column(i).ColumnPath()[0]] = true
+	var names []arrow.Field // of the file
+	for i := range s.Root().NumFields() {
+		f := s.Root().Field(i)
+		names = append(names, arrow.Field{Name: f.Name()})
+		if id := f.FieldID(); id >= 0 {
+			names[i].Metadata = arrow.NewMetadata([]string{fieldIDKey}, []string{strconv.Itoa(int(id))})
+		}
 	}
+	find := fieldFinder(names)
 	for i, want := range p.stored {
-		at := s.ColumnIndexByName(want.Path())
+		at, top := s.ColumnIndexByName(want.Path()), find(p.reads[p.tops[i]])
 		switch {
-		case at >= 0 && !s.Column(at).Equals(want), at < 0 && there[p.paths[i][0]], at < 0 && p.columns[i].MaxDef == 0:
+		case at < 0 && (top >= 0 || p.columns[i].MaxDef == 0), at >= 0 && (top < 0 || names[top].Name != p.paths[i][0] || !sameLeaf(s.Column(at), want)):
 			return nil, errors.ErrUnsupported
 		}
 		f.leaves = append(f.leaves, at)
@@ -64,6 +72,19 @@ func (p *Patcher) file(r *objectReader) (*patchFile, error) {
 		first += n
 	}
 	return f, nil
+}
+
+// sameLeaf reports whether the levels and values of two leaves of one path mean the same.
+func sameLeaf(a, b *schema.Column) bool {
+	if !a.Equals(b) {
+		return false
+	}
+	for x, y := a.SchemaNode(), b.SchemaNode(); x.Parent() != nil && y.Parent() != nil; x, y = x.Parent(), y.Parent() {
+		if x.RepetitionType() != y.RepetitionType() {
+			return false
+		}
+	}
+	return true
 }
 
 // chunkPlace is where a chunk lies.
