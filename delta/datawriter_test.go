@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -194,6 +196,25 @@ func TestDataWriter(t *testing.T) {
 			t.Errorf("got features %q", got)
 		}
 		wantRows(t, s, `{"id":1,"v":{"metadata":"AQAA","value":"DAU="}}`, `{"id":2,"v":null}`)
+	})
+	t.Run("a_partition_whose_folder_would_have_too_long_a_name_has_none", func(t *testing.T) {
+		long := strings.Repeat("é", 150)
+		store := objstore.NewDir(t.TempDir())
+		s := newTable(t, store, delta.TableOptions{Schema: ddl(t, "id BIGINT, p STRING"), PartitionBy: []string{"p"}},
+			`{"id":1,"p":"short"}`, `{"id":2,"p":"`+long+`"}`, `{"id":3,"p":"`+long+`x"}`)
+		wantRows(t, s, `{"id":2,"p":"`+long+`"}`, `{"id":3,"p":"`+long+`x"}`, `{"id":1,"p":"short"}`)
+		folders := map[string]int{}
+		for o, err := range store.List(t.Context(), "", "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasSuffix(o.Key, ".parquet") {
+				folders[path.Dir(o.Key)]++
+			}
+		}
+		if !maps.Equal(folders, map[string]int{"p=short": 1, ".": 2}) {
+			t.Errorf("files are in %v", folders)
+		}
 	})
 	t.Run("files_roll_at_the_target_size", func(t *testing.T) {
 		s := ddl(t, "a BIGINT, s STRING")

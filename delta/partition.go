@@ -45,14 +45,23 @@ func (p *partition) key() string {
 // hiveNull is the name of the folder of null.
 const hiveNull = "__HIVE_DEFAULT_PARTITION__"
 
+// The bytes that the name of a folder may have, and the folders of a file together. File systems take 255
+// for a name, S3 takes 1024 for a key.
+const (
+	longestFolder  = 200
+	longestFolders = 600
+)
+
 // dir is the folder of the partition's files, which ends in a slash or is empty. Readers take values
-// from the log, so it is for people only.
+// from the log, so it is for people only: a partition whose folders would have names too long for a file
+// system or a store has none.
 func (p *partition) dir() string {
 	if p == nil {
 		return ""
 	}
 	var b strings.Builder
 	for i, c := range p.cols {
+		before := b.Len()
 		b.WriteString(hiveEscape(c.out.Name) + "=")
 		if t := p.texts[i]; t == nil {
 			b.WriteString(hiveNull)
@@ -60,6 +69,9 @@ func (p *partition) dir() string {
 			b.WriteString(hiveEscape(*t))
 		}
 		b.WriteByte('/')
+		if b.Len()-before > longestFolder || b.Len() > longestFolders {
+			return ""
+		}
 	}
 	return b.String()
 }
