@@ -85,9 +85,9 @@ type BatchCommitted struct {
 
 // Warning is something a person should know about and a run goes on with.
 type Warning struct {
-	Code string // as in "silt explain"
-	Text string
-	Hint string
+	Code string `json:"code"` // as in "silt explain"
+	Text string `json:"text"`
+	Hint string `json:"hint,omitempty"`
 }
 
 // FilesChanged says that a batch carried out what somebody had asked for, see [PlanFiles]. No table changes

@@ -193,7 +193,7 @@ func (t *targetSettings) ruleFault(rule string, mistake *duck.SQLError) Fault {
 	if mistake.Line > 1 {
 		f.Problem = fmt.Sprintf("line %d: %s", mistake.Line, f.Problem)
 	}
-	if strings.HasPrefix(mistake.Message, "there is no column") {
+	if mistake.Missing != "" {
 		more := "a column that is yet to come is named in schemaHints"
 		if f.Hint != "" {
 			more = f.Hint + "; " + more
