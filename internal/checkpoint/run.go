@@ -68,25 +68,45 @@ const (
 func (r *runHead) name() string { return fmt.Sprintf("seen/%d-%d", r.First, r.Last) }
 
 // findRuns finds the runs that hold the batches from the first on without a gap, and those that longer
-// ones have taken the place of.
+// ones have taken the place of. It looks again when one is gone that was listed: another process may have
+// merged it, whose run the next listing names.
 func (l *Log) findRuns(ctx context.Context) (runs []runHead, old []string, err error) {
-	longest := map[int64]int64{} // last batch by first
-	var all [][2]int64
+	for gone := ""; ; {
+		spans, err := l.listRuns(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		runs, old, err = l.readRuns(ctx, spans)
+		var e *StateError
+		if !isMissing(err) || !errors.As(err, &e) || e.Object == gone {
+			return runs, old, err
+		}
+		gone = e.Object
+	}
+}
+
+// listRuns lists the first and the last batch of each run.
+func (l *Log) listRuns(ctx context.Context) (spans [][2]int64, err error) {
 	prefix := l.prefix + "seen/"
 	for o, err := range l.store.List(ctx, prefix, "") {
 		if err != nil {
-			return nil, nil, fmt.Errorf("list seen: %w", err)
+			return nil, fmt.Errorf("list seen: %w", err)
 		}
 		from, to, ok := strings.Cut(strings.TrimPrefix(o.Key, prefix), "-")
 		first, err1 := strconv.ParseInt(from, 10, 64)
 		last, err2 := strconv.ParseInt(to, 10, 64)
-		if !ok || err1 != nil || err2 != nil {
-			continue
+		if ok && err1 == nil && err2 == nil {
+			spans = append(spans, [2]int64{first, last})
 		}
-		all = append(all, [2]int64{first, last})
-		if end, ok := longest[first]; !ok || last > end {
-			longest[first] = last
-		}
+	}
+	return spans, nil
+}
+
+// readRuns reads the longest runs of those that were listed.
+func (l *Log) readRuns(ctx context.Context, spans [][2]int64) (runs []runHead, old []string, err error) {
+	longest := map[int64]int64{} // last batch by first
+	for _, s := range spans {
+		longest[s[0]] = max(longest[s[0]], s[1])
 	}
 	chosen := map[[2]int64]bool{}
 	for at := int64(0); ; {
@@ -106,9 +126,9 @@ func (l *Log) findRuns(ctx context.Context) (runs []runHead, old []string, err e
 		chosen[[2]int64{at, last}] = true
 		at = last + 1
 	}
-	for _, r := range all {
-		if len(runs) > 0 && !chosen[r] && r[1] <= runs[len(runs)-1].Last {
-			old = append(old, fmt.Sprintf("seen/%d-%d", r[0], r[1]))
+	for _, s := range spans {
+		if len(runs) > 0 && !chosen[s] && s[1] <= runs[len(runs)-1].Last {
+			old = append(old, fmt.Sprintf("seen/%d-%d", s[0], s[1]))
 		}
 	}
 	return runs, old, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"runtime"
 	"slices"
@@ -249,4 +250,71 @@ type counter struct{ n int64 }
 func (c *counter) Write(p []byte) (int, error) {
 	c.n += int64(len(p))
 	return len(p), nil
+}
+
+// mergedMeanwhile is a store in which another process merges two runs after they were listed.
+type mergedMeanwhile struct {
+	objstore.Store
+	merge func()
+}
+
+func (s *mergedMeanwhile) Open(ctx context.Context, key string, r objstore.Range) (io.ReadCloser, objstore.Object, error) {
+	if s.merge != nil && key == "seen/10-19" {
+		s.merge()
+		s.merge = nil
+	}
+	return s.Store.Open(ctx, key, r)
+}
+
+func TestARunThatAnotherProcessMergedMeanwhileIsNotMissed(t *testing.T) {
+	store := new(objstore.Mem)
+	put := func(first, last int64) {
+		t.Helper()
+		r := runHead{First: first, Last: last}
+		content, err := encode(headed[runHead]{Body: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := objstore.PutBytes(t.Context(), store, r.name(), content, objstore.Cond{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove := func(names ...string) {
+		t.Helper()
+		for _, name := range names {
+			if err := store.Delete(t.Context(), name, objstore.Cond{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(0, 9)
+	put(10, 19)
+	l := newLog(&mergedMeanwhile{store, func() { put(0, 19); remove("seen/0-9", "seen/10-19") }}, "", Options{})
+	runs, _, err := l.findRuns(t.Context())
+	if err != nil || len(runs) != 1 || runs[0].Last != 19 {
+		t.Errorf("got %+v, %v, want the merged run", runs, err)
+	}
+	put(20, 29)
+	l = newLog(&listsTheRemoved{store, "seen/20-29"}, "", Options{})
+	remove("seen/20-29")
+	if _, _, err := l.findRuns(t.Context()); !isMissing(err) {
+		t.Errorf("a run that is listed and not there: got %v", err)
+	}
+}
+
+// listsTheRemoved is a store that goes on to list an object that is not there.
+type listsTheRemoved struct {
+	objstore.Store
+	key string
+}
+
+func (s *listsTheRemoved) List(ctx context.Context, prefix, after string) iter.Seq2[objstore.Object, error] {
+	return func(yield func(objstore.Object, error) bool) {
+		for o, err := range s.Store.List(ctx, prefix, after) {
+			if !yield(o, err) {
+				return
+			}
+		}
+		yield(objstore.Object{Key: s.key}, nil)
+	}
 }
