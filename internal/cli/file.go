@@ -53,7 +53,7 @@ type pipelineDoc struct {
 }
 
 func (pipelineDoc) later() []string {
-	return []string{"promote", "alerts", "rename", "keepMetadata", "onBadRecords", "unwrap", "schedule"}
+	return []string{"promote", "alerts", "rename", "keepMetadata", "onBadRecords"}
 }
 
 type targetDoc struct {
