@@ -71,7 +71,7 @@ type conversion struct {
 //
 // Records are read by the schema that is known. Where a task meets a new field that becomes a column,
 // that task alone is done again by the schema that has it; files written by other tasks stay valid,
-// because a column they lack reads as NULL.
+// because a column they lack reads as NULL, and those that they have keep their physical names.
 func (r *run) Convert(ctx context.Context, plan checkpoint.Plan, files []objstore.Object) (checkpoint.Staged, error) {
 	if _, err := r.samePlaces(plan); err != nil {
 		return checkpoint.Staged{}, err
@@ -488,6 +488,9 @@ func (c *conversion) shape(ctx context.Context) error {
 		if err := d.checkRules(ctx, c.workers[0], rows, d.snapshot); err != nil {
 			return err
 		}
+		if d.change != nil && d.merge == nil { // data files may have been written under it
+			rows = delta.Named(rows, d.change.Schema)
+		}
 		d.change = &change{Schema: rows, PartitionBy: d.given.PartitionBy, Properties: d.given.Properties, Evolves: d.mergeSchema, Replaces: d.replaces}
 		if d.merge != nil {
 			d.change.Source, d.change.Schema = rows, merge.Columns(*d.merge, rows)
@@ -527,7 +530,9 @@ func (c *conversion) contexts(ctx context.Context) (targets []delta.WriteContext
 	if err != nil {
 		return nil, quarantine, err
 	}
-	return targets, tx.WriteContext(), nil
+	quarantine = tx.WriteContext()
+	c.aside.Schema = quarantine.Schema
+	return targets, quarantine, nil
 }
 
 // context is what the writers for one target need.

@@ -195,3 +195,32 @@ func TestConstraintsThatComeAfterABatchIsStaged(t *testing.T) {
 		})
 	}
 }
+
+func TestABatchThatWaitedIsCommittedByTheNamesThatColumnsHaveByThen(t *testing.T) {
+	l := newLab(t)
+	l.table("id BIGINT, n BIGINT", map[string]string{"delta.constraints.any": "id IS NOT NULL", "delta.columnMapping.mode": "name"})
+	l.file("a.json", `{"id":1,"n":-1,"new":2}`)
+	l.meanwhile(func(objstore.Store, *delta.Snapshot) error {
+		l.alter(func(m *delta.Metadata) { m.Configuration["delta.constraints.positive"] = "n > 0" })
+		return nil
+	})
+	_, err := l.tryRun()
+	var staged *silt.StagedRowError
+	if !errors.As(err, &staged) {
+		t.Fatalf("got %v", err)
+	}
+	s, err := delta.Load(t.Context(), objstore.NewDir(l.cfg.Target.Path), delta.LoadOptions{})
+	if err == nil {
+		_, err = s.AddColumns(t.Context(), delta.NewColumn{Path: []string{"new"}, Type: schema.Long})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.tryRun(); !errors.As(err, &staged) { // its rows are held against the rules of now, wherever they are
+		t.Fatalf("got %v", err)
+	}
+	l.want()
+	l.alter(func(m *delta.Metadata) { delete(m.Configuration, "delta.constraints.positive") })
+	l.run()
+	l.want(`{"id":1,"n":-1,"new":2}`)
+}

@@ -83,7 +83,7 @@ func (t *table) begin(s *delta.Snapshot, c *change) (*delta.Transaction, error) 
 		return tx.WrittenUnder(delta.WriteContext{Schema: c.Schema, Constraints: c.Constraints, NeedsSQL: c.NeedsSQL})
 	}
 	if s == nil {
-		tx, err := delta.NewTable(t.store, delta.TableOptions{Schema: c.Schema, PartitionBy: c.PartitionBy, Properties: c.Properties})
+		tx, err := delta.NewTable(t.store, delta.TableOptions{Schema: c.Schema, PartitionBy: c.PartitionBy, Properties: c.Properties, Exclusive: c.Replaces != nil})
 		if err == nil {
 			err = written(tx)
 		}
@@ -186,8 +186,8 @@ const commitTries = 5
 // then, nil when it had the change.
 func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, staged checkpoint.Staged, target checkpoint.StagedTarget, merge merger, recheck func(context.Context, *delta.Transaction, *change) error) (checkpoint.Committed, *delta.Snapshot, error) {
 	done := checkpoint.Committed{Name: t.role, URI: t.uri(), TxnID: staged.Nonce + "-" + t.role}
-	var c change
-	if err := json.Unmarshal(target.Delta, &c); err != nil {
+	var was change
+	if err := json.Unmarshal(target.Delta, &was); err != nil {
 		return done, nil, fmt.Errorf("staged/%d: %s: %w", plan.Batch, t.role, err)
 	}
 	for try := 1; ; try++ {
@@ -202,18 +202,23 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 			done.TableID, done.Version = s.Metadata().ID, s.Version()
 			if v, ok := s.TxnVersion(query); ok && v >= plan.Batch {
 				done.Already = true
-				if c.Merge != nil {
+				if was.Merge != nil {
 					done.Counts, _ = t.earlierCounts(ctx, done.TxnID)
 				}
 				return done, nil, nil
 			}
 		}
-		if c.Merge == nil && t.txn.had(s, query) { // in Spark, too, it is not for MERGE
+		if was.Merge == nil && t.txn.had(s, query) { // in Spark, too, it is not for MERGE
 			done.Already = true
 			return done, nil, nil
 		}
-		tx, err := t.begin(s, &c)
+		c, err := t.fit(ctx, s, &was)
 		if err != nil {
+			return done, nil, t.staged(plan.Batch, err)
+		}
+		tx, err := t.begin(s, c.change)
+		if err != nil {
+			c.discard(ctx)
 			return done, nil, err
 		}
 		tx.SetTxn(query, plan.Batch)
@@ -224,7 +229,7 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 		tries := commitTries
 		var merged *mergeResult
 		if c.Merge != nil {
-			if merged, err = merge(ctx, tx, s, t.store, &c); err != nil {
+			if merged, err = merge(ctx, tx, s, t.store, c.change); err != nil {
 				if t.has(ctx, query, plan.Batch) { // so that whoever did it may have removed the changes
 					continue
 				}
@@ -233,13 +238,15 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 			tries = mergeTries
 		} else if c.Replaces != nil && s != nil {
 			if done.Counts, err = c.replace(ctx, tx, query, plan.Batch); err != nil {
+				c.discard(ctx)
 				return done, nil, fmt.Errorf("table %s: %w", t.name, err)
 			}
 			tx.Add(c.Adds...)
 			tries = mergeTries
 		} else {
 			tx.Add(c.Adds...)
-			if err := recheck(ctx, tx, &c); err != nil {
+			if err := recheck(ctx, tx, c.change); err != nil {
+				c.discard(ctx)
 				return done, nil, t.staged(plan.Batch, fmt.Errorf("table %s: %w", t.name, err))
 			}
 			tx.SetCommitInfo(delta.CommitDetails{Parameters: map[string]string{
@@ -248,6 +255,9 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 			}})
 		}
 		after, err := tx.Commit(ctx, nil)
+		if err != nil && !errors.Is(err, delta.ErrOutcomeUnknown) || err == nil && !tx.InTable() {
+			c.discard(ctx)
+		}
 		if merged != nil {
 			if done.Counts, err = merged.settle(ctx, tx, err); err == nil && tx.AlreadyCommitted() {
 				done.Counts, _ = t.earlierCounts(ctx, done.TxnID)

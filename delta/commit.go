@@ -468,6 +468,9 @@ func (t *Transaction) draft(ctx context.Context, base *Snapshot) (*draft, error)
 
 // replan plans the transaction anew on a later version, and checks that its files fit there.
 func (t *Transaction) replan(base *Snapshot) (plan, error) {
+	if t.exclusive {
+		return plan{}, &ConflictError{MetadataChanged, base.version, "another table was made here"}
+	}
 	incoming := t.incoming
 	if t.files != nil && t.incoming != nil { // keep the names that the files were written with
 		t.incoming = t.files.Schema
@@ -491,7 +494,7 @@ func (t *Transaction) replan(base *Snapshot) (plan, error) {
 // check refuses what the table does not allow.
 func (t *Transaction) check(p plan, base *Snapshot) error {
 	if t.files == nil && t.incoming != nil && len(t.adds) > 0 { // the files were written elsewhere
-		if err := p.fits(t.incoming, ""); err != nil {
+		if err := p.fits(t.incoming, columnMapping(p.protocol, p.metadata)); err != nil {
 			return &ConflictError{MetadataChanged, versionOrZero(base), err.Error()}
 		}
 	}

@@ -23,6 +23,7 @@ type Transaction struct {
 	operation string
 	read      *Snapshot // nil when the table does not exist yet
 	created   *Metadata // of NewTable
+	exclusive bool      // see TableOptions
 	incoming  *schema.Struct
 	adds      []*Add
 	removes   []*Remove
@@ -71,12 +72,14 @@ type TableOptions struct {
 	Properties  map[string]string
 	Name        string
 	Description string
+	// Exclusive makes the commit fail with a [ConflictError] when somebody else makes a table there meanwhile.
+	Exclusive bool
 }
 
 // NewTable starts the transaction that makes a table at the root of the store. When somebody else makes
-// one there meanwhile, the commit adds to that one, if the files fit.
+// one there meanwhile, the commit adds to that one, if the files fit and the table need not be new.
 func NewTable(store objstore.Store, o TableOptions) (*Transaction, error) {
-	t := &Transaction{store: store, incoming: o.Schema}
+	t := &Transaction{store: store, incoming: o.Schema, exclusive: o.Exclusive}
 	now := millis(time.Now())
 	t.created = &Metadata{
 		ID: uuid.NewString(), Name: o.Name, Description: o.Description,
@@ -406,9 +409,7 @@ func (p plan) fits(files *schema.Struct, mode string) error {
 			!schema.IsScalar(f.Type) && fmt.Sprintf("%T", f.Type) != fmt.Sprintf("%T", in.Type):
 			err = fmt.Errorf("column %s is %s and no longer %s", schema.Path(at...), in.Type, f.Type)
 		case mode != "":
-			a, _ := f.MetadataString(metaPhysicalName)
-			b, _ := in.MetadataString(metaPhysicalName)
-			if a != b {
+			if writtenName(f) != writtenName(*in) {
 				err = fmt.Errorf("column %s has another physical name", schema.Path(at...))
 			}
 		}
