@@ -498,8 +498,12 @@ func explained(err error) []problem {
 	if problems == nil {
 		problems = []problem{{Code: codeFailed, Title: err.Error(), Hint: "run the same command again; what was loaded is not loaded twice", exit: exitFailed, reason: "failed"}}
 	}
+	var written *writtenError
 	for i := range problems {
 		problems[i].Docs = "silt explain " + problems[i].Code
+		if errors.As(err, &written) { // it knows of all batches of the run
+			problems[i].Detail = strings.TrimRight(strings.TrimSuffix(problems[i].Detail, "nothing was written"), "; \n")
+		}
 	}
 	return problems
 }
