@@ -107,7 +107,8 @@ func (q *Queue) Receive(ctx context.Context, wait, hide time.Duration) ([]Messag
 	return messages, nil
 }
 
-// Delete removes messages for good. After an error some are removed, and the others come again.
+// Delete removes messages for good. A delivery that the queue does not know is passed over. After an error some
+// are removed, and the others come again.
 func (q *Queue) Delete(ctx context.Context, receipts []string) error {
 	for chunk := range slices.Chunk(receipts, maxMessages) {
 		in := &sqs.DeleteMessageBatchInput{QueueUrl: &q.url}
@@ -125,13 +126,18 @@ func (q *Queue) Delete(ctx context.Context, receipts []string) error {
 	return nil
 }
 
-// refused is the first error of the entries of a batch.
+// refused is the first error of the entries of a batch that another try may do without. A delivery that the
+// queue does not know, such as one of a queue that was removed and made again, will never be known.
 func refused(out *sqs.DeleteMessageBatchOutput) error {
-	if out == nil || len(out.Failed) == 0 {
+	if out == nil {
 		return nil
 	}
-	f := out.Failed[0]
-	return fmt.Errorf("%s %s", aws.ToString(f.Code), aws.ToString(f.Message))
+	for _, f := range out.Failed {
+		if code := aws.ToString(f.Code); code != "ReceiptHandleIsInvalid" && code != "InvalidParameterValue" {
+			return fmt.Errorf("%s %s", code, aws.ToString(f.Message))
+		}
+	}
+	return nil
 }
 
 // Hide lets messages come again no sooner than after hide, counted from now; 0 is at once. One that is

@@ -82,6 +82,27 @@ func TestQueue(t *testing.T) {
 			t.Errorf("%d are left", n)
 		}
 	})
+	t.Run("a queue that was made again does not know the deliveries before, and that is no error", func(t *testing.T) {
+		made := server.NewQueue("again")
+		q := openQueue(t, made.URL())
+		made.Send("before")
+		before, err := q.Receive(ctx, 0, time.Hour)
+		if err != nil || len(before) != 1 {
+			t.Fatalf("got %v, %v", before, err)
+		}
+		made = server.NewQueue("again")
+		made.Send("after")
+		after, err := q.Receive(ctx, 0, time.Hour)
+		if err != nil || len(after) != 1 {
+			t.Fatalf("got %v, %v", after, err)
+		}
+		if err := q.Delete(ctx, slices.Concat(receipts(before), receipts(after))); err != nil {
+			t.Error(err)
+		}
+		if n, _ := made.Len(); n > 0 {
+			t.Errorf("%d are left", n)
+		}
+	})
 	t.Run("who waits is woken", func(t *testing.T) {
 		got := make(chan []s3store.Message)
 		go func() {

@@ -17,6 +17,7 @@ import (
 type Queue struct {
 	server *Server
 	name   string
+	made   string // which of the queues of the name it is; receipts begin with that
 
 	// The Server's lock holds these.
 	messages []*queued // the oldest first
@@ -41,7 +42,8 @@ const defaultHide = 30 * time.Second
 func (s *Server) NewQueue(name string) *Queue {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	q := &Queue{server: s, name: name, changed: make(chan struct{})}
+	s.made++
+	q := &Queue{server: s, name: name, made: fmt.Sprintf("q%d", s.made), changed: make(chan struct{})}
 	s.queues[name] = q
 	return q
 }
@@ -296,7 +298,7 @@ func (q *Queue) receive(c *queueCall) answer {
 			continue
 		}
 		m.received++
-		m.visible, m.receipt = now.Add(hide), fmt.Sprintf("%s/%d", m.id, m.received)
+		m.visible, m.receipt = now.Add(hide), fmt.Sprintf("%s/%s/%d", q.made, m.id, m.received)
 		out = append(out, map[string]any{"MessageId": m.id, "ReceiptHandle": m.receipt, "Body": m.body,
 			"Attributes": map[string]string{"ApproximateReceiveCount": strconv.Itoa(m.received)}})
 	}
@@ -312,12 +314,17 @@ func (q *Queue) each(c *queueCall, f func(m *queued, seconds int)) {
 	}
 }
 
+// successful is the answer to a batch: only deliveries of another queue are refused.
 func (q *Queue) successful(c *queueCall) answer {
-	done := []any{}
+	done, failed := []any{}, []any{}
 	for _, e := range c.Entries {
-		done = append(done, map[string]string{"Id": e.Id})
+		if strings.HasPrefix(e.ReceiptHandle, q.made+"/") {
+			done = append(done, map[string]string{"Id": e.Id})
+		} else {
+			failed = append(failed, map[string]any{"Id": e.Id, "SenderFault": true, "Code": "ReceiptHandleIsInvalid", "Message": "The input receipt handle is invalid."})
+		}
 	}
-	return plain(map[string]any{"Successful": done, "Failed": []any{}})
+	return plain(map[string]any{"Successful": done, "Failed": failed})
 }
 
 // plain is an answer of SQS.

@@ -35,6 +35,7 @@ type Server struct {
 	counts  map[string]int
 	inject  func(Call) Fault
 	queues  map[string]*Queue
+	made    int // queues, ever
 	notify  []notification
 	late    []func() // requests whose effect is still to come
 	lax     Lax
