@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore/s3store/s3test"
 )
 
@@ -317,6 +318,71 @@ func TestAFolderIsWatched(t *testing.T) {
 	w.files(1)
 	w.stop()
 	l.want(`{"id":1}`, `{"id":2}`, `{"id":3}`)
+}
+
+func TestAWatchedFolderThatIsReplacedIsWatchedOn(t *testing.T) {
+	l := newLab(t)
+	l.cfg.Options = map[string]string{"cloudFiles.backfillInterval": "1 day"}
+	w := watching(t, l.cfg)
+	l.file("a.json", `{"id":1}`+"\n")
+	w.files(1)
+	for i := range 2 {
+		if err := os.Rename(l.cfg.Source, fmt.Sprintf("%s.%d", l.cfg.Source, i)); err != nil {
+			t.Fatal(err)
+		}
+		if gone := <-w.warned; gone.Code != "SILT-3004" {
+			t.Errorf("got %+v", gone)
+		}
+		if err := os.Mkdir(l.cfg.Source, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		l.file(fmt.Sprintf("b%d.json", i), fmt.Sprintf(`{"id":%d}`, 2*i+2)+"\n")
+		w.files(1)
+		l.file(fmt.Sprintf("c%d.json", i), fmt.Sprintf(`{"id":%d}`, 2*i+3)+"\n")
+		w.files(1)
+	}
+	w.stop()
+	l.want(`{"id":1}`, `{"id":2}`, `{"id":3}`, `{"id":4}`, `{"id":5}`)
+	if len(w.warned) > 0 {
+		t.Errorf("it warned of %v too", <-w.warned)
+	}
+}
+
+func TestAFolderThatNeverWasThereIsNotWaitedFor(t *testing.T) {
+	l := newLab(t)
+	if err := os.Remove(l.cfg.Source); err != nil {
+		t.Fatal(err)
+	}
+	p, err := silt.Open(t.Context(), l.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if err := p.Watch(t.Context()); !errors.Is(err, source.ErrNoFolder) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestAFileThatIsForgottenWhileAQueueIsWatchedIsLoadedAgain: no event tells of it.
+func TestAFileThatIsForgottenWhileAQueueIsWatchedIsLoadedAgain(t *testing.T) {
+	server, _, cfg := notified(t)
+	w := watching(t, cfg)
+	server.Put("landing", "orders/1.json", `{"id":1}`)
+	w.files(1)
+	n := listings(server)
+	plans, err := silt.PlanFiles(t.Context(), cfg, silt.FileRequest{Action: silt.ForgetFiles, Files: []string{"1.json"}})
+	if err != nil || len(plans) != 1 {
+		t.Fatalf("got %+v, %v", plans, err)
+	}
+	if err := plans[0].Put(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	server.Put("landing", "orders/2.json", `{"id":2}`)
+	w.files(2)
+	w.stop()
+	if rows := rowsOf(t, cfg); rows != 3 || *n > 0 {
+		t.Errorf("%d rows, want 3, by %d listings", rows, *n)
+	}
 }
 
 func TestFileArrival(t *testing.T) {

@@ -37,6 +37,8 @@ type run struct {
 	// arrivals are hints of new files; nil is that each look lists. Gate keeps files waiting; nil does not.
 	arrivals *arrivals
 	gate     *gate
+	// presence is what is known of the folder of the source, by all runs of a watch.
+	presence *presence
 	// uncompacted says that the checkpoint could not be made smaller, which is told once.
 	uncompacted bool
 
@@ -45,7 +47,7 @@ type run struct {
 
 func newRun(p *Pipeline, log *checkpoint.Log) *run {
 	now := time.Now()
-	r := &run{Pipeline: p, log: log, started: now, tried: map[string]tried{}}
+	r := &run{Pipeline: p, log: log, started: now, tried: map[string]tried{}, presence: new(presence)}
 	r.summary = &Summary{
 		Pipeline: p.name, Run: newULID(), Source: p.source.String(), Target: p.targets[0].name,
 		Started: now, Schema: SchemaChange{From: -2, To: -1}, Warnings: slices.Clone(p.set.notes),
@@ -61,7 +63,7 @@ func newRun(p *Pipeline, log *checkpoint.Log) *run {
 func (r *run) next() *run {
 	n := newRun(r.Pipeline, r.log)
 	n.watching, n.seen, n.tried, n.ahead, n.hold = r.watching, r.seen, r.tried, r.ahead, r.hold
-	n.arrivals, n.gate = r.arrivals, r.gate
+	n.arrivals, n.gate, n.presence = r.arrivals, r.gate, r.presence
 	return n
 }
 
@@ -129,6 +131,11 @@ func (r *run) requested(out checkpoint.Outcome) {
 		delete(r.tried, f.Key)
 	}
 	q := out.Plan.Request
+	if r.arrivals != nil && (q.Action == checkpoint.Forget || q.Action == checkpoint.Retry) { // no hint tells of them
+		for _, f := range out.Staged.Files {
+			r.arrivals.pending[f.Key] = time.Time{}
+		}
+	}
 	r.emit(FilesChanged{Batch: out.Plan.Batch, Request: q.ID, Action: FileAction(q.Action), Reason: q.Reason, Actor: q.Actor, Files: len(out.Staged.Files)})
 }
 
@@ -289,7 +296,16 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	}
 	found, err := r.find(ctx, r.wanted(r.set), whole)
 	if err != nil {
-		return nil, fmt.Errorf("source %s: %w", r.source, err)
+		err = fmt.Errorf("source %s: %w", r.source, err)
+		if r.waitsFor(err) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	if whole {
+		if err := r.isThere(ctx); err != nil {
+			return nil, err
+		}
 	}
 	r.listed = r.listed || whole
 	if r.heldBack(found, whole) {

@@ -1,7 +1,9 @@
 package silt
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/siltlake/silt/internal/source"
@@ -114,4 +116,28 @@ func TestHold(t *testing.T) {
 	if at := a.wake(); !at.Equal(a.hold) {
 		t.Errorf("a file that waits wakes the run at %v, before it may be taken", at)
 	}
+}
+
+// silence is a hinter that never tells of anything.
+type silence struct{}
+
+func (silence) hear(ctx context.Context, wait time.Duration) (heard, error) {
+	return heard{}, sleep(ctx, wait)
+}
+func (silence) settle([]string)              {}
+func (silence) broken(error) (Warning, bool) { return Warning{}, false }
+func (silence) close(context.Context) error  { return nil }
+
+func TestRequestsAreLookedForWhileNothingArrives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRun(&Pipeline{source: folder{}, targets: []*target{{}}, set: &settings{}}, nil)
+		r.arrivals = &arrivals{hints: silence{}, pending: map[string]time.Time{}, list: time.Now().Add(24 * time.Hour)}
+		began := time.Now()
+		if err := r.rest(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != askEvery {
+			t.Errorf("it looks after %v, want %v", took, askEvery)
+		}
+	})
 }

@@ -90,6 +90,8 @@ func (p *Pipeline) Watch(ctx context.Context) error {
 const (
 	// cleanEvery is how often a watching run looks for files to clean when none arrive.
 	cleanEvery = time.Minute
+	// askEvery is how often at least a watching run looks for requests of people, see [PlanFiles].
+	askEvery = 20 * time.Second
 	// pollEvery is how often a watching run lists its source when nothing tells it of files.
 	pollEvery = time.Second
 	// listShare is how many times as long as a listing took a watched folder is not listed again: a network
@@ -176,8 +178,10 @@ func (r *run) rest(ctx context.Context) error {
 		}
 		return ctx.Err()
 	}
+	ask := time.Now().Add(askEvery)
 	for r.arrivals != nil {
-		wait := time.Until(r.arrivals.wake())
+		at := earliest(r.arrivals.wake(), ask)
+		wait := time.Until(at)
 		heard := r.hear(ctx, wait)
 		switch {
 		case ctx.Err() != nil:
@@ -185,7 +189,7 @@ func (r *run) rest(ctx context.Context) error {
 		case r.arrivals == nil || wait <= 0 || heard && r.gate == nil:
 			return nil
 		case r.arrivals.failing:
-			if err := sleep(ctx, min(hearAgain, time.Until(r.arrivals.wake()))); err != nil {
+			if err := sleep(ctx, min(hearAgain, time.Until(at))); err != nil {
 				return err
 			}
 		}
