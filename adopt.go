@@ -41,14 +41,22 @@ const (
 // checkNew fails when the checkpoint is new and the table tells of an earlier one for the same source. Rows
 // that are merged by key are not doubled, and a version that the user names is in the table or is not.
 func (r *run) checkNew(ctx context.Context) error {
-	if !r.log.IsNew() || r.cfg.FromScratch || r.set.txn != nil {
+	if !r.log.IsNew() {
 		return nil
 	}
-	for _, t := range r.targets {
+	return r.loadedBefore(ctx)
+}
+
+// loadedBefore is checkNew of a pipeline whose checkpoint is new, or not there.
+func (p *Pipeline) loadedBefore(ctx context.Context) error {
+	if p.cfg.FromScratch || p.set.txn != nil {
+		return nil
+	}
+	for _, t := range p.targets {
 		if t.merge != nil {
 			continue
 		}
-		last, err := r.lastBatch(ctx, &t.table)
+		last, err := p.lastBatch(ctx, &t.table)
 		if err != nil {
 			return err
 		}

@@ -247,6 +247,7 @@ func OpenSource(ctx context.Context, cfg Config) (*Pipeline, error) {
 func (p *Pipeline) planFiles(ctx context.Context, out *Plan, fresh bool) ([]objstore.Object, error) {
 	var seen source.Seen = nothingSeen{}
 	var left []objstore.Object
+	asked := requestedFiles{}
 	if !fresh {
 		log, err := checkpoint.OpenReadOnly(ctx, p.state, "")
 		switch {
@@ -265,6 +266,9 @@ func (p *Pipeline) planFiles(ctx context.Context, out *Plan, fresh bool) ([]objs
 		case !errors.Is(err, objstore.ErrNotExist):
 			return nil, err
 		}
+		if asked, err = p.requestsAhead(ctx, out, log); err != nil {
+			return nil, err
+		}
 	}
 	wanted := p.set.source
 	wanted.Glob, wanted.MaxFiles, wanted.MaxBytes = p.source.glob, 0, 0
@@ -273,7 +277,7 @@ func (p *Pipeline) planFiles(ctx context.Context, out *Plan, fresh bool) ([]objs
 		return nil, fmt.Errorf("source %s: %w", p.source, err)
 	}
 	out.Files.Changed, out.Files.Skipped = len(found.Changed), len(found.Skipped)
-	files := append(left, found.Files...)
+	files := append(left, slices.DeleteFunc(found.Files, asked.leave)...)
 	out.Files.New, out.Files.Unfinished = len(files), len(left)
 	for _, f := range files {
 		out.Files.Bytes += f.Size
