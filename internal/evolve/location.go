@@ -249,6 +249,8 @@ func (l *Location) Put(ctx context.Context, v *Version) error {
 	// The answer to an earlier try of this put may have been lost, so what is there decides.
 	there, readErr := l.Version(ctx, v.Number)
 	switch {
+	case readErr != nil && errors.Is(err, objstore.ErrPrecondition): // whose it is, is not known for this reason
+		return readErr
 	case readErr != nil:
 		return fmt.Errorf("schema version %d: %w", v.Number, err)
 	case there.Query != v.Query || there.Batch != v.Batch:
