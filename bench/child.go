@@ -91,14 +91,20 @@ func findSchema(args []string) error {
 	return os.WriteFile(args[1], text, 0o666)
 }
 
+// readSchema reads a schema as inferred ones are kept.
+func readSchema(path string) (*schema.Struct, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	s := new(schema.Struct)
+	return s, json.Unmarshal(text, s)
+}
+
 // decodeAll reads files into Arrow records as a load does, with rescued data: DIR SCHEMA THREADS.
 func decodeAll(args []string) error {
-	text, err := os.ReadFile(args[1])
+	s, err := readSchema(args[1])
 	if err != nil {
-		return err
-	}
-	var s schema.Struct
-	if err := json.Unmarshal(text, &s); err != nil {
 		return err
 	}
 	files, err := sources(args[0])
@@ -112,7 +118,7 @@ func decodeAll(args []string) error {
 	var g errgroup.Group
 	for i := range threads {
 		g.Go(func() error {
-			_, err := read(files[len(files)*i/threads:len(files)*(i+1)/threads], decode.Options{Schema: &s, Rescue: "_rescued_data", Observe: true})
+			_, err := read(files[len(files)*i/threads:len(files)*(i+1)/threads], decode.Options{Schema: s, Rescue: "_rescued_data", Observe: true})
 			return err
 		})
 	}

@@ -66,28 +66,31 @@ func countRows(args []string) error {
 
 // telemetryTable makes a table of NDJSON files, of one data file each: DIR SCHEMA TABLE.
 func telemetryTable(args []string) error {
-	text, err := os.ReadFile(args[1])
+	s, err := readSchema(args[1])
 	if err != nil {
-		return err
-	}
-	var s schema.Struct
-	if err := json.Unmarshal(text, &s); err != nil {
 		return err
 	}
 	files, err := sources(args[0])
 	if err != nil {
 		return err
 	}
-	tx, err := newTable(args[2], &s)
+	tx, err := newTable(args[2], s)
 	if err != nil {
 		return err
 	}
-	adds := make([][]*delta.Add, len(files))
+	return commitParts(tx, len(files), func(i int) ([]*delta.Add, error) {
+		return dataFiles(args[2], tx.WriteContext(), s, files[i])
+	})
+}
+
+// commitParts writes the parts of a table, two at a time, and commits them as one version.
+func commitParts(tx *delta.Transaction, parts int, write func(part int) ([]*delta.Add, error)) error {
+	adds := make([][]*delta.Add, parts)
 	var g errgroup.Group
 	g.SetLimit(2)
-	for i, f := range files {
+	for i := range adds {
 		g.Go(func() (err error) {
-			adds[i], err = dataFiles(args[2], tx.WriteContext(), &s, f)
+			adds[i], err = write(i)
 			return err
 		})
 	}
@@ -97,7 +100,7 @@ func telemetryTable(args []string) error {
 	for _, a := range adds {
 		tx.Add(a...)
 	}
-	_, err = tx.Commit(context.Background(), nil)
+	_, err := tx.Commit(context.Background(), nil)
 	return err
 }
 
@@ -192,23 +195,10 @@ func narrowTable(args []string) error {
 	if err != nil {
 		return err
 	}
-	adds := make([][]*delta.Add, files)
-	var g errgroup.Group
-	g.SetLimit(2)
-	for f := range files {
-		g.Go(func() (err error) {
-			adds[f], err = narrowFiles(args[0], tx.WriteContext(), rows*f/files, rows*(f+1)/files, rows, args[3] == "random")
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	for _, a := range adds {
-		tx.Add(a...)
-	}
-	_, err = tx.Commit(context.Background(), nil)
-	return err
+	return commitParts(tx, int(files), func(i int) ([]*delta.Add, error) {
+		f := int64(i)
+		return narrowFiles(args[0], tx.WriteContext(), rows*f/files, rows*(f+1)/files, rows, args[3] == "random")
+	})
 }
 
 // spread is odd and no multiple of five, so that it makes of the numbers below a power of ten the same in
