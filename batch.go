@@ -461,9 +461,7 @@ func (c *conversion) task(read *schema.Struct) convert.Task {
 			to.Known = d.snapshot.Schema()
 		}
 		if m := d.merge; m != nil && m.Duplicates == merge.LastWins {
-			if to.Keys = m.Keys; m.History {
-				to.Keys = append(slices.Clip(to.Keys), m.SequenceBy)
-			}
+			to.Keys = m.Required()
 		}
 	}
 	t.Tags = map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)}

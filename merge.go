@@ -24,10 +24,11 @@ import (
 )
 
 // Merge says how the rows of a batch meet those of the table by key, instead of being appended.
-// Columns are named without case.
+// Columns are named without case. Keys and SequenceBy may be fields in structs, as [schema.ParsePath] reads
+// them: device.id, and `a.b` in back-ticks where that is one name.
 type Merge struct {
 	// Keys are the columns that say which row of the table a row is about. A row without a value in one
-	// of them goes to the quarantine.
+	// of them goes to the quarantine; what lies in a struct that is NULL is NULL.
 	Keys []string
 	// SequenceBy is the column that orders the changes of a key. A row that is older than the one in the
 	// table changes nothing.
@@ -100,10 +101,6 @@ func (m *Merge) switches() map[string]*bool {
 	return map[string]*bool{"write.insertOnly": &m.InsertOnly, "write.ignoreNullUpdates": &m.IgnoreNullUpdates}
 }
 
-func (m *Merge) lists() map[string]*[]string {
-	return map[string]*[]string{"write.keys": &m.Keys, "write.exceptColumns": &m.ExceptColumns}
-}
-
 // mergeGiven reads the options that say how rows are merged, and returns the name of one of them.
 func (p *parser) mergeGiven(m *Merge) (given string) {
 	for name, text := range m.texts() {
@@ -116,10 +113,19 @@ func (p *parser) mergeGiven(m *Merge) (given string) {
 			*is, given = p.boolean(name), name
 		}
 	}
-	for name, list := range m.lists() {
-		if p.isGiven(name) {
-			*list, given = names(p.value(name)), name
+	if p.isGiven("write.keys") {
+		m.Keys, given = nil, "write.keys"
+		paths, err := schema.ParsePaths(p.value(given))
+		if err != nil {
+			m.Keys = []string{p.value(given)} // of which the fault is told with the others
 		}
+		for _, path := range paths {
+			m.Keys = append(m.Keys, schema.Path(path...))
+		}
+	}
+	if p.isGiven("write.exceptColumns") {
+		given = "write.exceptColumns"
+		m.ExceptColumns = names(p.value(given))
 	}
 	if p.isGiven("write.scd") {
 		m.SCD, given = p.integer("write.scd"), "write.scd"
@@ -132,6 +138,12 @@ func (p *parser) merging(t *targetSettings, m Merge, key []string) {
 	at := func(names ...string) []string { return slices.Concat(key, []string{"merge"}, names) }
 	if len(m.Keys) == 0 {
 		p.fault(CodeMissing, at("keys"), "name the columns that say which row of the table a row is about: keys: [id]", "a merge has no keys")
+	}
+	for _, key := range m.Keys {
+		p.path(key, at("keys"), "write.keys")
+	}
+	if m.SequenceBy != "" {
+		p.path(m.SequenceBy, at("sequenceBy"), "write.sequenceBy")
 	}
 	if m.NotMatchedBySource != "" && !strings.EqualFold(m.NotMatchedBySource, "delete") {
 		p.fault(CodeValue, at("notMatchedBySource"), "", "%q is not delete", m.NotMatchedBySource)
@@ -155,6 +167,16 @@ func (p *parser) merging(t *targetSettings, m Merge, key []string) {
 	spec.Passive = p.set.lineage
 	if p.set.compat { // as Delta does
 		spec.Duplicates = merge.FailOnDuplicates
+	}
+}
+
+// path checks the path of a column, which is configured at a key, or by an option.
+func (p *parser) path(text string, key []string, option string) {
+	if _, err := schema.ParsePath(text); err != nil {
+		if p.isGiven(option) {
+			key = p.at(p.keys[optionKey(option)])
+		}
+		p.fault(CodeValue, key, "write a.b.c, with `...` around names that have other characters", "%q is no column: %v", text, err)
 	}
 }
 
@@ -408,7 +430,7 @@ func (s *Summary) addTable(v TableVersion, c checkpoint.Committed, to *target) {
 	w := Warning{Code: "SILT-7005", Text: of + "rows of one key differ, and which is the last was decided by the order of the files and of the records in them",
 		Hint: "name the column that orders the changes of a key: target.merge.sequenceBy"}
 	if sequenceBy != "" {
-		w.Hint = "they have the same " + schema.Quote(sequenceBy) + ": a finer column orders them"
+		w.Hint = "they have the same " + sequenceBy + ": a finer column orders them"
 	}
 	if !slices.Contains(s.Warnings, w) {
 		s.Warnings = append(s.Warnings, w)

@@ -128,8 +128,8 @@ var optionTable = []OptionInfo{
 
 	// silt's own.
 	{Name: "write.mode", Type: "enum", Values: []string{"append", "merge", "overwrite"}, Default: "append", Doc: "How rows reach the table: they are appended, they replace those with the same keys, or those of a run replace all."},
-	{Name: "write.keys", Type: "string", Doc: "Columns by which rows are merged, with commas between. A row without a value in one is quarantined."},
-	{Name: "write.sequenceBy", Type: "string", Doc: "Column that orders the changes of a key; an older row never replaces a newer one."},
+	{Name: "write.keys", Type: "string", Doc: "Columns by which rows are merged, with commas between; device.id is a field in a struct. A row without a value in one is quarantined."},
+	{Name: "write.sequenceBy", Type: "string", Doc: "Column that orders the changes of a key, also a field in a struct; an older row never replaces a newer one."},
 	{Name: "write.deleteWhen", Type: "string", Doc: "SQL over source and target: rows for which it is true are deleted from the table."},
 	{Name: "write.updateWhen", Type: "string", Doc: "SQL over source and target: rows for which it is not true are not updated."},
 	{Name: "write.insertOnly", Type: "boolean", Default: "false", Doc: "Leave rows that are in the table as they are."},

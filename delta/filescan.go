@@ -14,14 +14,14 @@ import (
 	"github.com/siltlake/silt/schema"
 )
 
-// Bounds returns, for each of the named columns, an array of two values, below and above which no value
-// of the column in the data file lies, or nil when that is not known. Bounds may be wider than the
-// values are. Both are null when the column holds only null.
-func (s *Snapshot) Bounds(add *Add, columns []string) []arrow.Array {
+// Bounds returns, for each of the fields at some paths, an array of two values, below and above which no value
+// of the field in the data file lies, or nil when that is not known. Bounds may be wider than the
+// values are. Both are null when the field holds only null.
+func (s *Snapshot) Bounds(add *Add, columns [][]string) []arrow.Array {
 	in := &fileSpans{add: add, wide: s.protocol.widening()}
 	out := make([]arrow.Array, len(columns))
-	for i, name := range columns {
-		l, err := s.binder().leaf([]string{name})
+	for i, path := range columns {
+		l, err := s.binder().leaf(path)
 		if err != nil || l.class == classNone {
 			continue
 		}

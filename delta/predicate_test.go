@@ -374,30 +374,28 @@ func scanIDs(t *testing.T, rt *rapid.T, s *delta.Snapshot, o delta.ScanOptions) 
 // TestBounds checks that the bounds of a file hold for all of its rows.
 func TestBounds(t *testing.T) {
 	cols := drawnColumns()
-	var names []string
+	var paths [][]string
 	for _, c := range cols {
-		if len(c.path) == 1 {
-			names = append(names, c.path[0])
-		}
+		paths = append(paths, c.path)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		d := drawTable(t, rt, cols)
 		for _, add := range filesOf(t, d.snap) {
-			for i, b := range d.snap.Bounds(add, names) {
+			for i, b := range d.snap.Bounds(add, paths) {
 				if b == nil {
 					continue
 				}
 				lo, _ := delta.ValueOf(b, 0)
 				hi, _ := delta.ValueOf(b, 1)
-				outside := delta.Predicate(delta.Not{Predicate: delta.IsNull{Column: names[i : i+1]}})
+				outside := delta.Predicate(delta.Not{Predicate: delta.IsNull{Column: paths[i]}})
 				if lo != nil {
-					outside = delta.Or{delta.Compare{Column: names[i : i+1], Op: delta.Less, Value: lo}, delta.Compare{Column: names[i : i+1], Op: delta.Greater, Value: hi}}
+					outside = delta.Or{delta.Compare{Column: paths[i], Op: delta.Less, Value: lo}, delta.Compare{Column: paths[i], Op: delta.Greater, Value: hi}}
 				}
 				for rows, err := range d.snap.Scan(delta.ScanOptions{Where: outside}).File(t.Context(), add) {
 					if err != nil {
 						rt.Fatal(err)
 					}
-					rt.Fatalf("column %s: %d rows outside of %v and %v", names[i], rows.NumRows(), lo, hi)
+					rt.Fatalf("column %s: %d rows outside of %v and %v", schema.Path(paths[i]...), rows.NumRows(), lo, hi)
 				}
 				b.Release()
 			}

@@ -19,6 +19,9 @@ import (
 type ScanOptions struct {
 	// Columns are the top-level columns wanted, in the order wanted, matched without case; nil is all.
 	Columns []string
+	// Fields are the paths of the fields wanted, in place of Columns: of a struct come those alone that are
+	// named, or all when it is.
+	Fields [][]string
 	// Where leaves out the rows for which it is not true. Files and row groups that have no other rows are
 	// not read, as far as partition values and statistics tell.
 	Where Predicate
@@ -50,6 +53,12 @@ func (s *Snapshot) Scan(o ScanOptions) *Scan {
 	}
 	if sc.where, sc.err = s.binder().predicate(o.Where); !o.SkipOnly {
 		sc.rows = sc.where
+	}
+	if o.Fields != nil {
+		if sc.schema = schema.Pick(s.schema, o.Fields); sc.schema == nil {
+			sc.schema, sc.err = s.schema, fmt.Errorf("the table has not all of the fields %v", o.Fields)
+		}
+		return sc
 	}
 	if o.Columns == nil {
 		return sc

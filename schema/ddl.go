@@ -126,6 +126,25 @@ func ParsePath(text string) ([]string, error) {
 	return path, err
 }
 
+// ParsePaths reads dotted paths with commas between.
+func ParsePaths(text string) ([][]string, error) {
+	p := &ddlParser{text: text}
+	var paths [][]string
+	for p.peek() != "" {
+		path, err := p.path()
+		if err != nil {
+			return nil, err
+		}
+		if paths = append(paths, path); p.peek() == "" {
+			break
+		}
+		if err := p.expect(","); err != nil {
+			return nil, err
+		}
+	}
+	return paths, nil
+}
+
 // ddlParser is a recursive descent over the text; pos is the start of the next token.
 type ddlParser struct {
 	text string

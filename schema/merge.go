@@ -177,6 +177,47 @@ func At(t Type, path []string) Type {
 	return nil
 }
 
+// Pick returns s with nothing but the fields at some paths and the structs above them, in the order in which
+// they are named first. Names are matched without case. It is nil when s lacks one of them.
+func Pick(s *Struct, paths [][]string) *Struct {
+	out := &Struct{}
+	below := map[int][][]string{} // by the field of s; none: all of it
+	var order []int
+	for _, path := range paths {
+		i := s.IndexFold(path[0])
+		if i < 0 {
+			return nil
+		}
+		rest, again := below[i]
+		switch {
+		case !again:
+			order = append(order, i)
+			fallthrough
+		case rest != nil:
+			if rest = append(rest, path[1:]); len(path) == 1 {
+				rest = nil
+			}
+			below[i] = rest
+		}
+	}
+	for _, i := range order {
+		f := s.Fields[i]
+		if below[i] != nil {
+			st, ok := f.Type.(*Struct)
+			if !ok {
+				return nil
+			}
+			in := Pick(st, below[i])
+			if in == nil {
+				return nil
+			}
+			f.Type = in
+		}
+		out.Fields = append(out.Fields, f)
+	}
+	return out
+}
+
 // Replace returns t with parts replaced by what f makes of them and of the parts of other at the same
 // places; f reports whether it has an answer for a part and all below it. Fields are matched by name
 // without case. A part at whose place other has none, or one of another kind, stays when f has none.

@@ -306,6 +306,29 @@ func TestAdditionsNameTheOutermostNewField(t *testing.T) {
 	}
 }
 
+func TestPickKeepsWhatIsNamedInTheOrderOfItsFirstName(t *testing.T) {
+	s := ddl(t, "a INT, s STRUCT<x: INT, y: STRUCT<p: INT, q: INT>, `x.z`: INT>, b INT")
+	for names, want := range map[string]string{
+		"s.Y.q, a":           "s STRUCT<y: STRUCT<q: INT>>, a INT",
+		"b, s.`x.z`, b, s.x": "b INT, s STRUCT<`x.z`: INT, x: INT>",
+		"s.x, s":             "s STRUCT<x: INT, y: STRUCT<p: INT, q: INT>, `x.z`: INT>",
+		"s, s.x":             "s STRUCT<x: INT, y: STRUCT<p: INT, q: INT>, `x.z`: INT>",
+	} {
+		paths, err := schema.ParsePaths(names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := schema.Pick(s, paths); got == nil || got.String() != ddl(t, want).String() {
+			t.Errorf("%s: got %v, want %s", names, got, want)
+		}
+	}
+	for _, path := range [][]string{{"c"}, {"a", "x"}, {"s", "y", "r"}} {
+		if got := schema.Pick(s, [][]string{path}); got != nil {
+			t.Errorf("%v: got %v, want nothing", path, got)
+		}
+	}
+}
+
 func TestNamesAreOrderedByUTF16CodeUnits(t *testing.T) {
 	in := ddl(t, "`￿` INT, `😀` INT, a INT, `é` INT, _x INT, Z INT, ab INT")
 	schema.SortFields(in.Fields)

@@ -94,8 +94,8 @@ func (t oneOfDoc) target() targetDoc {
 }
 
 type mergeDoc struct {
-	Keys               []string `json:"keys,omitempty" jsonschema:"The columns that say which row of the table a row is about. A row without a value in one of them is quarantined."`
-	SequenceBy         string   `json:"sequenceBy,omitempty" jsonschema:"The column that orders the changes of a key: an older row never replaces a newer one."`
+	Keys               []string `json:"keys,omitempty" jsonschema:"The columns that say which row of the table a row is about: id, or device.id for a field in a struct. A row without a value in one of them is quarantined."`
+	SequenceBy         string   `json:"sequenceBy,omitempty" jsonschema:"The column that orders the changes of a key, also a field in a struct: an older row never replaces a newer one."`
 	DeleteWhen         string   `json:"deleteWhen,omitempty" jsonschema:"SQL over source and target: rows for which it is true are deleted from the table."`
 	UpdateWhen         string   `json:"updateWhen,omitempty" jsonschema:"SQL over source and target: rows for which it is not true are not updated."`
 	InsertOnly         bool     `json:"insertOnly,omitempty" jsonschema:"Leave rows that are in the table as they are."`

@@ -37,7 +37,7 @@ see target.write in the pipeline file.`,
 		})
 	f := cmd.Flags()
 	f.StringVar(&m.Source, "source", "", "the rows: `SQL`, a table or a file")
-	f.StringSliceVar(&m.Merge.Keys, "keys", nil, "the `COLUMNS` that say which row of the table a row is about")
+	f.StringSliceVar(&m.Merge.Keys, "keys", nil, "the `COLUMNS` that say which row of the table a row is about; device.id is a field in a struct")
 	f.StringVar(&m.Merge.SequenceBy, "sequence-by", "", "the `COLUMN` that orders changes: an older row never replaces a newer one")
 	f.StringVar(&m.Merge.DeleteWhen, "delete-when", "", "delete where this `SQL` over source and target is true")
 	f.StringVar(&m.Merge.UpdateWhen, "update-when", "", "update only where this `SQL` over source and target is true")

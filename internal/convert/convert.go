@@ -72,8 +72,8 @@ type Target struct {
 	// Types are the columns of the table whose types SQL must meet.
 	Types *schema.Struct `json:"types,omitempty"`
 	// Keys are columns of the table without a value in which a row is set aside, like text that is no
-	// record.
-	Keys []string `json:"keys,omitempty"`
+	// record. They may be fields in structs, by their paths.
+	Keys [][]string `json:"keys,omitempty"`
 	// Rules are held against the rows that go to the table; Known are columns that the table has, of which
 	// rules may speak although the rows lack them.
 	Rules []Rule         `json:"rules,omitempty"`

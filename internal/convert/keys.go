@@ -18,20 +18,40 @@ import (
 func (o *output) keyless(rec arrow.RecordBatch) []string {
 	var why []string
 	for _, key := range o.to.Keys {
-		i := slices.IndexFunc(rec.Schema().Fields(), func(f arrow.Field) bool { return schema.Fold(f.Name) == schema.Fold(key) })
-		if i < 0 || rec.Column(i).NullN() == 0 && rec.Column(i).DataType().ID() != arrow.NULL {
-			continue
-		}
-		if why == nil {
-			why = make([]string, rec.NumRows())
-		}
-		for row := range why {
-			if why[row] == "" && rec.Column(i).IsNull(row) {
-				why[row] = "the key column " + schema.Quote(key) + " is NULL"
+		for _, a := range steps(rec, key) {
+			if a.NullN() == 0 && a.DataType().ID() != arrow.NULL {
+				continue
+			}
+			if why == nil {
+				why = make([]string, rec.NumRows())
+			}
+			for row := range why {
+				if why[row] == "" && a.IsNull(row) {
+					why[row] = "the key column " + schema.Path(key...) + " is NULL"
+				}
 			}
 		}
 	}
 	return why
+}
+
+// steps are the structs on the way to a field and the field itself, as far as rec has them.
+func steps(rec arrow.RecordBatch, path []string) (all []arrow.Array) {
+	fields, at := rec.Schema().Fields(), rec.Column
+	for _, name := range path {
+		i := slices.IndexFunc(fields, func(f arrow.Field) bool { return schema.Fold(f.Name) == schema.Fold(name) })
+		if i < 0 {
+			return all
+		}
+		a := at(i)
+		all = append(all, a)
+		st, ok := a.(*array.Struct)
+		if !ok {
+			return all
+		}
+		fields, at = st.DataType().(*arrow.StructType).Fields(), st.Field
+	}
+	return all
 }
 
 func takeRows(ctx context.Context, rec arrow.RecordBatch, rows []int64) (arrow.RecordBatch, error) {

@@ -26,8 +26,7 @@ func (m *merger) plan(ctx context.Context, add *delta.Add, part delta.FileRows, 
 	case m.history != nil:
 		return m.history.plan(ctx, add, part, old, sum)
 	}
-	names, _ := m.keyColumns()
-	if d, err = m.decide(ctx, old, names, sum); err != nil || len(d.update) == 0 && d.deleted == 0 {
+	if d, err = m.decide(ctx, old, sum); err != nil || len(d.update) == 0 && d.deleted == 0 {
 		return d, nil, err
 	}
 	if changed, err = m.changed(ctx, old, d, sum); err == nil && len(d.update) == 0 && d.deleted == 0 {
@@ -37,28 +36,29 @@ func (m *merger) plan(ctx context.Context, add *delta.Add, part delta.FileRows, 
 	return d, changed, err
 }
 
-func (m *merger) decide(ctx context.Context, old arrow.RecordBatch, names []string, sum *fileSum) (*decision, error) {
+func (m *merger) decide(ctx context.Context, old arrow.RecordBatch, sum *fileSum) (*decision, error) {
 	d := &decision{gone: make([]bool, old.NumRows())}
 	remove := func(i int) {
 		d.gone[i] = true
 		d.deleted++
 	}
-	if names == nil { // the table lacks the keys, so that no row is met
+	if _, ok := m.keyColumns(); !ok { // the table lacks the keys, so that no row is met
 		for i := range d.gone {
 			remove(i)
 			sum.missing++
 		}
 		return d, nil
 	}
-	find, seq := m.keysOf(old, names)
+	keys := m.keysOf(old)
+	defer keys.release()
 	var at, by []int32
 	for i := range int(old.NumRows()) {
-		row := find(i)
+		row := keys.find(i)
 		switch {
 		case row < 0 && m.spec.DeleteMissing:
 			remove(i)
 			sum.missing++
-		case row < 0 || m.src.late(row, seq, i):
+		case row < 0 || m.src.late(row, keys.seq, i):
 		default:
 			at, by = append(at, int32(i)), append(by, row)
 		}

@@ -13,8 +13,8 @@ import (
 // parameters are those of the operation under Spark's names.
 func (m *merger) parameters() map[string]string {
 	var on []string
-	for _, k := range m.spec.Keys {
-		on = append(on, fmt.Sprintf("(target.%s = source.%s)", schema.Quote(k), schema.Quote(k)))
+	for _, k := range m.src.met.keys {
+		on = append(on, fmt.Sprintf("(target.%s = source.%s)", schema.Path(k...), schema.Path(k...)))
 	}
 	type clause struct {
 		Predicate string `json:"predicate,omitempty"`

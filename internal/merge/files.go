@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sync/errgroup"
@@ -69,35 +68,38 @@ func (m *merger) replace(ctx context.Context, add *delta.Add) error {
 	return m.rewrite(ctx, add)
 }
 
-// keyColumns are those of the table that a look needs, and the positions of keys and sequence among
-// them. It is not ok when the table has not all of the keys: then no row of it is met.
-func (m *merger) keyColumns() (names []string, ok bool) {
-	for _, k := range m.spec.Keys {
-		if m.s.Schema().IndexFold(k) < 0 {
+// keyColumns are those of the table that a look needs. It is not ok when the table has not all of the keys:
+// then no row of it is met.
+func (m *merger) keyColumns() (paths [][]string, ok bool) {
+	for _, k := range m.src.met.keys {
+		if !hasField(m.s.Schema(), k) {
 			return nil, false
 		}
-		names = append(names, k)
+		paths = append(paths, k)
 	}
-	if m.src.seq != nil && m.s.Schema().IndexFold(m.spec.SequenceBy) >= 0 {
-		names = append(names, m.spec.SequenceBy)
+	if m.ordered() {
+		paths = append(paths, m.src.met.seq)
 	}
-	return names, true
+	return paths, true
 }
+
+// ordered reports whether the rows of the table have a sequence.
+func (m *merger) ordered() bool { return m.src.seq != nil && hasField(m.s.Schema(), m.src.met.seq) }
 
 // look reads the keys of a file, notes which change rows have met a row of the table, and reports
 // whether the file holds rows that change, and which, as far as keys and sequence tell.
 func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, found *found, err error) {
-	names, ok := m.keyColumns()
+	paths, ok := m.keyColumns()
 	if !ok {
 		return m.spec.DeleteMissing, nil, nil
 	}
-	shaper, err := m.shaper(names)
+	shaper, err := m.shaper(paths)
 	if err != nil {
 		return false, nil, err
 	}
 	met := map[int32]outcome{}
 	found = newFound()
-	for part, err := range m.s.Scan(delta.ScanOptions{Columns: names}).File(ctx, add) {
+	for part, err := range m.s.Scan(delta.ScanOptions{Fields: paths}).File(ctx, add) {
 		if err != nil {
 			return false, nil, err
 		}
@@ -106,9 +108,9 @@ func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, found 
 		if err != nil {
 			return false, nil, err
 		}
-		find, seq := m.keysOf(rec, names)
+		keys := m.keysOf(rec)
 		for i := range int(rec.NumRows()) {
-			row := find(i)
+			row := keys.find(i)
 			if row < 0 {
 				if m.spec.DeleteMissing {
 					touched = true
@@ -118,11 +120,12 @@ func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, found 
 			}
 			if m.src.next != nil && m.src.next[row] >= 0 && !m.sql.allDeleted(m.src, row) {
 				key := m.src.keyText(row)
+				keys.release()
 				rec.Release()
 				return false, nil, &DuplicateError{key}
 			}
 			switch {
-			case m.src.late(row, seq, i):
+			case m.src.late(row, keys.seq, i):
 				met[row] = max(met[row], late)
 			case m.spec.InsertOnly && !m.sql.mayDelete(row), !m.sql.mayChange(row):
 				met[row] = max(met[row], skipped)
@@ -135,6 +138,7 @@ func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, found 
 			}
 		}
 		found.rows += rec.NumRows()
+		keys.release()
 		rec.Release()
 	}
 	m.mu.Lock()
@@ -144,28 +148,31 @@ func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, found 
 	return touched, found, nil
 }
 
-func (m *merger) shaper(names []string) (*delta.Shaper, error) {
-	s := &schema.Struct{}
-	for _, n := range names {
-		s.Fields = append(s.Fields, m.table.Fields[m.table.IndexFold(n)])
-	}
-	return delta.NewShaper(s)
+// shaper makes the fields at some paths those of the table.
+func (m *merger) shaper(paths [][]string) (*delta.Shaper, error) {
+	return delta.NewShaper(schema.Pick(m.table, paths))
 }
 
-// keysOf returns what finds the change row for a row of rec, and the column of its sequence, or nil.
-func (m *merger) keysOf(rec arrow.RecordBatch, names []string) (find func(i int) int32, seq arrow.Array) {
-	n := len(m.spec.Keys)
-	keys := make([]arrow.Array, n)
-	for i := range keys {
-		keys[i] = rec.Column(columnOf(rec, names[i]))
-	}
-	if len(names) > n {
-		seq = rec.Column(columnOf(rec, names[n]))
-	}
-	return m.src.index.finder(keys), seq
+// keysOf are the keys of rows of the table, and the change rows that they meet.
+type keysOf struct {
+	find func(i int) int32 // the change row for a row, or -1
+	seq  arrow.Array       // nil without
+	keys []arrow.Array
 }
 
-// columnOf is the position of a column by its name without case.
-func columnOf(rec arrow.RecordBatch, name string) int {
-	return slices.IndexFunc(rec.Schema().Fields(), func(f arrow.Field) bool { return schema.Fold(f.Name) == schema.Fold(name) })
+func (k *keysOf) release() {
+	releaseAll(k.keys)
+	releaseAll([]arrow.Array{k.seq})
+}
+
+func (m *merger) keysOf(rec arrow.RecordBatch) *keysOf {
+	k := &keysOf{}
+	for _, path := range m.src.met.keys {
+		k.keys = append(k.keys, valuesAt(rec, path))
+	}
+	if m.history == nil && m.ordered() {
+		k.seq = valuesAt(rec, m.src.met.seq)
+	}
+	k.find = m.src.index.finder(k.keys)
+	return k
 }

@@ -94,21 +94,18 @@ func (h *history) run(ctx context.Context) error {
 
 // find looks up the versions of the changes' keys, and returns their bounds.
 func (h *history) find(ctx context.Context) ([]arrow.Array, error) {
-	names := slices.Clone(h.spec.Keys)
-	for _, name := range append(slices.Clip(names), ValidFrom, ValidTo) {
-		if h.s.Schema().IndexFold(name) < 0 {
-			return nil, nil // no row of the table is met
-		}
+	paths := append(slices.Clip(h.src.met.keys), []string{ValidFrom}, []string{ValidTo})
+	if slices.ContainsFunc(paths, func(p []string) bool { return !hasField(h.s.Schema(), p) }) {
+		return nil, nil // no row of the table is met
 	}
-	names = append(names, ValidFrom, ValidTo)
 	var bounds []arrow.Array
 	next := int32(h.src.seq.Len())
 	err := h.files(ctx, func(ctx context.Context, add *delta.Add) error {
-		shaper, err := h.shaper(names)
+		shaper, err := h.shaper(paths)
 		if err != nil {
 			return err
 		}
-		for part, err := range h.s.Scan(delta.ScanOptions{Columns: names}).File(ctx, add) {
+		for part, err := range h.s.Scan(delta.ScanOptions{Fields: paths}).File(ctx, add) {
 			if err != nil {
 				return err
 			}
@@ -119,22 +116,23 @@ func (h *history) find(ctx context.Context) ([]arrow.Array, error) {
 			}
 			err = func() error {
 				defer rec.Release()
-				find, _ := h.keysOf(rec, names[:len(h.spec.Keys)])
+				keys := h.keysOf(rec)
+				defer keys.release()
 				var at []int32
 				var found []int32
 				for i := range int(rec.NumRows()) {
-					if row := find(i); row >= 0 {
+					if row := keys.find(i); row >= 0 {
 						at, found = append(at, int32(i)), append(found, row)
 					}
 				}
 				if len(at) == 0 {
 					return nil
 				}
-				from, err := takeArray(ctx, rec.Column(len(names)-2), at)
+				from, err := takeArray(ctx, rec.Column(int(rec.NumCols())-2), at)
 				if err != nil {
 					return err
 				}
-				to, err := takeArray(ctx, rec.Column(len(names)-1), at)
+				to, err := takeArray(ctx, rec.Column(int(rec.NumCols())-1), at)
 				if err != nil {
 					return err
 				}
@@ -400,7 +398,7 @@ func (h *history) bounded(ctx context.Context, rec arrow.RecordBatch, from, to [
 	set := func(name string, a arrow.Array, err error) error {
 		if err == nil {
 			made = append(made, a)
-			cols[columnOf(rec, name)] = a
+			cols[columnOf(rec.Schema().Fields(), name)] = a
 		}
 		return err
 	}

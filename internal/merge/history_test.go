@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,6 +109,22 @@ func (tl timeline) rows() lines {
 	return lines(strings.Join(out, "\n"))
 }
 
+var flatKeys = regexp.MustCompile(`"(id|seq)":(\d+),?`)
+
+// nestedKeys puts the id and the sequence of rows into structs.
+func nestedKeys(rows lines) lines {
+	out := strings.Split(strings.TrimSpace(string(rows)), "\n")
+	for i, line := range out {
+		at := map[string]string{}
+		for _, m := range flatKeys.FindAllStringSubmatch(line, -1) {
+			at[m[1]] = m[2]
+		}
+		rest := strings.Replace(flatKeys.ReplaceAllString(line, ""), ",}", "}", 1)
+		out[i] = fmt.Sprintf(`{"d":{"id":%s,"meta":{"seq":%s}},%s`, at["id"], at["seq"], rest[1:])
+	}
+	return lines(strings.Join(out, "\n"))
+}
+
 // TestTimelines compares random histories of rows with what they are made of.
 func TestTimelines(t *testing.T) {
 	if f := flag.Lookup("rapid.checks"); f != nil && f.Value.String() == f.DefValue {
@@ -116,9 +133,15 @@ func TestTimelines(t *testing.T) {
 		}
 		defer func() { _ = flag.Set("rapid.checks", f.DefValue) }()
 	}
-	source := ddl(t, "id BIGINT, seq BIGINT, a STRING, op STRING")
 	rapid.Check(t, func(rt *rapid.T) {
+		source := ddl(t, "id BIGINT, seq BIGINT, a STRING, op STRING")
 		spec := merge.Spec{Keys: []string{"id"}, SequenceBy: "seq", History: true, Except: []string{"op"}}
+		shape := func(rows lines) lines { return rows }
+		if rapid.Bool().Draw(rt, "nested") {
+			source = ddl(t, "d STRUCT<id: BIGINT, meta: STRUCT<seq: BIGINT>>, a STRING, op STRING")
+			spec.Keys, spec.SequenceBy = []string{"d.id"}, "d.meta.seq"
+			shape = nestedKeys
+		}
 		options := merge.Options{Workers: 2, SQL: engine}
 		if engine != nil {
 			spec.DeleteWhen = "op = 'D'"
@@ -142,14 +165,14 @@ func TestTimelines(t *testing.T) {
 					changesOf[i]["a"], changesOf[i]["op"] = nil, "D"
 				}
 			}
-			c := x.merge(spec, changes(t, source, asLines(changesOf)))
+			c := x.merge(spec, changes(t, source, shape(asLines(changesOf))))
 			if sum := c.Inserted + c.Updated + c.Deleted + c.Unchanged + c.Late + c.Duplicates + c.Skipped; sum != c.Rows {
 				rt.Fatalf("counts do not add up: %+v", c)
 			}
 			tl.take(changesOf)
 			want := ""
 			if rows := tl.rows(); rows != "" {
-				want = canonical(t, rows)
+				want = canonical(t, shape(rows))
 			}
 			if got := x.rows(); got != want {
 				b, _ := json.Marshal(changesOf)

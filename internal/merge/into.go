@@ -129,7 +129,7 @@ func (m *merger) begin(ctx context.Context, changes Changes) error {
 	if m.spec.History {
 		m.history = &history{merger: m}
 	}
-	m.pruner = newPruner(m.s, m.spec.Keys, m.src.keys, m.src.order)
+	m.pruner = newPruner(m.s, m.src.met.keys, m.src.keys, m.src.order)
 	m.combine = combiner{m.src.fields, m.spec.IgnoreNullUpdates}
 	m.outcomes = make([]outcome, m.src.rows.NumRows())
 	for _, r := range m.src.order {

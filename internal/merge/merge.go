@@ -28,9 +28,11 @@ import (
 	"github.com/siltlake/silt/schema"
 )
 
-// Spec says how change rows meet the rows of a table. Columns are named without case.
+// Spec says how change rows meet the rows of a table. Columns are named without case; keys and sequence may be
+// fields in structs, by their paths as [schema.ParsePath] reads them.
 type Spec struct {
-	// Keys are the columns by which rows meet. A row with a null among them meets none.
+	// Keys are the columns by which rows meet. A row with a null among them meets none, and what lies in a
+	// struct that is null is null.
 	Keys []string `json:"keys"`
 	// SequenceBy is the column that orders changes of a key: the row with the greatest value counts, and
 	// one that is less than the row in the table is late and changes nothing. Null is least. Empty: the
@@ -127,18 +129,20 @@ func (e *DuplicateError) Error() string {
 	return fmt.Sprintf("several rows of the source have the key %s of one row of the table; keep one of each key, or say which is the last", e.Key)
 }
 
-// A ColumnError says that a spec names a column that cannot be used.
+// A ColumnError says that a spec names a column that cannot be used. The Column is written as the spec does.
 type ColumnError struct{ Column, Problem string }
 
-func (e *ColumnError) Error() string {
-	return fmt.Sprintf("column %s %s", schema.Quote(e.Column), e.Problem)
-}
+func (e *ColumnError) Error() string { return fmt.Sprintf("column %s %s", e.Column, e.Problem) }
 
 // Columns are those that changes bring to a table.
 func Columns(spec Spec, changes *schema.Struct) *schema.Struct {
 	s := without(changes, spec.Except)
-	if i := s.IndexFold(spec.SequenceBy); spec.History && i >= 0 {
-		s = s.Append(schema.Nullable(ValidFrom, s.Fields[i].Type), schema.Nullable(ValidTo, s.Fields[i].Type), schema.Nullable(IsCurrent, schema.Boolean))
+	by, err := spec.met()
+	if err != nil || !spec.History { // the merge tells of the error
+		return s
+	}
+	if t := schema.At(s, by.seq); t != nil && schema.IsScalar(t) {
+		s = s.Append(schema.Nullable(ValidFrom, t), schema.Nullable(ValidTo, t), schema.Nullable(IsCurrent, schema.Boolean))
 	}
 	return s
 }

@@ -203,6 +203,15 @@ func TestMerge(t *testing.T) {
 			counts: merge.Counts{Rows: 2, Updated: 1, Inserted: 1, TargetUpdated: 1, TargetCopied: 1, FilesScanned: 1, FilesRemoved: 1, FilesAdded: 2},
 		},
 		{
+			name: "keys_in_structs_leave_files_out_by_their_bounds_and_null_meets_nothing", table: "d STRUCT<id: BIGINT, n: STRING>, m STRUCT<ts: BIGINT>",
+			files: []lines{`{"d":{"id":1,"n":"a"},"m":{"ts":5}}` + "\n" + `{"d":{"id":2,"n":"b"},"m":{"ts":5}}` + "\n" + `{"d":null,"m":null}` + "\n" + `{"d":{"id":null,"n":"c"},"m":null}`, `{"d":{"id":9,"n":"z"},"m":null}`, `{"d":null,"m":null}`},
+			spec:  merge.Spec{Keys: []string{"d.id"}, SequenceBy: "m.ts", Duplicates: merge.LastWins}, source: "d STRUCT<id: BIGINT, n: STRING>, m STRUCT<ts: BIGINT>",
+			changes: []lines{`{"d":{"id":1,"n":"A"},"m":{"ts":6}}` + "\n" + `{"d":{"id":1,"n":"-"},"m":{"ts":4}}` + "\n" + `{"d":{"id":2,"n":"late"},"m":null}` + "\n" + `{"d":{"id":3,"n":"new"},"m":null}`},
+			want: `{"d":null,"m":null}` + "\n" + `{"d":null,"m":null}` + "\n" + `{"d":{"id":null,"n":"c"},"m":null}` + "\n" + `{"d":{"id":1,"n":"A"},"m":{"ts":6}}` + "\n" + `{"d":{"id":2,"n":"b"},"m":{"ts":5}}` + "\n" +
+				`{"d":{"id":3,"n":"new"},"m":null}` + "\n" + `{"d":{"id":9,"n":"z"},"m":null}`,
+			counts: merge.Counts{Rows: 4, Updated: 1, Inserted: 1, Late: 1, Duplicates: 1, TargetUpdated: 1, TargetCopied: 3, FilesScanned: 1, FilesRemoved: 1, FilesAdded: 2}, untouchedFiles: 2,
+		},
+		{
 			name: "what_the_source_lacks_keeps_its_value", table: "id BIGINT, a STRING, s STRUCT<x: INT, y: INT>", files: []lines{`{"id":1,"a":"x","s":{"x":1,"y":5}}`},
 			spec: upsert, source: "id BIGINT, s STRUCT<x: INT>", changes: []lines{`{"id":1,"s":{"x":9}}`, `{"id":2,"s":{"x":7}}`},
 			want:   `{"id":1,"a":"x","s":{"x":9,"y":5}}` + "\n" + `{"id":2,"a":null,"s":{"x":7,"y":null}}`,
@@ -334,7 +343,16 @@ func TestMergeFails(t *testing.T) {
 		{"two_changes_of_one_row_are_an_error_as_in_Delta", "id BIGINT, a BIGINT", merge.Spec{Keys: []string{"id"}}, `{"id":1,"a":2}` + "\n" + `{"id":1,"a":3}`,
 			"merge: several rows of the source have the key id=1 of one row of the table; keep one of each key, or say which is the last"},
 		{"a_key_the_rows_lack", "a BIGINT", merge.Spec{Keys: []string{"id"}}, `{"a":2}`, "column id is a key, and the rows do not have it"},
-		{"a_key_that_has_parts", "id BIGINT, s STRUCT<x: INT>", merge.Spec{Keys: []string{"s"}}, `{"id":2,"s":{"x":1}}`, "column s is a key, and cannot be: it is STRUCT<x: INT>"},
+		{"a_key_that_has_parts", "id BIGINT, s STRUCT<x: INT>", merge.Spec{Keys: []string{"s"}}, `{"id":2,"s":{"x":1}}`, "column s is a key, and cannot be: it is a struct; name a field in it, such as s.x"},
+		{"a_key_in_a_struct_that_the_rows_have_without_it", "id BIGINT, s STRUCT<x: INT>", merge.Spec{Keys: []string{"s.y"}}, `{"id":2,"s":{"x":1}}`, "column s.y is a key, and the rows do not have it"},
+		{"a_key_below_what_has_no_fields", "id BIGINT, l ARRAY<STRUCT<x: INT>>", merge.Spec{Keys: []string{"l.x"}}, `{"id":2,"l":[{"x":1}]}`,
+			"column l.x is a key, and cannot be: l is ARRAY<STRUCT<x: INT>>, which has no fields that a row has once"},
+		{"a_key_with_a_point_in_its_name_without_back_ticks", "id BIGINT, `s.x` INT", merge.Spec{Keys: []string{"s.x"}}, `{"id":2,"s.x":1}`,
+			"column s.x is a key, and the rows do not have it; a name with points in it is written in back-ticks: `s.x`"},
+		{"a_key_that_is_no_name", "id BIGINT", merge.Spec{Keys: []string{"`id"}}, `{"id":2}`,
+			"column `id is a key, and is no name of a column: DDL at \"`id\": the back-tick is not closed"},
+		{"a_sequence_in_a_struct_that_the_rows_lack", "id BIGINT", merge.Spec{Keys: []string{"id"}, SequenceBy: "meta.seq"}, `{"id":2}`,
+			"column meta.seq is what orders the changes, and the rows do not have it"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := create(t, delta.TableOptions{Schema: ddl(t, "id BIGINT, a BIGINT")}, `{"id":1,"a":1}`)

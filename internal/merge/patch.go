@@ -2,7 +2,6 @@ package merge
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -10,7 +9,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/siltlake/silt/delta"
-	"github.com/siltlake/silt/schema"
 )
 
 // found is what the keys of a file tell of its rows.
@@ -54,7 +52,7 @@ func newPatches(ctx context.Context, m *merger) *patches {
 		}
 	}
 	for _, name := range m.wc.PartitionBy { // a row stays in its partition
-		if !slices.ContainsFunc(m.spec.Keys, func(k string) bool { return schema.Fold(k) == schema.Fold(name) }) {
+		if !m.src.met.isKey(name) {
 			return nil
 		}
 	}

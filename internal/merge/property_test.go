@@ -38,12 +38,16 @@ func (m *model) merge(spec merge.Spec, s *schema.Struct, changes []row) merge.Co
 	key := func(r row) string {
 		var parts []string
 		for _, k := range spec.Keys {
-			parts = append(parts, fmt.Sprintf("%T%v", r[k], r[k]))
+			v := valueAt(r, k)
+			parts = append(parts, fmt.Sprintf("%T%v", v, v))
 		}
 		return strings.Join(parts, "|")
 	}
 	seq := func(r row) float64 {
-		if v, ok := r[spec.SequenceBy].(float64); ok {
+		if spec.SequenceBy == "" {
+			return -1
+		}
+		if v, ok := valueAt(r, spec.SequenceBy).(float64); ok {
 			return v
 		}
 		return -1
@@ -112,6 +116,25 @@ func (m *model) merge(spec merge.Spec, s *schema.Struct, changes []row) merge.Co
 	}
 	m.rows = rows
 	return c
+}
+
+// valueAt is the value at a path, null where a struct above it is.
+func valueAt(r row, text string) any {
+	path, err := schema.ParsePath(text)
+	if err != nil {
+		panic(err)
+	}
+	var v any = map[string]any(r)
+	for _, name := range path {
+		st, _ := v.(map[string]any)
+		v = nil
+		for k, in := range st {
+			if schema.Fold(k) == schema.Fold(name) {
+				v = in
+			}
+		}
+	}
+	return v
 }
 
 func update(old, change map[string]any, s *schema.Struct, ignoreNull bool) row {
@@ -238,18 +261,50 @@ func value(t *rapid.T, typ schema.Type) any {
 	return float64(rapid.IntRange(0, 5).Draw(t, "number"))
 }
 
-// batch draws change rows.
-func batch(t *rapid.T, keys, columns *schema.Struct) (*schema.Struct, []row) {
+// keySets are columns with keys among them, and their paths.
+var keySets = map[string][]string{
+	"id BIGINT": {"id"}, "k STRING": {"k"}, "id BIGINT, k STRING": {"id", "k"},
+	"d STRUCT<id: BIGINT, note: STRING>":                         {"d.id"},
+	"d STRUCT<e: STRUCT<`i.d`: BIGINT>, note: STRING>, k STRING": {"d.e.`i.d`", "k"},
+	"d STRUCT<id: BIGINT, k: STRING>":                            {"D.k", "d.ID"},
+}
+
+// keyValues draws the values of keys and of what lies beside them. A key may be null only where rows are not
+// merged.
+func keyValues(t *rapid.T, s *schema.Struct, nulls bool) row {
+	r := row{}
+	for _, f := range s.Fields {
+		st, ok := f.Type.(*schema.Struct)
+		switch {
+		case f.Name == "note":
+			r[f.Name] = value(t, f.Type)
+			continue
+		case nulls && rapid.IntRange(0, 9).Draw(t, "null key") == 0:
+			r[f.Name] = nil
+			continue
+		case ok:
+			r[f.Name] = map[string]any(keyValues(t, st, nulls))
+			continue
+		}
+		v := rapid.IntRange(0, 15).Draw(t, f.Name)
+		if r[f.Name] = any(float64(v)); f.Type == schema.String {
+			r[f.Name] = strconv.Itoa(v % 3)
+		}
+	}
+	return r
+}
+
+// batch draws rows, whose keys may be null if so it is said.
+func batch(t *rapid.T, keys, columns *schema.Struct, nulls bool) (*schema.Struct, []row) {
+	if st, ok := keys.Fields[0].Type.(*schema.Struct); ok && st.Index("note") >= 0 && rapid.IntRange(0, 2).Draw(t, "without a note") == 0 {
+		f := keys.Fields[0]
+		f.Type = &schema.Struct{Fields: st.Fields[:1]}
+		keys = &schema.Struct{Fields: append([]schema.Field{f}, keys.Fields[1:]...)}
+	}
 	s := &schema.Struct{Fields: slices.Concat(keys.Fields, columns.Fields)}
 	rows := make([]row, rapid.IntRange(0, 8).Draw(t, "rows"))
 	for i := range rows {
-		rows[i] = row{}
-		for _, f := range keys.Fields {
-			v := rapid.IntRange(0, 15).Draw(t, f.Name)
-			if rows[i][f.Name] = any(float64(v)); f.Type == schema.String {
-				rows[i][f.Name] = strconv.Itoa(v % 3)
-			}
-		}
+		rows[i] = keyValues(t, keys, nulls)
 		for _, f := range columns.Fields {
 			rows[i][f.Name] = value(t, f.Type)
 		}
@@ -288,7 +343,8 @@ type history struct {
 	*table
 	rt            *rapid.T
 	all           *schema.Struct
-	keys          *schema.Struct
+	keys          *schema.Struct // the columns that hold the keys
+	paths         []string       // of the keys
 	mapped        bool
 	feed, tracked bool
 	model         model
@@ -297,7 +353,8 @@ type history struct {
 
 func newHistory(t *testing.T, rt *rapid.T, all *schema.Struct) *history {
 	h := &history{rt: rt, all: all, mapped: rapid.Bool().Draw(rt, "column mapping")}
-	h.keys = ddl(t, rapid.SampledFrom([]string{"id BIGINT", "k STRING", "id BIGINT, k STRING"}).Draw(rt, "keys"))
+	columns := rapid.SampledFrom(slices.Sorted(maps.Keys(keySets))).Draw(rt, "keys")
+	h.keys, h.paths = ddl(t, columns), keySets[columns]
 	o := delta.TableOptions{Properties: map[string]string{}}
 	if rapid.Bool().Draw(rt, "deletion vectors") {
 		o.Properties["delta.enableDeletionVectors"] = "true"
@@ -312,11 +369,11 @@ func newHistory(t *testing.T, rt *rapid.T, all *schema.Struct) *history {
 	if h.mapped {
 		o.Properties["delta.columnMapping.mode"] = "name"
 	}
-	if rapid.IntRange(0, 3).Draw(rt, "partitioned") == 0 {
-		o.PartitionBy = []string{h.keys.Fields[len(h.keys.Fields)-1].Name}
+	if last := h.keys.Fields[len(h.keys.Fields)-1]; rapid.IntRange(0, 3).Draw(rt, "partitioned") == 0 && schema.IsScalar(last.Type) {
+		o.PartitionBy = []string{last.Name}
 	}
 	var rows []row
-	o.Schema, rows = batch(rt, h.keys, subset(rt, all, h.mapped))
+	o.Schema, rows = batch(rt, h.keys, subset(rt, all, h.mapped), true)
 	h.table = &table{t: t, store: new(objstore.Mem), options: merge.Options{Workers: 2}}
 	tx, err := delta.NewTable(h.store, o)
 	if err != nil {
@@ -355,7 +412,7 @@ func (h *history) others() {
 		}
 		return
 	}
-	s, rows := batch(h.rt, h.keys, subset(h.rt, h.all, h.mapped))
+	s, rows := batch(h.rt, h.keys, subset(h.rt, h.all, h.mapped), true)
 	if len(rows) == 0 {
 		return
 	}
@@ -371,10 +428,12 @@ func (h *history) others() {
 }
 
 func (h *history) step() {
-	spec := merge.Spec{Keys: h.keys.Names(), Duplicates: merge.LastWins}
+	spec := merge.Spec{Keys: h.paths, Duplicates: merge.LastWins}
 	columns := subset(h.rt, h.all, h.mapped)
-	if columns.Index("ts") >= 0 && rapid.Bool().Draw(h.rt, "sequence") {
-		spec.SequenceBy = "ts"
+	if sequence := rapid.SampledFrom([]string{"", "ts", "s.x"}).Draw(h.rt, "sequence"); sequence != "" {
+		if path, _ := schema.ParsePath(sequence); schema.At(columns, path) != nil {
+			spec.SequenceBy = sequence
+		}
 	}
 	switch rapid.IntRange(0, 8).Draw(h.rt, "kind") {
 	case 0:
@@ -384,7 +443,7 @@ func (h *history) step() {
 	case 2:
 		spec.IgnoreNullUpdates = true
 	}
-	s, rows := batch(h.rt, h.keys, columns)
+	s, rows := batch(h.rt, h.keys, columns, false)
 	c := merge.Changes{Schema: s, Rows: changes(h.t, s, asLines(rows)).Rows}
 	h.txn++
 	for try := 0; ; try++ {
@@ -441,7 +500,15 @@ func (h *history) ids() map[int64]string {
 	if !h.tracked {
 		return out
 	}
-	for rec, err := range h.load().Scan(delta.ScanOptions{Columns: h.keys.Names(), RowIDs: true}).Batches(h.t.Context()) {
+	var paths [][]string
+	for _, text := range h.paths {
+		path, err := schema.ParsePath(text)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	for rec, err := range h.load().Scan(delta.ScanOptions{Fields: paths, RowIDs: true}).Batches(h.t.Context()) {
 		if err != nil {
 			h.t.Fatal(err)
 		}

@@ -12,14 +12,14 @@ import (
 // pruner says which data files may hold rows with one of some keys. It lives on in the transaction.
 type pruner struct {
 	s     *delta.Snapshot
-	names []string
+	paths [][]string
 	keys  []arrow.Array
 	// sorted holds, for each key column, the rows that have a value there, by that value.
 	sorted [][]int32
 }
 
-func newPruner(s *delta.Snapshot, names []string, keys []arrow.Array, rows []int32) *pruner {
-	p := &pruner{s: s, names: names, keys: keys}
+func newPruner(s *delta.Snapshot, paths [][]string, keys []arrow.Array, rows []int32) *pruner {
+	p := &pruner{s: s, paths: paths, keys: keys}
 	for _, a := range keys {
 		a.Retain() // for good
 		sorted := slices.DeleteFunc(slices.Clone(rows), func(r int32) bool { return a.IsNull(int(r)) })
@@ -32,7 +32,7 @@ func newPruner(s *delta.Snapshot, names []string, keys []arrow.Array, rows []int
 // meets reports whether the file may hold a row with one of the keys. It holds none when some column
 // has no value of the keys between the file's bounds.
 func (p *pruner) meets(add *delta.Add) bool {
-	bounds := p.s.Bounds(add, p.names)
+	bounds := p.s.Bounds(add, p.paths)
 	defer func() {
 		for _, b := range bounds {
 			if b != nil {

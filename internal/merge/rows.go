@@ -105,9 +105,9 @@ func newRowPlan(ctx context.Context, m *merger, c RowChange) (*rowPlan, error) {
 		at := m.table.IndexFold(a.Column)
 		switch {
 		case at < 0:
-			return nil, &ColumnError{a.Column, "gets a value, and the table does not have it"}
+			return nil, &ColumnError{schema.Quote(a.Column), "gets a value, and the table does not have it"}
 		case slices.Contains(p.set, at) || slices.Contains(p.nulls, at):
-			return nil, &ColumnError{a.Column, "gets two values"}
+			return nil, &ColumnError{schema.Quote(a.Column), "gets two values"}
 		case strings.EqualFold(strings.TrimSpace(a.SQL), "null"): // which has no type in SQL
 			p.nulls = append(p.nulls, at)
 			continue
@@ -156,7 +156,11 @@ func (p *rowPlan) look(ctx context.Context, add *delta.Add) (touched bool, err e
 	if names == nil {
 		names = p.table.Names()
 	}
-	shaper, err := p.shaper(names)
+	paths := make([][]string, len(names))
+	for i, name := range names {
+		paths[i] = []string{name}
+	}
+	shaper, err := p.shaper(paths)
 	if err != nil {
 		return false, err
 	}

@@ -23,6 +23,7 @@ type source struct {
 	rows   arrow.RecordBatch // as the table has them; fields that the source lacks are null
 	fields []*presence       // of rows: which fields the source has
 
+	met  met
 	keys []arrow.Array
 	seq  arrow.Array // nil without
 
@@ -137,28 +138,21 @@ func (s *source) columns(table *schema.Struct) error {
 	if len(s.spec.Keys) == 0 {
 		return fmt.Errorf("a merge needs a key")
 	}
-	find := func(name, role string) (arrow.Array, error) {
-		i := table.IndexFold(name)
-		switch {
-		case i < 0 || !s.fields[i].has:
-			return nil, &ColumnError{name, "is " + role + ", and the rows do not have it"}
-		case !orderable(s.rows.Column(i).DataType()):
-			return nil, &ColumnError{name, fmt.Sprintf("is %s, and cannot be: it is %s", role, table.Fields[i].Type)}
-		}
-		return s.rows.Column(i), nil
-	}
-	for _, name := range s.spec.Keys {
-		a, err := find(name, "a key")
-		if err != nil {
-			return err
-		}
-		s.keys = append(s.keys, a)
-	}
 	var err error
-	if s.spec.SequenceBy != "" {
-		if s.seq, err = find(s.spec.SequenceBy, "what orders the changes"); err != nil {
-			return err
+	if s.met, err = s.spec.met(); err != nil {
+		return err
+	}
+	for i, path := range s.met.keys {
+		if problem := s.unfit(table, path); problem != "" {
+			return &ColumnError{s.spec.Keys[i], "is a key, and " + problem}
 		}
+		s.keys = append(s.keys, valuesAt(s.rows, path))
+	}
+	if s.met.seq != nil {
+		if problem := s.unfit(table, s.met.seq); problem != "" {
+			return &ColumnError{s.spec.SequenceBy, "is what orders the changes, and " + problem}
+		}
+		s.seq = valuesAt(s.rows, s.met.seq)
 	}
 	if s.spec.History {
 		if s.spec.SequenceBy == "" {
@@ -171,6 +165,32 @@ func (s *source) columns(table *schema.Struct) error {
 		}
 	}
 	return nil
+}
+
+// unfit says why the field at a path has no values that can be compared, empty when it has.
+func (s *source) unfit(table *schema.Struct, path []string) string {
+	st, fields := table, s.fields
+	for n, name := range path {
+		i := st.IndexFold(name)
+		if i < 0 || fields == nil || !fields[i].has {
+			if whole := strings.Join(path, "."); len(path) > 1 && table.IndexFold(whole) >= 0 {
+				return "the rows do not have it; a name with points in it is written in back-ticks: `" + whole + "`"
+			}
+			return "the rows do not have it"
+		}
+		typ := st.Fields[i].Type
+		in, isStruct := typ.(*schema.Struct)
+		switch {
+		case n == len(path)-1 && isStruct && len(in.Fields) > 0:
+			return "cannot be: it is a struct; name a field in it, such as " + schema.Path(append(slices.Clip(path), in.Fields[0].Name)...)
+		case n == len(path)-1 && !orderable(schema.ArrowType(typ)):
+			return fmt.Sprintf("cannot be: it is %s", typ)
+		case n < len(path)-1 && !isStruct:
+			return fmt.Sprintf("cannot be: %s is %s, which has no fields that a row has once", schema.Path(path[:n+1]...), typ)
+		}
+		st, fields = in, fields[i].kids
+	}
+	return ""
 }
 
 // choose finds the rows that count.
@@ -255,6 +275,8 @@ func (s *source) keyText(row int32) string {
 }
 
 func (s *source) release() {
+	releaseAll(s.keys)
+	releaseAll([]arrow.Array{s.seq})
 	s.rows.Release()
 	if s.raw != nil {
 		s.raw.Release()
