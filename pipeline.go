@@ -327,7 +327,7 @@ func (p *Pipeline) Stop() {
 	p.once.Do(func() { p.stop.Store(true); close(p.stopped) })
 }
 
-// RunOnce loads every file that is there, in batches, and stops. The Summary is not nil when the run
+// RunOnce loads every file that is there when it looks, in batches, and stops. The Summary is not nil when the run
 // started, even when err is not nil.
 func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) {
 	log, err := p.openLog(ctx)
@@ -347,7 +347,7 @@ func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) {
 				err = r.nothingToInfer(ctx)
 			}
 			break
-		} else if !idle && p.cfg.Trigger.Once && r.summary.Batches > r.recovered {
+		} else if !idle && (r.emptied && r.arrivals == nil || p.cfg.Trigger.Once && r.summary.Batches > r.recovered) {
 			break
 		}
 	}

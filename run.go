@@ -30,6 +30,12 @@ type run struct {
 	hold hold
 	// ahead are new files of the last listing that no batch has taken yet.
 	ahead []objstore.Object
+	// beyond is how many files of the last listing are neither in a batch nor ahead, and 1 more when others
+	// may be there.
+	beyond int
+	// emptied says that the last batch took what was left of a listing, so that a run of what was there
+	// when it listed needs no other one.
+	emptied bool
 	// listed says that there was one by this run.
 	listed bool
 	// recovered is how many of the batches an earlier run had left.
@@ -113,6 +119,7 @@ func (r *run) batch(ctx context.Context) (idle bool, err error) {
 	if err != nil || out.Idle {
 		return out.Idle, err
 	}
+	r.emptied = r.emptied && out.Discovered
 	r.start()
 	if out.Recovered {
 		r.recovered++
@@ -149,6 +156,7 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 	s.Batches++
 	told := len(s.Warnings)
 	s.add(&b)
+	r.emptied = r.emptied && b.Postponed == ""
 	r.hold = r.hold.after(b.Postponed, r.watching, started)
 	if r.arrivals != nil {
 		r.arrivals.hold = r.hold.until
@@ -180,6 +188,7 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 		case checkpoint.Failed:
 			s.Files.Failed++
 		}
+		r.emptied = false // the file may be tried again, or be there in another version
 		r.emit(FileFailed{File: r.source.URI(f.Key), Tries: f.Tries, GivenUp: f.State == checkpoint.Quarantined, Err: fileError(f.Error)})
 	}
 	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.targets[0].name, Version: -1, Files: loaded, Rows: b.Rows,
@@ -279,6 +288,7 @@ func (s *Summary) add(b *batchSummary) {
 // Discover implements [checkpoint.Effects].
 func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	var err error
+	r.emptied = false
 	if r.seen, err = r.log.Seen(ctx); err != nil {
 		return nil, err
 	}
@@ -286,6 +296,7 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 		return nil, err
 	}
 	if files := r.nextAhead(); len(files) > 0 {
+		r.emptied = len(r.ahead)+r.beyond == 0
 		return files, nil
 	}
 	whole := r.arrivals == nil || r.arrivals.listNow()
@@ -311,7 +322,11 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if r.heldBack(found, whole) {
 		return nil, nil
 	}
-	r.ahead = found.Ahead
+	r.ahead, r.beyond = found.Ahead, found.Waiting-len(found.Ahead)
+	if !whole || found.Young > 0 {
+		r.beyond++
+	}
+	r.emptied = len(r.ahead)+r.beyond == 0
 	files, bytes := len(found.Files)+found.Waiting, found.WaitingBytes
 	for _, f := range found.Files {
 		bytes += f.Size

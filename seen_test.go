@@ -49,6 +49,9 @@ func TestALongLife(t *testing.T) {
 		if s, err := runOnce(t, cfg); err != nil || s.Batches != files {
 			t.Fatalf("got %+v, %v", s, err)
 		}
+		if s, err := runOnce(t, cfg); err != nil || s.Batches != 0 { // what is merged is so before a listing
+			t.Fatalf("again: %+v, %v", s, err)
+		}
 		entries, err := os.ReadDir(filepath.Join(dir, "cp2", "seen"))
 		if err != nil || len(entries) != 5 {
 			t.Errorf("there are %v, %v", entries, err)

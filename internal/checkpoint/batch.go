@@ -175,6 +175,7 @@ func (b *batch) putSources(ctx context.Context) error {
 		return err
 	}
 	crash.Point("after-sources")
+	b.out.Discovered = b.request == nil
 	b.sourcesObject, err = decodeSources(content) // as every other process will see them
 	return err
 }

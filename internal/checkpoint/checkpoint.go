@@ -72,11 +72,12 @@ var ErrLater = errors.New("not yet")
 
 // Outcome is what RunBatch did.
 type Outcome struct {
-	Idle      bool // there was nothing to do; all else is zero
-	Recovered bool // the batch was planned before this call
-	Plan      Plan
-	Staged    Staged
-	Commits   Commits
+	Idle       bool // there was nothing to do; all else is zero
+	Recovered  bool // the batch was planned before this call
+	Discovered bool // its files are all those that this call discovered
+	Plan       Plan
+	Staged     Staged
+	Commits    Commits
 }
 
 // HeldError means that another process works on the checkpoint.
