@@ -30,6 +30,7 @@ type Server struct {
 
 	mu      sync.Mutex
 	buckets map[string]map[string]*object
+	sorted  map[string][]string // the keys of a bucket, until one comes or goes
 	uploads map[string]*multipart
 	calls   int
 	counts  map[string]int
@@ -39,6 +40,7 @@ type Server struct {
 	notify  []notification
 	late    []func() // requests whose effect is still to come
 	lax     Lax
+	page    int // keys in a page of a listing
 	now     func() time.Time
 }
 
@@ -66,6 +68,8 @@ type Call struct {
 	Op, Bucket, Key string // Op is that of the API: PutObject, GetObject, ...
 	// Conditional says that the request has a condition.
 	Conditional bool
+	// Folders says that a listing asks for folders.
+	Folders bool
 }
 
 // Fault is what goes wrong with a request. The zero Fault is nothing.
@@ -106,7 +110,7 @@ func Faults() (all []Fault) {
 
 // New starts a Server with the named buckets. The caller closes it.
 func New(buckets ...string) *Server {
-	s := &Server{buckets: map[string]map[string]*object{}, uploads: map[string]*multipart{}, counts: map[string]int{}, queues: map[string]*Queue{}, now: time.Now}
+	s := &Server{buckets: map[string]map[string]*object{}, sorted: map[string][]string{}, uploads: map[string]*multipart{}, counts: map[string]int{}, queues: map[string]*Queue{}, page: 1000, now: time.Now}
 	for _, b := range buckets {
 		s.buckets[b] = map[string]*object{}
 	}
@@ -133,6 +137,13 @@ func (s *Server) Relax(l Lax) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lax = l
+}
+
+// Pages makes a listing have at most n keys a page; it is 1,000 else.
+func (s *Server) Pages(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.page = n
 }
 
 // Settle lets the late requests have their effect, in the order in which they came.
@@ -215,6 +226,9 @@ func (s *Server) store(bucket, key string, content []byte) *object {
 	if s.buckets[bucket] == nil {
 		s.buckets[bucket] = map[string]*object{}
 	}
+	if s.buckets[bucket][key] == nil {
+		delete(s.sorted, bucket)
+	}
 	s.buckets[bucket][key] = o
 	return o
 }
@@ -259,7 +273,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	s.mu.Lock()
 	call := Call{N: s.calls, Op: q.op, Bucket: q.bucket, Key: q.key,
-		Conditional: r.Header.Get("If-Match") != "" || r.Header.Get("If-None-Match") != ""}
+		Conditional: r.Header.Get("If-Match") != "" || r.Header.Get("If-None-Match") != "", Folders: q.query.Has("delimiter")}
 	s.calls++
 	s.counts[q.op]++
 	f := None
@@ -431,6 +445,7 @@ func (s *Server) do(q *request) answer {
 			return fail(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
 		}
 		if delete(objects, q.key); o != nil {
+			delete(s.sorted, q.bucket)
 			s.announce("ObjectRemoved:Delete", q.bucket, q.key, nil)
 		}
 		return answer{status: 204}
@@ -511,8 +526,8 @@ func (s *Server) list(q *request, objects map[string]*object) answer {
 		}
 		after = string(b)
 	}
-	out := listResult{Name: q.bucket, Prefix: prefix, MaxKeys: 1000, EncodingType: q.query.Get("encoding-type")}
-	if n, err := strconv.Atoi(q.query.Get("max-keys")); err == nil && n < 1000 {
+	out := listResult{Name: q.bucket, Prefix: prefix, MaxKeys: s.page, EncodingType: q.query.Get("encoding-type")}
+	if n, err := strconv.Atoi(q.query.Get("max-keys")); err == nil && n < s.page {
 		out.MaxKeys = n
 	}
 	encode := func(key string) string {
@@ -521,9 +536,17 @@ func (s *Server) list(q *request, objects map[string]*object) answer {
 		}
 		return key
 	}
+	if s.sorted[q.bucket] == nil {
+		s.sorted[q.bucket] = slices.Sorted(maps.Keys(objects))
+	}
+	keys := s.sorted[q.bucket]
+	first, _ := slices.BinarySearch(keys, max(prefix, after))
 	last, folder := "", ""
-	for _, key := range slices.Sorted(maps.Keys(objects)) {
-		if !strings.HasPrefix(key, prefix) || key <= after || folder != "" && strings.HasPrefix(key, folder) {
+	for _, key := range keys[first:] {
+		if !strings.HasPrefix(key, prefix) {
+			break
+		}
+		if key <= after || folder != "" && strings.HasPrefix(key, folder) {
 			continue
 		}
 		if len(out.Contents)+len(out.CommonPrefixes) == out.MaxKeys {
