@@ -62,7 +62,7 @@ type Config struct {
 	Poll time.Duration
 	// Trigger says when the pipeline loads what has arrived.
 	Trigger Trigger
-	// TempDir is where SQL spills to; empty is the system's.
+	// TempDir is where SQL and large merges spill to; empty is the system's.
 	TempDir string
 	// Events is told what happens. Nil means nobody.
 	Events Handler

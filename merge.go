@@ -341,12 +341,12 @@ func (p *Pipeline) merge(ctx context.Context, tx *delta.Transaction, s *delta.Sn
 	}
 	sql, done := p.sql()
 	defer done()
-	o := merge.Options{Workers: p.workers(), SQL: sql}
+	o := merge.Options{Workers: p.workers(), SQL: sql, TempDir: p.cfg.TempDir}
 	if tx.WriteContext().NeedsSQL != nil {
 		o.Writer.Evaluator = convert.Evaluator{Engine: sql}
 	}
-	r, err := merge.Into(ctx, tx, s, store, spec, merge.Changes{Schema: rows.Schema(), Rows: func(ctx context.Context) iter.Seq2[arrow.RecordBatch, error] {
-		return rows.Scan(delta.ScanOptions{}).Batches(ctx)
+	r, err := merge.Into(ctx, tx, s, store, spec, merge.Changes{Schema: rows.Schema(), Rows: func(ctx context.Context, fields [][]string) iter.Seq2[arrow.RecordBatch, error] {
+		return rows.Scan(delta.ScanOptions{Fields: fields}).Batches(ctx)
 	}}, o)
 	if err != nil {
 		return nil, mergeError(err)

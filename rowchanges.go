@@ -129,7 +129,7 @@ func changeTable(ctx context.Context, cfg Config, operation string, dryRun, isMe
 			engine.Close()
 		}
 	}()
-	o := merge.Options{Workers: 2, DryRun: dryRun, SQL: func(ctx context.Context) (*duck.Engine, error) {
+	o := merge.Options{Workers: 2, DryRun: dryRun, TempDir: cfg.TempDir, SQL: func(ctx context.Context) (*duck.Engine, error) {
 		if engine != nil {
 			return engine, nil
 		}
@@ -185,7 +185,7 @@ func (m TableMerge) rows(ctx context.Context, cfg Config) (*merge.Changes, error
 	if err != nil {
 		return nil, err
 	}
-	return &merge.Changes{Schema: s, Rows: func(context.Context) iter.Seq2[arrow.RecordBatch, error] {
+	return &merge.Changes{Schema: s, Rows: func(context.Context, [][]string) iter.Seq2[arrow.RecordBatch, error] {
 		return func(yield func(arrow.RecordBatch, error) bool) {
 			for _, r := range recs {
 				r.Retain()

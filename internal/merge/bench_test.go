@@ -61,7 +61,7 @@ func BenchmarkMerge(b *testing.B) {
 		if *benchChanges == 1 {
 			ids[0] = int64(*benchRows / 2)
 		}
-		c := merge.Changes{Schema: s, Rows: func(context.Context) iter.Seq2[arrow.RecordBatch, error] {
+		c := merge.Changes{Schema: s, Rows: func(context.Context, [][]string) iter.Seq2[arrow.RecordBatch, error] {
 			return func(yield func(arrow.RecordBatch, error) bool) { yield(benchRecord(s, ids, 7), nil) }
 		}}
 		res, err := merge.Into(b.Context(), tx, t, store, merge.Spec{Keys: []string{"id"}, Duplicates: merge.LastWins}, c, merge.Options{Workers: 2})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sync/errgroup"
@@ -12,22 +13,32 @@ import (
 	"github.com/siltlake/silt/schema"
 )
 
-// files works on the files of the table that may hold rows to change, several at once.
-func (m *merger) files(ctx context.Context, work func(context.Context, *delta.Add) error) error {
+// candidates are the files of the table that may hold rows to change.
+func (m *merger) candidates(ctx context.Context) iter.Seq2[*delta.Add, error] {
+	return func(yield func(*delta.Add, error) bool) {
+		if m.s == nil {
+			return
+		}
+		for add, err := range m.s.Files(ctx) {
+			if err == nil && !m.spec.DeleteMissing && !m.pruner.meets(add) {
+				continue
+			}
+			if !yield(add, err) {
+				return
+			}
+		}
+	}
+}
+
+// each works on files, several at once.
+func (m *merger) each(ctx context.Context, files iter.Seq2[*delta.Add, error], work func(context.Context, *delta.Add) error) error {
 	g, gctx := errgroup.WithContext(ctx)
 	if g.SetLimit(max(1, m.o.Workers)); len(m.wc.NeedsSQL) > 0 {
 		g.SetLimit(1) // the evaluator belongs to one goroutine
 	}
-	all := m.s.Files(ctx)
-	if m.rows != nil {
-		all = m.s.Scan(delta.ScanOptions{Where: m.rows.skip}).Files(ctx)
-	}
-	for add, err := range all {
+	for add, err := range files {
 		if err != nil {
 			return errors.Join(err, g.Wait())
-		}
-		if m.rows == nil && !m.spec.DeleteMissing && (len(m.src.order) == 0 || !m.pruner.meets(add)) {
-			continue
 		}
 		g.Go(func() error {
 			if err := work(gctx, add); err != nil {
@@ -143,7 +154,9 @@ func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, found 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.counts.FilesScanned++
+	if m.spill == nil { // which has read the keys of the file before
+		m.counts.FilesScanned++
+	}
 	m.note(met)
 	return touched, found, nil
 }

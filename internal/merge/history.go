@@ -79,7 +79,7 @@ func (h *history) run(ctx context.Context) error {
 	defer h.times.Release()
 	h.decideAll()
 	if len(h.actions) > 0 {
-		err := h.files(ctx, func(ctx context.Context, add *delta.Add) error {
+		err := h.each(ctx, h.candidates(ctx), func(ctx context.Context, add *delta.Add) error {
 			if h.actions[add.Path] == nil {
 				return nil
 			}
@@ -100,7 +100,7 @@ func (h *history) find(ctx context.Context) ([]arrow.Array, error) {
 	}
 	var bounds []arrow.Array
 	next := int32(h.src.seq.Len())
-	err := h.files(ctx, func(ctx context.Context, add *delta.Add) error {
+	err := h.each(ctx, h.candidates(ctx), func(ctx context.Context, add *delta.Add) error {
 		shaper, err := h.shaper(paths)
 		if err != nil {
 			return err
@@ -185,7 +185,7 @@ func (h *history) decideAll() {
 func (h *history) changesOf(rows []int32) []int32 {
 	rows = slices.DeleteFunc(rows, func(r int32) bool {
 		if h.src.seq.IsNull(int(r)) {
-			h.outcomes[r] = skipped // it has no place in time
+			h.src.outcomes[r] = skipped // it has no place in time
 			return true
 		}
 		return false
@@ -194,10 +194,9 @@ func (h *history) changesOf(rows []int32) []int32 {
 	var out []int32
 	for i, r := range rows {
 		if i+1 < len(rows) && h.compare(r, rows[i+1]) == 0 {
-			h.outcomes[r] = lost
-			h.src.duplicates++
+			h.src.outcomes[r] = lost
 			if !h.src.same(int(r), int(rows[i+1])) {
-				h.src.conflicting++
+				h.src.conflicting = append(h.src.conflicting, r)
 			}
 			continue
 		}
@@ -261,7 +260,7 @@ func (h *history) moment(now, later []event, alive bool) bool {
 			h.act(v, action{remove: true})
 		case change >= 0:
 			found = true
-			h.outcomes[change] = unchanged // until it is known to change
+			h.src.outcomes[change] = unchanged // until it is known to change
 			h.act(v, action{to: to, by: change, same: h.ends(v, to)})
 		case !h.ends(v, to):
 			h.act(v, action{to: to, by: -1})
@@ -272,12 +271,12 @@ func (h *history) moment(now, later []event, alive bool) bool {
 	}
 	switch {
 	case gone:
-		if h.outcomes[change] = skipped; alive || now[0].version != nil {
-			h.outcomes[change] = deleted
+		if h.src.outcomes[change] = skipped; alive || now[0].version != nil {
+			h.src.outcomes[change] = deleted
 		}
 		return false
 	case change >= 0 && !found:
-		h.outcomes[change] = inserted
+		h.src.outcomes[change] = inserted
 		h.inserts = append(h.inserts, insertion{change, to})
 		return true
 	}

@@ -15,11 +15,11 @@ func (m *merger) insert(ctx context.Context) error {
 	var rows []int32
 	for _, r := range m.src.order {
 		switch {
-		case m.outcomes[r] != waiting:
+		case m.src.outcomes[r] != waiting:
 		case m.sql.deletesNew(r):
-			m.outcomes[r] = skipped
+			m.src.outcomes[r] = skipped
 		default:
-			m.outcomes[r] = inserted
+			m.src.outcomes[r] = inserted
 			rows = append(rows, r)
 		}
 	}

@@ -2,6 +2,8 @@ package merge
 
 import (
 	"context"
+	"errors"
+	"iter"
 	"sync"
 	"time"
 
@@ -40,10 +42,10 @@ func Into(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store o
 	if err := m.checkTable(); err != nil {
 		return nil, err
 	}
+	defer m.release()
 	if err := m.begin(ctx, changes); err != nil {
 		return nil, err
 	}
-	defer m.src.release()
 	if err := m.finish(ctx); err != nil {
 		return nil, err
 	}
@@ -79,6 +81,7 @@ type merger struct {
 	began time.Time
 
 	src     *source
+	spill   *spill // nil: the change rows are in memory
 	pruner  *pruner
 	sql     *conditions
 	combine combiner
@@ -86,13 +89,12 @@ type merger struct {
 	patches *patches // nil: files are read and written as a whole
 	rows    *rowPlan // of an update or a deletion; nil: it is a merge
 
-	mu       sync.Mutex
-	out      *output
-	outcomes []outcome // by change row
-	adds     []*delta.Add
-	removes  []*delta.Remove
-	changes  []*delta.ChangeFile
-	counts   Counts
+	mu      sync.Mutex
+	out     *output
+	adds    []*delta.Add
+	removes []*delta.Remove
+	changes []*delta.ChangeFile
+	counts  Counts
 }
 
 // checkTable refuses tables whose rows need more than their values kept when they move.
@@ -116,55 +118,86 @@ func (m *merger) useTable() {
 	}
 }
 
+// begin takes the change rows into memory, or prepares to have them go through files.
 func (m *merger) begin(ctx context.Context, changes Changes) error {
 	m.useTable()
-	var err error
-	if m.src, err = readSource(ctx, m.spec, changes, m.table); err != nil {
+	limit := m.o.memory()
+	if m.spec.History {
+		limit = 0 // all versions of a key are decided on together
+	}
+	src, err := readSource(ctx, m.spec, changes, m.table, limit)
+	if large := (*largeError)(nil); errors.As(err, &large) {
+		m.spill = newSpill(m, changes, large)
+		src, err = readSource(ctx, m.spec, Changes{Schema: changes.Schema, Rows: noRows}, m.table, 0)
+	}
+	if err != nil {
 		return err
 	}
-	if m.sql, err = newConditions(ctx, m.spec, m.o, m.src, changes.Schema, m.table); err != nil {
-		m.src.release()
+	if err := m.use(ctx, src, changes.Schema); err != nil {
 		return err
 	}
 	if m.spec.History {
 		m.history = &history{merger: m}
 	}
-	m.pruner = newPruner(m.s, m.src.met.keys, m.src.keys, m.src.order)
-	m.combine = combiner{m.src.fields, m.spec.IgnoreNullUpdates}
-	m.outcomes = make([]outcome, m.src.rows.NumRows())
-	for _, r := range m.src.order {
-		m.outcomes[r] = waiting
+	if m.spill == nil {
+		m.pruner = newPruner(m.s, m.src.met.keys, m.src.keys, m.src.order)
 	}
 	return nil
 }
 
+// use makes change rows those that are merged, in place of any before.
+func (m *merger) use(ctx context.Context, src *source, from *schema.Struct) (err error) {
+	m.release()
+	m.src, m.combine = src, combiner{src.fields, m.spec.IgnoreNullUpdates}
+	m.sql, err = newConditions(ctx, m.spec, m.o, src, from, m.table)
+	return err
+}
+
+func (m *merger) release() {
+	if m.src != nil {
+		m.src.release()
+		m.src = nil
+	}
+}
+
+// run finds what becomes of the rows, and writes it.
 func (m *merger) run(ctx context.Context) error {
 	m.out = newOutput(ctx, m)
-	m.patches = newPatches(ctx, m)
-	defer m.patches.close(ctx)
+	if m.rows != nil {
+		m.o.Workers = 1 // SQL belongs to one goroutine
+	}
+	if err := m.work(ctx); err != nil {
+		return err
+	}
+	return m.out.close(ctx)
+}
+
+func (m *merger) work(ctx context.Context) error {
 	switch {
 	case m.rows != nil:
-		m.o.Workers = 1 // SQL belongs to one goroutine
-		if err := m.files(ctx, m.file); err != nil {
-			return err
-		}
+		return m.each(ctx, m.s.Scan(delta.ScanOptions{Where: m.rows.skip}).Files(ctx), m.file)
+	case m.spill != nil:
+		return m.spill.run(ctx)
 	case m.history != nil:
 		if err := m.history.run(ctx); err != nil {
 			return err
 		}
-	case m.s != nil:
-		if err := m.files(ctx, m.file); err != nil {
+	default:
+		if err := m.update(ctx, m.candidates(ctx)); err != nil {
 			return err
 		}
-		fallthrough
-	default:
 		if err := m.insert(ctx); err != nil {
 			return err
 		}
 	}
-	if err := m.out.close(ctx); err != nil {
-		return err
-	}
-	m.count()
+	m.counts.count(m.src.outcomes)
+	m.counts.Conflicting = int64(len(m.src.conflicting))
 	return nil
+}
+
+// update replaces the rows of files that the change rows meet.
+func (m *merger) update(ctx context.Context, files iter.Seq2[*delta.Add, error]) error {
+	m.patches = newPatches(ctx, m)
+	defer m.patches.close(ctx)
+	return m.each(ctx, files, m.file)
 }

@@ -13,7 +13,9 @@
 // partition values and statistics leave no room for a key are not opened. Of the others only the key and
 // sequence columns are read, to find those with rows to change. These are read once more, a batch at a
 // time, and written again with the changed rows in place; where the table allows deletion vectors, the
-// rows are marked and what they become is written elsewhere. New rows follow in files of their own.
+// rows are marked and what they become is written elsewhere. New rows follow in files of their own. All
+// this is done for some files of the table after the others where the change rows are more than memory may
+// hold: see spill.go.
 package merge
 
 import (
@@ -75,8 +77,10 @@ const (
 // Changes are the change rows, in order.
 type Changes struct {
 	Schema *schema.Struct
-	// Rows yields the rows; the merge releases each batch.
-	Rows func(ctx context.Context) iter.Seq2[arrow.RecordBatch, error]
+	// Rows yields the rows; the merge releases each batch. It is called again where the rows are more than
+	// memory may hold, and yields the same rows in the same order. Fields are the paths of those that are
+	// looked at, as of [delta.ScanOptions], and nil is all of them; others may come along.
+	Rows func(ctx context.Context, fields [][]string) iter.Seq2[arrow.RecordBatch, error]
 }
 
 // Options are what a merge needs beside the rows.
@@ -89,6 +93,12 @@ type Options struct {
 	Writer delta.DataWriterOptions
 	// DryRun finds what would change, and writes nothing.
 	DryRun bool
+	// Memory is how many bytes of change rows are held at once before they go through files; 0 is 256 MiB.
+	Memory int64
+	// TempDir is where those files are; empty is the system's.
+	TempDir string
+
+	hashBits int // of the hashes of keys; 0 is all
 }
 
 // Counts say what became of the change rows: each is in one of the first counts but Rows, which is

@@ -50,7 +50,7 @@ func ddl(t testing.TB, text string) *schema.Struct {
 
 // changes are rows in batches.
 func changes(t testing.TB, s *schema.Struct, batches ...lines) merge.Changes {
-	return merge.Changes{Schema: s, Rows: func(context.Context) iter.Seq2[arrow.RecordBatch, error] {
+	return merge.Changes{Schema: s, Rows: func(context.Context, [][]string) iter.Seq2[arrow.RecordBatch, error] {
 		return func(yield func(arrow.RecordBatch, error) bool) {
 			for _, b := range batches {
 				if !yield(record(t, s, b), nil) {

@@ -17,9 +17,9 @@ const (
 // note keeps what became of change rows. The caller holds the lock.
 func (m *merger) note(met map[int32]outcome) {
 	for row, o := range met {
-		m.outcomes[row] = max(m.outcomes[row], o)
+		m.src.outcomes[row] = max(m.src.outcomes[row], o)
 		for row = m.after(row); row >= 0 && m.history == nil; row = m.after(row) {
-			m.outcomes[row] = max(m.outcomes[row], o)
+			m.src.outcomes[row] = max(m.src.outcomes[row], o)
 		}
 	}
 }
@@ -48,11 +48,12 @@ func (m *merger) sum(s *fileSum) {
 }
 
 // count adds up what became of the change rows.
-func (m *merger) count() {
-	c := &m.counts
-	c.Rows, c.Duplicates, c.Conflicting = m.src.rows.NumRows(), m.src.duplicates, m.src.conflicting
-	for _, o := range m.outcomes {
+func (c *Counts) count(outcomes []outcome) {
+	c.Rows = int64(len(outcomes))
+	for _, o := range outcomes {
 		switch o {
+		case lost:
+			c.Duplicates++
 		case inserted:
 			c.Inserted++
 		case updated:

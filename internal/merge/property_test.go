@@ -374,7 +374,7 @@ func newHistory(t *testing.T, rt *rapid.T, all *schema.Struct) *history {
 	}
 	var rows []row
 	o.Schema, rows = batch(rt, h.keys, subset(rt, all, h.mapped), true)
-	h.table = &table{t: t, store: new(objstore.Mem), options: merge.Options{Workers: 2}}
+	h.table = &table{t: t, store: new(objstore.Mem), options: spilling(rt, merge.Options{Workers: 2})}
 	tx, err := delta.NewTable(h.store, o)
 	if err != nil {
 		t.Fatal(err)
@@ -387,6 +387,19 @@ func newHistory(t *testing.T, rt *rapid.T, all *schema.Struct) *history {
 	}
 	h.model.append(rows)
 	return h
+}
+
+// spilling lets change rows go through files in half of the histories, with hashes of keys of which many
+// are the same in half of these.
+func spilling(t *rapid.T, o merge.Options) merge.Options {
+	if !rapid.Bool().Draw(t, "spills") {
+		return o
+	}
+	o.Memory = rapid.SampledFrom([]int64{1, 300}).Draw(t, "memory")
+	if rapid.Bool().Draw(t, "weak hashes") {
+		return merge.WithHashBits(o, 2)
+	}
+	return o
 }
 
 func (h *history) write(tx *delta.Transaction, s *schema.Struct, rows []row) []*delta.Add {

@@ -45,7 +45,7 @@ func Change(ctx context.Context, tx *delta.Transaction, s *delta.Snapshot, store
 	none := Changes{Schema: &schema.Struct{}, Rows: noRows}
 	m.useTable()
 	var err error
-	if m.src, err = takeSource(ctx, m.spec, none, m.table); err != nil {
+	if m.src, err = takeSource(ctx, m.spec, none, m.table, 0); err != nil {
 		return nil, err
 	}
 	defer m.src.release()

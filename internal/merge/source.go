@@ -33,7 +33,8 @@ type source struct {
 	index *index
 	next  []int32
 
-	duplicates, conflicting int64
+	outcomes    []outcome // by row
+	conflicting []int32   // rows that differ from another of their key, without a sequence to decide
 }
 
 // presence says which fields of a struct the source has.
@@ -64,9 +65,10 @@ func presenceOf(table, source *schema.Struct) []*presence {
 	return out
 }
 
-// readSource takes the change rows into memory, and finds those that count.
-func readSource(ctx context.Context, spec Spec, changes Changes, table *schema.Struct) (*source, error) {
-	s, err := takeSource(ctx, spec, changes, table)
+// readSource takes the change rows into memory, and finds those that count. The error is a [*largeError]
+// when they have more bytes than the limit; 0 is none.
+func readSource(ctx context.Context, spec Spec, changes Changes, table *schema.Struct, limit int64) (*source, error) {
+	s, err := takeSource(ctx, spec, changes, table, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +80,19 @@ func readSource(ctx context.Context, spec Spec, changes Changes, table *schema.S
 }
 
 // noRows yields none.
-func noRows(context.Context) iter.Seq2[arrow.RecordBatch, error] {
+func noRows(context.Context, [][]string) iter.Seq2[arrow.RecordBatch, error] {
 	return func(func(arrow.RecordBatch, error) bool) {}
 }
 
+// largeError says that change rows are more than memory may hold: the first of them have so many bytes.
+type largeError struct{ rows, bytes int64 }
+
+func (e *largeError) Error() string {
+	return fmt.Sprintf("the first %d rows have %d bytes", e.rows, e.bytes)
+}
+
 // takeSource takes the change rows into memory, in the columns of a table.
-func takeSource(ctx context.Context, spec Spec, changes Changes, table *schema.Struct) (*source, error) {
+func takeSource(ctx context.Context, spec Spec, changes Changes, table *schema.Struct, limit int64) (*source, error) {
 	s := &source{spec: spec, fields: presenceOf(table, without(changes.Schema, spec.Except))}
 	shaper, err := delta.NewShaper(table)
 	if err != nil {
@@ -95,14 +104,28 @@ func takeSource(ctx context.Context, spec Spec, changes Changes, table *schema.S
 			r.Release()
 		}
 	}()
-	for rec, err := range changes.Rows(ctx) {
+	conditional := spec.DeleteWhen != "" || spec.UpdateWhen != ""
+	var large largeError
+	for rec, err := range changes.Rows(ctx, nil) {
 		if err != nil {
 			return nil, err
 		}
-		if raw = append(raw, rec); rec.NumRows() == 0 {
+		n := rec.NumRows()
+		large.rows, large.bytes = large.rows+n, large.bytes+sizeOf(rec)
+		switch {
+		case n == 0:
+			rec.Release()
 			continue
+		case limit > 0 && large.bytes > limit:
+			rec.Release()
+			return nil, &large
 		}
 		r, err := shaper.Shape(ctx, rec)
+		if conditional {
+			raw = append(raw, rec)
+		} else {
+			rec.Release()
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -111,12 +134,48 @@ func takeSource(ctx context.Context, spec Spec, changes Changes, table *schema.S
 	if s.rows, err = concat(shaper.Schema(), rows); err != nil {
 		return nil, err
 	}
-	if spec.DeleteWhen != "" || spec.UpdateWhen != "" {
+	if conditional {
 		if s.raw, err = concat(changes.Schema.Arrow(), raw); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
+}
+
+// sizeOf is how many bytes the values of a record have.
+func sizeOf(rec arrow.RecordBatch) (n int64) {
+	for _, a := range rec.Columns() {
+		n += sizeOfArray(a)
+	}
+	return n
+}
+
+func sizeOfArray(a arrow.Array) int64 {
+	n := int64(a.Len())
+	size := n / 8
+	switch a := a.(type) {
+	case array.BinaryLike:
+		size += 4*n + int64(len(a.ValueBytes()))
+	case array.ListLike:
+		if size += 4 * n; n > 0 {
+			from, _ := a.ValueOffsets(0)
+			_, to := a.ValueOffsets(int(n) - 1)
+			values := array.NewSlice(a.ListValues(), from, to)
+			defer values.Release()
+			size += sizeOfArray(values)
+		}
+	case *array.Struct:
+		for i := range a.NumField() {
+			size += sizeOfArray(a.Field(i))
+		}
+	case array.ExtensionArray:
+		size += sizeOfArray(a.Storage())
+	default:
+		if t, ok := a.DataType().(arrow.FixedWidthDataType); ok {
+			size += n * int64(t.BitWidth()) / 8
+		}
+	}
+	return size
 }
 
 // without is a schema without some of its columns.
@@ -211,9 +270,6 @@ func (s *source) choose() {
 		switch {
 		case null:
 			winner[i] = chained // it meets nothing; others set such rows aside before
-			if !chained {
-				s.duplicates++
-			}
 		case !known:
 			winner[i] = true
 		case chained:
@@ -224,14 +280,13 @@ func (s *source) choose() {
 			}
 			s.next[end], last[first] = int32(i), int32(i)
 		default:
-			s.duplicates++
 			old := int(first)
 			order := 0
 			if s.seq != nil {
 				order = compare(s.seq, i, s.seq, old)
 			}
 			if order == 0 && !s.same(i, old) {
-				s.conflicting++
+				s.conflicting = append(s.conflicting, int32(i))
 			}
 			if order >= 0 {
 				winner[old], winner[i] = false, true
@@ -239,9 +294,10 @@ func (s *source) choose() {
 			}
 		}
 	}
+	s.outcomes = make([]outcome, n)
 	for i, w := range winner {
 		if w {
-			s.order = append(s.order, int32(i))
+			s.order, s.outcomes[i] = append(s.order, int32(i)), waiting
 		}
 	}
 }
@@ -337,7 +393,7 @@ func Check(ctx context.Context, spec Spec, rows, table *schema.Struct, sql func(
 	} else {
 		return err
 	}
-	s, err := readSource(ctx, spec, Changes{Schema: rows, Rows: noRows}, table)
+	s, err := readSource(ctx, spec, Changes{Schema: rows, Rows: noRows}, table, 0)
 	if err != nil {
 		return err
 	}
