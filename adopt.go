@@ -14,6 +14,7 @@ import (
 
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore"
 )
 
@@ -255,7 +256,7 @@ func (p *Pipeline) readAside(ctx context.Context, main *delta.Snapshot, prefix s
 func (p *AdoptPlan) compare(ctx context.Context, from *Pipeline, files map[string]*loadedFile) error {
 	o := from.set.source
 	o.Glob = from.source.glob
-	wanted, err := o.Wanted()
+	filter, err := o.Filter()
 	if err != nil {
 		return err
 	}
@@ -276,7 +277,7 @@ func (p *AdoptPlan) compare(ctx context.Context, from *Pipeline, files map[strin
 		}
 		f := files[o.Key]
 		if f == nil {
-			if wanted(o) {
+			if filter(o) == source.Kept {
 				if p.New++; p.New == 1 {
 					p.FirstNew = from.source.URI(o.Key)
 				}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/siltlake/silt/internal/catalog"
 	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore"
 )
 
@@ -41,8 +42,8 @@ func (e *UnsafeStoreError) Error() string { return fmt.Sprintf("%s: %v", e.Locat
 
 func (e *UnsafeStoreError) Unwrap() error { return e.Err }
 
-// listMost is how many objects Doctor lists of a source.
-const listMost = 1000
+// Doctor lists so many files of a source, and looks at so many objects for them.
+const listMost, lookMost = 1000, 20_000
 
 // Doctor tries out what a pipeline needs: that its source is listed and read, that the queue of its
 // notifications brings events, that its stores keep their promises, that its checkpoint is whole and its
@@ -118,21 +119,41 @@ func (d *doctor) source(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	began, n := time.Now(), 0
+	set, _ := cfg.parse()
+	o := set.source
+	o.Glob = from.glob
+	filter, err := o.Filter()
+	if err != nil {
+		d.add("list source", from.String(), err)
+		return nil
+	}
+	began, n, passed := time.Now(), 0, 0
 	var first objstore.Object
 	for o, err := range from.store.List(ctx, "", "") {
 		if err != nil {
 			d.add("list source", from.String(), err)
 			return nil
 		}
-		if first.Key == "" && o.Size > 0 {
+		switch by := filter(o); {
+		case by != source.Kept:
+			if by != source.Elsewhere {
+				passed++
+			}
+		case first.Key == "" && o.Size > 0:
 			first = o
+			n++
+		default:
+			n++
 		}
-		if n++; n == listMost {
+		if n == listMost || n+passed == lookMost {
 			break
 		}
 	}
-	d.add("list source", fmt.Sprintf("%s  %d files in %d ms", from, n, time.Since(began).Milliseconds()), nil)
+	detail := fmt.Sprintf("%s  %s in %d ms", from, plural(n, "file", "files"), time.Since(began).Milliseconds())
+	if passed > 0 {
+		detail += fmt.Sprintf(", %s passed over", plural(passed, "other", "others"))
+	}
+	d.add("list source", detail, nil)
 	if first.Key == "" {
 		return nil
 	}
@@ -186,7 +207,7 @@ func (d *doctor) checkpoint(ctx context.Context, s *State) {
 		case b.Commits == nil:
 			d.add("checkpoint", fmt.Sprintf("%s  batch %d is not finished; the next run finishes it", s.Pipeline, b.Plan.Batch), nil)
 		default:
-			d.add("checkpoint", fmt.Sprintf("%s  whole, %d batches", s.Pipeline, b.Plan.Batch+1), nil)
+			d.add("checkpoint", fmt.Sprintf("%s  whole, %s", s.Pipeline, plural(int(b.Plan.Batch)+1, "batch", "batches")), nil)
 		}
 		return
 	}

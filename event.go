@@ -22,10 +22,11 @@ type RunStarted struct {
 type Recovered struct{ Batch int64 }
 
 // Listed says what a listing of the source found. Files and Bytes are new and will be loaded by this
-// run; Changed files were loaded before with other content.
+// run; Changed files were loaded before with other content; PassedOver are kept out by the options.
 type Listed struct {
 	Files, Changed, Skipped int
 	Bytes                   int64
+	PassedOver              PassedOver
 }
 
 // Progress tells how far a run is. It comes often.

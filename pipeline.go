@@ -53,6 +53,8 @@ type folder struct {
 	store objstore.Store
 	path  string // its location
 	glob  string // below path; may be empty
+	// single says that glob is the name of one file.
+	single bool
 }
 
 // URI is the full name of a file. It is not encoded, so that it reads as the file is named, but for
@@ -207,7 +209,7 @@ func openFolder(at *places, location string) (folder, error) {
 		cut := strings.LastIndexByte(path[:i], '/')
 		path, glob = path[:max(cut, 1)], path[cut+1:]
 	}
-	return folder{store: at.open(path), path: path, glob: glob}, nil
+	return folder{store: at.open(path), path: path, glob: glob, single: file}, nil
 }
 
 // dataNames are the ends of names by which an object is told from a folder, without a look.

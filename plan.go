@@ -91,6 +91,8 @@ type PlannedFiles struct {
 	FailedBefore int   `json:"failedBefore"` // among New
 	Unfinished   int   `json:"unfinished"`   // among New: in a batch that an earlier run did not finish
 	Skipped      int   `json:"skipped"`
+	// PassedOver are not among New.
+	PassedOver PassedOver `json:"passedOver,omitempty"`
 }
 
 // PlannedRead is what a plan has read.
@@ -270,6 +272,7 @@ func (p *Pipeline) planFiles(ctx context.Context, out *Plan, fresh bool) ([]objs
 		return nil, fmt.Errorf("source %s: %w", p.source, err)
 	}
 	out.Files.Changed, out.Files.Skipped = len(found.Changed), len(found.Skipped)
+	out.Files.PassedOver = p.source.passedOver(found.PassedOver)
 	files := append(left, slices.DeleteFunc(found.Files, asked.leave)...)
 	out.Files.New, out.Files.Unfinished = len(files), len(left)
 	for _, f := range files {

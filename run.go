@@ -319,6 +319,9 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 		}
 	}
 	r.listed = r.listed || whole
+	if whole {
+		r.summary.Files.PassedOver = r.source.passedOver(found.PassedOver)
+	}
 	if r.heldBack(found, whole) {
 		return nil, nil
 	}
@@ -338,7 +341,7 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 		if !r.watching || files > 0 {
 			r.start()
 			r.progress.total(files, bytes)
-			r.emit(Listed{Files: files, Changed: len(found.Changed), Skipped: len(found.Skipped), Bytes: bytes})
+			r.emit(Listed{Files: files, Changed: len(found.Changed), Skipped: len(found.Skipped), Bytes: bytes, PassedOver: r.source.passedOver(found.PassedOver)})
 		}
 		if !r.watching && whole {
 			r.warnOfListing(found)

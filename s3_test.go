@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/siltlake/silt"
 	"github.com/siltlake/silt/objstore/s3store/s3test"
@@ -35,6 +36,28 @@ func runOnce(t *testing.T, cfg silt.Config) (*silt.Summary, error) {
 	}
 	defer p.Close()
 	return p.RunOnce(t.Context())
+}
+
+func TestS3FilesPassedOverAreCounted(t *testing.T) {
+	server, cfg := s3Config(t)
+	for _, key := range []string{"a.json", "b.json", "c.csv", "_tmp/d.json", "day/e.json"} {
+		server.Put("landing", "orders/"+key, `{"id":1}`)
+	}
+	server.Age("landing", "orders/b.json", time.Now().Add(-48*time.Hour))
+	cfg.Source = "s3://landing/orders/*.json"
+	cfg.Options["cloudFiles.useStrictGlobber"], cfg.Options["cloudFiles.maxFileAge"] = "true", "1 day"
+	const want = "map[glob:2 hidden:1 maxFileAge:1]"
+	s, err := runOnce(t, cfg)
+	if err != nil || s.Files.Loaded != 1 || fmt.Sprint(s.Files.PassedOver) != want {
+		t.Fatalf("got %+v, %v", s, err)
+	}
+	if s, err = runOnce(t, cfg); err != nil || s.Files.Found != 0 || fmt.Sprint(s.Files.PassedOver) != want {
+		t.Errorf("a second run: got %+v, %v", s, err)
+	}
+	found, err := silt.Doctor(t.Context(), cfg)
+	if err != nil || !strings.Contains(found[0].Detail, "  1 file in ") || !strings.HasSuffix(found[0].Detail, ", 4 others passed over") {
+		t.Errorf("got %+v, %v", found, err)
+	}
 }
 
 func TestS3(t *testing.T) {

@@ -1,6 +1,10 @@
 package silt
 
-import "time"
+import (
+	"time"
+
+	"github.com/siltlake/silt/internal/source"
+)
 
 // Summary is what a run did. Its sums add up: Files.Found is the sum of the other counts of files,
 // Records.Read that of the other counts of records.
@@ -53,6 +57,26 @@ type FileCounts struct {
 	Skipped int `json:"skipped"` // not regular files
 	// Cleaned were loaded, now or earlier, and are deleted, moved or tagged by now.
 	Cleaned int `json:"cleaned,omitempty"`
+	// PassedOver are not among Found.
+	PassedOver PassedOver `json:"passedOver,omitempty"`
+}
+
+// PassedOver counts the files that were not loaded and that the options keep out, as the last listing met
+// them. Each is under the first that does: "hidden" (a name that begins with _ or ., as those of unfinished
+// files do), "pathGlobFilter", "exclude" (what an export has beside its data), "glob" (the pattern of the
+// source), "modifiedAfter", "modifiedBefore", "maxFileAge".
+type PassedOver map[string]int
+
+// passedOver takes what a look at the source kept out. A source that is one file says nothing of those
+// beside it.
+func (f folder) passedOver(by map[source.Filter]int) PassedOver {
+	out := PassedOver{}
+	for filter, n := range by {
+		if !f.single || filter != source.Glob && filter != source.Hidden {
+			out[string(filter)] = n
+		}
+	}
+	return out
 }
 
 // TransformCounts counts what SQL makes of records, over all targets that have some. Records on which it

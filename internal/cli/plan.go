@@ -341,6 +341,9 @@ func (w *planWriter) files() {
 		}
 	}
 	w.line("files", "%s", strings.Join(parts, ", "))
+	if text := passedText(f.PassedOver); text != "" {
+		w.line("", "%s", text)
+	}
 	switch {
 	case f.New == 0:
 	case r.Full:

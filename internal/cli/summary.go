@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -18,6 +19,9 @@ func summaryText(s *silt.Summary) string {
 	f, r := s.Files, s.Records
 	if f.Found == 0 && s.Error == "" && s.Batches == 0 {
 		fmt.Fprintf(&b, "%s  no new files in %s\n", s.Pipeline, s.Source)
+		if text := passedText(f.PassedOver); text != "" {
+			line("files", "%s", text)
+		}
 		warnings(line, s.Warnings)
 		return b.String()
 	}
@@ -27,6 +31,9 @@ func summaryText(s *silt.Summary) string {
 	}
 	fmt.Fprintf(&b, "%s  %s %s\n", s.Pipeline, state, took(s.Took))
 	line("files", "%s", filesSum(f))
+	if text := passedText(f.PassedOver); text != "" {
+		line("", "%s", text)
+	}
 	line("records", "%s", recordsSum(r, s.Transform != nil))
 	for i, text := range rowsTexts(s) {
 		line([]string{"rows", ""}[min(i, 1)], "%s", text)
@@ -101,6 +108,31 @@ func filesSum(f silt.FileCounts) string {
 		text += "   (" + thousands(f.WithBad) + " with bad records)"
 	}
 	return text + wrong(sum == f.Found)
+}
+
+// passedText says which options keep how many files out, most first; empty: none.
+func passedText(by silt.PassedOver) string {
+	sum := 0
+	for _, n := range by {
+		sum += n
+	}
+	if sum == 0 {
+		return ""
+	}
+	filters := slices.Sorted(maps.Keys(by))
+	slices.SortStableFunc(filters, func(a, b string) int { return by[b] - by[a] })
+	var parts []string
+	for _, f := range filters {
+		name := f
+		switch f {
+		case "hidden":
+			name = "names that begin with _ or ."
+		case "glob":
+			name = "the pattern of the source"
+		}
+		parts = append(parts, thousands(by[f])+" by "+name)
+	}
+	return count(sum, "file") + " passed over: " + strings.Join(parts, ", ")
 }
 
 func recordsSum(r silt.RecordCounts, transformed bool) string {

@@ -285,7 +285,7 @@ func eventJSON(pipeline string, e silt.Event) object {
 	case silt.Recovered:
 		return line("recovered", member{"batch", e.Batch})
 	case silt.Listed:
-		return line("listed", member{"files", e.Files}, member{"bytes", e.Bytes}, member{"changed", e.Changed}, member{"skipped", e.Skipped})
+		return line("listed", member{"files", e.Files}, member{"bytes", e.Bytes}, member{"changed", e.Changed}, member{"skipped", e.Skipped}, member{"passedOver", e.PassedOver})
 	case silt.Progress:
 		return line("progress", member{"phase", e.Phase}, member{"filesDone", e.FilesDone}, member{"filesTotal", e.FilesTotal},
 			member{"bytesDone", e.BytesDone}, member{"bytesTotal", e.BytesTotal}, member{"rows", e.Rows}, member{"rescuedRows", e.RescuedRows})

@@ -97,13 +97,3 @@ func (h *Hinted) stat(ctx context.Context, key string) (objstore.Object, error) 
 	}
 	return objstore.Object{}, nil
 }
-
-// Wants returns a function that says whether the key of a file, or of a folder when it ends in a slash, is
-// wanted as far as its name goes.
-func (o Options) Wants() (func(key string) bool, error) {
-	w, err := o.wanted()
-	if err != nil {
-		return nil, err
-	}
-	return func(key string) bool { return strings.HasPrefix(key, w.prefix) && w.name(key) }, nil
-}

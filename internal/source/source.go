@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"strings"
 	"time"
 
@@ -79,6 +78,8 @@ type Found struct {
 	Changed []objstore.Object
 	// Skipped are wanted by name and cannot be looked at.
 	Skipped []Skipped
+	// PassedOver counts the files that no batch has and that the filters keep out, by the first that does.
+	PassedOver map[Filter]int
 }
 
 // Skipped is a file or, with a slash at its end, a folder that a look could not see.
@@ -96,7 +97,7 @@ func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (
 		return nil, err
 	}
 	next := queue{maxFiles: o.MaxFiles, maxBytes: o.MaxBytes, ahead: o.Ahead}
-	found := &Found{}
+	found := &Found{PassedOver: map[Filter]int{}}
 	lookup, end, err := seen.Pass(ctx)
 	if err != nil {
 		return nil, err
@@ -109,18 +110,24 @@ func Discover(ctx context.Context, store objstore.Store, o Options, seen Seen) (
 			if strings.HasPrefix(w.prefix, oe.Key) { // the folder itself, or one above it
 				return nil, listError(w.prefix, err)
 			}
-			if w.name(oe.Key) {
+			if w.name(oe.Key) == Kept {
 				found.Skipped = append(found.Skipped, Skipped{oe.Key, reason(oe.Err)})
 			}
 			continue
 		case err != nil:
 			return nil, listError(w.prefix, err)
-		case !w.name(obj.Key) || strings.HasSuffix(obj.Key, "/") || !w.time(obj.ModTime):
+		case isFolder(obj.Key):
 			continue
 		}
 		before, known, givenUp, err := lookup(obj.Key)
 		if err != nil {
 			return nil, fmt.Errorf("the files seen: %w", err)
+		}
+		if by := w.filter(obj); by != Kept {
+			if !known {
+				found.PassedOver[by]++
+			}
+			continue
 		}
 		if known && before.ETag == obj.ETag || o.Leave != nil && o.Leave(obj) {
 			continue
@@ -191,114 +198,4 @@ func reason(err error) string {
 		err = pe.Err
 	}
 	return err.Error()
-}
-
-// wanted is Options made ready.
-type wanted struct {
-	prefix        string // empty, or ends in a slash
-	glob, file    *regexp.Regexp
-	exclude       *regexp.Regexp
-	onlyFolders   bool // the glob ended in a slash
-	after, before time.Time
-	now           time.Time
-}
-
-func (o Options) wanted() (*wanted, error) {
-	w := &wanted{prefix: o.Prefix, after: o.ModifiedAfter, before: o.ModifiedBefore, now: o.Now}
-	if w.prefix != "" && !strings.HasSuffix(w.prefix, "/") {
-		w.prefix += "/"
-	}
-	if w.now.IsZero() {
-		w.now = time.Now()
-	}
-	if oldest := w.now.Add(-o.MaxAge); o.MaxAge > 0 && oldest.After(w.after) {
-		w.after = oldest
-	}
-	g := loose
-	if o.StrictGlobber {
-		g = strict
-	}
-	var err error
-	if o.Glob != "" {
-		glob := strings.TrimRight(o.Glob, "/")
-		w.onlyFolders = glob != o.Glob
-		if w.glob, err = compile(glob, g); err != nil {
-			return nil, err
-		}
-	}
-	if o.PathGlobFilter != "" {
-		if w.file, err = compile(o.PathGlobFilter, strict); err != nil {
-			return nil, err
-		}
-	}
-	if o.Exclude != "" {
-		if w.exclude, err = compile(o.Exclude, strict); err != nil {
-			return nil, err
-		}
-	}
-	return w, nil
-}
-
-// Wanted returns what tells whether the filters let a file through. MinAge is not among them.
-func (o Options) Wanted() (func(objstore.Object) bool, error) {
-	w, err := o.wanted()
-	if err != nil {
-		return nil, err
-	}
-	return func(obj objstore.Object) bool {
-		return strings.HasPrefix(obj.Key, w.prefix) && !strings.HasSuffix(obj.Key, "/") && w.name(obj.Key) && w.time(obj.ModTime)
-	}, nil
-}
-
-// name reports whether the key of a file, or of a folder when it ends in a slash, is wanted.
-func (w *wanted) name(key string) bool {
-	rel := strings.TrimPrefix(key, w.prefix)
-	folder := strings.HasSuffix(rel, "/")
-	parts := strings.Split(strings.TrimSuffix(rel, "/"), "/")
-	for i, part := range parts {
-		if hidden(part, folder || i < len(parts)-1) {
-			return false
-		}
-	}
-	if folder {
-		return true // what the patterns say about the files in it is not known
-	}
-	if w.file != nil && !w.file.MatchString(parts[len(parts)-1]) {
-		return false
-	}
-	if w.exclude != nil && w.exclude.MatchString(parts[len(parts)-1]) {
-		return false
-	}
-	return w.glob == nil || w.matches(rel)
-}
-
-// matches reports whether the glob names the file or a folder it is in.
-func (w *wanted) matches(rel string) bool {
-	if !w.onlyFolders && w.glob.MatchString(rel) {
-		return true
-	}
-	for i := strings.IndexByte(rel, '/'); i >= 0; {
-		if w.glob.MatchString(rel[:i]) {
-			return true
-		}
-		j := strings.IndexByte(rel[i+1:], '/')
-		if j < 0 {
-			break
-		}
-		i += 1 + j
-	}
-	return false
-}
-
-// hidden reports whether a part of a path is never read: the names of unfinished and of side files.
-// A folder with a = in its name is a partition, whatever its column is called.
-func hidden(part string, folder bool) bool {
-	if strings.HasSuffix(part, "._COPYING_") {
-		return true
-	}
-	return (strings.HasPrefix(part, "_") || strings.HasPrefix(part, ".")) && !(folder && strings.Contains(part, "="))
-}
-
-func (w *wanted) time(t time.Time) bool {
-	return (w.after.IsZero() || t.After(w.after)) && (w.before.IsZero() || t.Before(w.before))
 }

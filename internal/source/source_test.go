@@ -117,6 +117,21 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestFilesPassedOverAreCountedByWhatKeepsThemOut(t *testing.T) {
+	list := listing{files: files("in/a.json", "in/b.json", "in/c.json", "in/d.csv", "in/e.md5", "in/_f.json", "in/day/", "in/x/g.json", "in/h.json", "inside")}
+	o := source.Options{Prefix: "in", Glob: "*", StrictGlobber: true, PathGlobFilter: "*.{json,md5}", Exclude: "*.md5",
+		ModifiedAfter: noon, ModifiedBefore: noon.Add(8 * time.Minute)}
+	f := discover(t, list, o, nil)
+	if got, want := fmt.Sprint(f.PassedOver), "map[exclude:1 hidden:1 modifiedAfter:1 modifiedBefore:1 pathGlobFilter:1]"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	o = source.Options{Prefix: "in", Glob: "?.json", StrictGlobber: true, MaxAge: time.Minute, Now: noon.Add(2 * time.Minute)}
+	known := seen{"in/a.json": {Key: "in/a.json", ETag: "0"}}
+	if got, want := fmt.Sprint(discover(t, list, o, known).PassedOver), "map[glob:3 hidden:1 maxFileAge:1]"; got != want {
+		t.Errorf("where one is known: got %s, want %s", got, want)
+	}
+}
+
 func TestCheckGlob(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"":            "",
