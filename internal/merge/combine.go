@@ -80,8 +80,8 @@ func (c combiner) column(ctx context.Context, old, change arrow.Array, p *presen
 	return change, nil
 }
 
-// structs combines field by field. The change of a whole struct to null makes it null, unless a field
-// that the source does not know has a value: that one stays.
+// structs combines field by field. A struct stays one where the source has null for it, so that fields that
+// the source does not know keep their values, and is null where both are: what Delta made the rule in 4.4.
 func (c combiner) structs(ctx context.Context, old, change *array.Struct, p *presence) (arrow.Array, error) {
 	n := old.Len()
 	bits := memory.NewResizableBuffer(memory.DefaultAllocator)
@@ -90,7 +90,7 @@ func (c combiner) structs(ctx context.Context, old, change *array.Struct, p *pre
 	valid := bits.Bytes()
 	clear(valid)
 	for i := range n {
-		if change.IsValid(i) || c.ignoreNull && old.IsValid(i) {
+		if change.IsValid(i) || old.IsValid(i) {
 			bitutil.SetBit(valid, i)
 		}
 	}
@@ -106,13 +106,7 @@ func (c combiner) structs(ctx context.Context, old, change *array.Struct, p *pre
 		if err != nil {
 			return nil, err
 		}
-		if data[f] = kids[f].Data(); !p.kids[f].whole() {
-			for i := range n {
-				if kids[f].IsValid(i) {
-					bitutil.SetBit(valid, i)
-				}
-			}
-		}
+		data[f] = kids[f].Data()
 	}
 	out := array.NewData(old.DataType(), n, []*memory.Buffer{bits}, data, array.UnknownNullCount, 0)
 	defer out.Release()

@@ -32,8 +32,8 @@ type model struct{ rows []row }
 
 func (m *model) append(rows []row) { m.rows = append(m.rows, rows...) }
 
-// merge merges change rows of a schema, and returns what it counts.
-func (m *model) merge(spec merge.Spec, s *schema.Struct, changes []row) merge.Counts {
+// merge merges change rows of a schema into a table that then has a schema, and returns what it counts.
+func (m *model) merge(spec merge.Spec, s, table *schema.Struct, changes []row) merge.Counts {
 	c := merge.Counts{Rows: int64(len(changes))}
 	key := func(r row) string {
 		var parts []string
@@ -88,7 +88,7 @@ func (m *model) merge(spec merge.Spec, s *schema.Struct, changes []row) merge.Co
 		case spec.InsertOnly:
 			note(k, "skipped")
 		default:
-			next := update(old, change, s, spec.IgnoreNullUpdates)
+			next := update(old, change, s, table, spec.IgnoreNullUpdates)
 			if reflect.DeepEqual(normal(next), normal(old)) {
 				note(k, "unchanged")
 			} else {
@@ -103,7 +103,7 @@ func (m *model) merge(spec merge.Spec, s *schema.Struct, changes []row) merge.Co
 		switch met[k] {
 		case "":
 			c.Inserted++
-			rows = append(rows, update(row{}, winners[k], s, false))
+			rows = append(rows, update(row{}, winners[k], s, table, false))
 		case "late":
 			c.Late++
 		case "unchanged":
@@ -137,7 +137,7 @@ func valueAt(r row, text string) any {
 	return v
 }
 
-func update(old, change map[string]any, s *schema.Struct, ignoreNull bool) row {
+func update(old, change map[string]any, s, table *schema.Struct, ignoreNull bool) row {
 	out := row{}
 	maps.Copy(out, old)
 	for _, f := range s.Fields {
@@ -147,12 +147,8 @@ func update(old, change map[string]any, s *schema.Struct, ignoreNull bool) row {
 		after, _ := v.(map[string]any)
 		switch {
 		case v == nil && ignoreNull:
-		case ok && after == nil:
-			if out[f.Name] = nil; len(unknown(before, st)) > 0 {
-				out[f.Name] = unknown(before, st)
-			}
-		case ok:
-			out[f.Name] = map[string]any(update(before, after, st, ignoreNull))
+		case ok && (after != nil || before != nil && lacks(st, fieldOf(table, f.Name))):
+			out[f.Name] = map[string]any(update(before, after, st, fieldOf(table, f.Name), ignoreNull))
 		default:
 			out[f.Name] = v
 		}
@@ -160,18 +156,20 @@ func update(old, change map[string]any, s *schema.Struct, ignoreNull bool) row {
 	return out
 }
 
-// unknown is what a struct has in fields that the source does not know.
-func unknown(before map[string]any, st *schema.Struct) map[string]any {
-	kept := map[string]any{}
-	for name, x := range normal(before) {
-		i := st.Index(name)
+func fieldOf(s *schema.Struct, name string) *schema.Struct {
+	return s.Fields[s.IndexFold(name)].Type.(*schema.Struct)
+}
+
+// lacks reports whether a table has fields in a struct, at any depth of structs, that the source does not know.
+func lacks(source, table *schema.Struct) bool {
+	return slices.ContainsFunc(table.Fields, func(f schema.Field) bool {
+		i := source.IndexFold(f.Name)
 		if i < 0 {
-			kept[name] = x
-		} else if in, ok := st.Fields[i].Type.(*schema.Struct); ok && len(unknown(x.(map[string]any), in)) > 0 {
-			kept[name] = unknown(x.(map[string]any), in)
+			return true
 		}
-	}
-	return kept
+		st, ok := source.Fields[i].Type.(*schema.Struct)
+		return ok && lacks(st, f.Type.(*schema.Struct))
+	})
 }
 
 // normal is a row without its nulls.
@@ -199,6 +197,26 @@ func normalValue(v any) any {
 	return v
 }
 
+// parse is a row of JSON.
+func parse(t testing.TB, text string) row {
+	t.Helper()
+	r := row{}
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// ordered are the rows without their nulls, in the order of their texts.
+func ordered(rows []row) []row {
+	out := make([]row, len(rows))
+	for i, r := range rows {
+		out[i] = normal(r)
+	}
+	slices.SortFunc(out, func(a, b row) int { return strings.Compare(texts([]row{a}), texts([]row{b})) })
+	return out
+}
+
 func texts(rows []row) string {
 	out := make([]string, len(rows))
 	for i, r := range rows {
@@ -213,7 +231,8 @@ func texts(rows []row) string {
 }
 
 // pool are the columns that a source may have beside its keys.
-const pool = "ts BIGINT, a STRING, n BIGINT, s STRUCT<x: BIGINT, y: STRING, in: STRUCT<p: BIGINT, q: STRING>>, l ARRAY<STRUCT<x: BIGINT, y: STRING>>, `odd name` STRING"
+const pool = "ts BIGINT, a STRING, n BIGINT, s STRUCT<x: BIGINT, y: STRING, in: STRUCT<p: BIGINT, q: STRING>>, l ARRAY<STRUCT<x: BIGINT, y: STRING>>, " +
+	"m MAP<STRING, STRUCT<x: BIGINT, y: STRING>>, price DECIMAL(10,2), at TIMESTAMP, `odd name` STRING"
 
 // subset draws some of the fields, at any depth.
 func subset(t *rapid.T, s *schema.Struct, mapped bool) *schema.Struct {
@@ -227,6 +246,8 @@ func subset(t *rapid.T, s *schema.Struct, mapped bool) *schema.Struct {
 			f.Type = subset(t, typ, mapped)
 		case *schema.Array:
 			f.Type = &schema.Array{Element: subset(t, typ.Element.(*schema.Struct), mapped), ContainsNull: true}
+		case *schema.Map:
+			f.Type = &schema.Map{Key: typ.Key, Value: subset(t, typ.Value.(*schema.Struct), mapped), ValueContainsNull: true}
 		}
 		out.Fields = append(out.Fields, f)
 	}
@@ -254,9 +275,22 @@ func value(t *rapid.T, typ schema.Type) any {
 			list[i] = value(t, typ.Element)
 		}
 		return list
+	case *schema.Map:
+		entries := []any{}
+		for _, k := range []string{"j", "k"} {
+			if rapid.Bool().Draw(t, "entry "+k) {
+				entries = append(entries, map[string]any{"key": k, "value": value(t, typ.Value)})
+			}
+		}
+		return entries
+	case schema.Decimal:
+		return rapid.SampledFrom([]string{"0.25", "-1.75", "80.51", "12345678.99"}).Draw(t, "decimal")
 	}
-	if typ == schema.String {
+	switch typ {
+	case schema.String:
 		return rapid.SampledFrom([]string{"", "x", "y", "long enough to be cut in the statistics of a file, with something behind"}).Draw(t, "text")
+	case schema.Timestamp:
+		return rapid.SampledFrom([]string{"1969-12-31T23:59:59.999999Z", "2024-02-29T12:00:00.000001Z", "2024-02-29T12:00:00.654321Z"}).Draw(t, "time")
 	}
 	return float64(rapid.IntRange(0, 5).Draw(t, "number"))
 }
@@ -485,7 +519,7 @@ func (h *history) step() {
 				h.rt.Fatalf("row id %d was that of %s, and is that of %q", id, key, now)
 			}
 		}
-		want := h.model.merge(spec, s, rows)
+		want := h.model.merge(spec, s, next.Schema(), rows)
 		want.TargetUpdated, want.TargetDeleted = r.TargetUpdated, r.TargetDeleted // an append may be ordered behind
 		got := ofRows(r.Counts)
 		got.BytesAdded, got.BytesRemoved, got.Conflicting = 0, 0, 0
@@ -548,17 +582,10 @@ func (h *history) checkFeed(s *delta.Snapshot, before string) {
 		return
 	}
 	count := map[string]int{}
-	parse := func(line string) row {
-		r := row{}
-		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			h.t.Fatal(err)
-		}
-		return r
-	}
 	tally := func(text string, n int) {
 		for line := range strings.SplitSeq(text, "\n") {
 			if line != "" {
-				count[texts([]row{parse(line)})] += n
+				count[texts([]row{parse(h.t, line)})] += n
 			}
 		}
 	}
@@ -574,7 +601,7 @@ func (h *history) checkFeed(s *delta.Snapshot, before string) {
 			if err != nil {
 				h.t.Fatal(err)
 			}
-			r := parse(string(b))
+			r := parse(h.t, string(b))
 			n := 1
 			if kind := r["_change_type"]; kind == "delete" || kind == "update_preimage" {
 				n = -1
@@ -595,17 +622,7 @@ func (h *history) checkFeed(s *delta.Snapshot, before string) {
 
 // check compares the table with the model.
 func (h *history) check() {
-	var rows []row
-	if text := h.rows(); text != "" {
-		for line := range strings.SplitSeq(text, "\n") {
-			r := row{}
-			if err := json.Unmarshal([]byte(line), &r); err != nil {
-				h.t.Fatal(err)
-			}
-			rows = append(rows, r)
-		}
-	}
-	if got, want := texts(rows), texts(h.model.rows); got != want {
+	if got, want := texts(h.parsed()), texts(h.model.rows); got != want {
 		h.rt.Fatalf("rows\n%s\nwant\n%s", got, want)
 	}
 }
