@@ -13,8 +13,9 @@ FUZZ   ?= 30s
 SEEDS  ?= 2000
 SEED   ?= 1
 BENCH  ?=
+SPARK  ?=
 
-.PHONY: build demo test race vet lint fuzz bench kills s3 sim sweep model spark golden clean compiler
+.PHONY: build demo test race vet lint fuzz bench kills s3 sim sweep model spark spark-merge golden clean compiler
 
 build: compiler
 	$(GO) build -tags $(TAGS) -o bin/silt ./cmd/silt
@@ -74,8 +75,14 @@ model:
 	$(GO) test -count 1 -timeout 30m -run TestModel ./internal/checkpoint -model.large
 
 # Spark with Delta Lake reads tables that silt made and changes them, then silt reads on. Needs java and mvn.
-spark: $(PEERS) $(JARS)
+spark: $(PEERS) $(JARS) spark-merge
 	SILT_SPARK=$(CURDIR)/$(PEERS) $(GO) test -count 1 -timeout 30m -run TestSpark -v ./delta
+
+# Spark makes the merges of internal/merge/testdata/spark-merges.json, and wants what is recorded there; reads
+# what silt made of them; and makes the last merge of each in silt's table. SPARK="-update" draws and records
+# them again, SPARK="-spark-seed 1000" makes others.
+spark-merge: compiler $(PEERS) $(JARS)
+	SILT_SPARK=$(CURDIR)/$(PEERS) $(GO) test -tags $(TAGS) -count 1 -timeout 60m -run TestSparkMerges ./internal/merge $(SPARK)
 
 # Rewrites what tests compare with; the difference is then reviewed.
 golden: compiler $(ORACLE)
