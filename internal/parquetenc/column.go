@@ -36,6 +36,7 @@ type column struct {
 	body   blob
 	pages  []page
 	stored bool // pages do not get smaller, and are not compressed
+	coded  bool // pages without the dictionary are compressed by codes alone
 	bounds bounds
 	remaps map[*parquetleaf.Leaf][]uint32 // from the places in other dictionaries to those in this one, plus one
 	copied *Chunk                         // nil: the chunk is made here
@@ -66,7 +67,7 @@ func newColumn(n *node, maxDef, maxRep int) *column {
 
 // reset begins a chunk.
 func (c *column) reset() {
-	c.pages, c.total, c.values, c.stored = c.pages[:0], 0, 0, false
+	c.pages, c.total, c.values, c.stored, c.coded = c.pages[:0], 0, 0, false, false
 	c.bounds.reset()
 	clear(c.remaps)
 	c.copied = nil
@@ -118,13 +119,24 @@ func (c *column) append(w *Writer, a arrow.Array, s *scope, p []byte) {
 // to those there were before.
 func (c *column) settle(w *Writer, before int64) {
 	if c.byDict && c.values != before {
-		if d := c.dictBytes(); d > w.limits.dict || c.values >= 1000 && int64(c.distinct())*4 > c.values*3 {
+		if c.dictBytes() > w.limits.dict || c.values >= 1000 && !c.repeats() && !c.willRepeat() {
 			c.leaveDict(w)
 		}
 	}
 	if c.entries >= w.limits.entries || len(c.plain) >= w.limits.page {
 		c.flush(w)
 	}
+}
+
+// repeats reports whether a quarter of the values were there before.
+func (c *column) repeats() bool { return int64(c.distinct())*4 <= c.values*3 }
+
+// willRepeat reports whether values are of so few that a dictionary will pay once there are more of them.
+// Of n values that are drawn at random from m, about n²/2m were drawn before.
+func (c *column) willRepeat() bool {
+	const few = 8192
+	n := c.values
+	return n < 4*few && n*n <= 2*few*(n-int64(c.distinct()))
 }
 
 // numbersOf returns the bits of the values that are there.
@@ -358,7 +370,7 @@ func (c *column) appendDict(b []byte) []byte {
 
 // flush finishes the open page.
 func (c *column) flush(w *Writer) {
-	if c.byDict && len(c.pages) == 0 && int64(c.distinct())*4 > c.values*3 {
+	if c.byDict && len(c.pages) == 0 && !c.repeats() {
 		c.leaveDict(w)
 	}
 	b := w.page[:0]
@@ -393,10 +405,19 @@ func (c *column) flush(w *Writer) {
 		if isLarge {
 			w.packed = make([]byte, 0, len(b)+len(b)/128) // or it grows, and is there twice for a while
 		}
-		packed := w.compress(b)
-		if len(c.pages) == 0 && len(packed)*20 > len(b)*19 {
-			c.stored = true
+		var packed []byte
+		if c.coded && !dict {
+			packed = w.codesOf(b)
 		} else {
+			packed = w.compress(b)
+		}
+		switch {
+		case len(c.pages) == 0 && len(packed)*20 > len(b)*19:
+			c.stored = true
+		case len(c.pages) == 0 && !dict:
+			c.coded = w.codesSuit(b, len(packed))
+			fallthrough
+		default:
 			b = packed
 		}
 	}

@@ -27,6 +27,7 @@ func (c Codec) number() int { return [...]int{Zstd: 6, Snappy: 1, Gzip: 2, Uncom
 type packer struct {
 	kind   Codec
 	zstd   *zstd.Encoder
+	codes  huffman
 	gzip   *gzip.Writer
 	buf    bytes.Buffer // of gzip
 	packed []byte
@@ -51,6 +52,17 @@ func (p *packer) close() {
 	if p.zstd != nil {
 		_ = p.zstd.Close() // nothing is open in it
 	}
+}
+
+// codesOf makes a frame of the codes alone.
+func (p *packer) codesOf(b []byte) []byte {
+	p.packed = p.codes.append(p.packed[:0], b)
+	return p.packed
+}
+
+// codesSuit reports whether codesOf is to be used for what follows b, of which compress made packed bytes.
+func (p *packer) codesSuit(b []byte, packed int) bool {
+	return p.kind == Zstd && p.codes.suits(b, packed)
 }
 
 func (p *packer) compress(b []byte) []byte {

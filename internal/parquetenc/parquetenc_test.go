@@ -365,6 +365,7 @@ func TestDictionary(t *testing.T) {
 	}{
 		{"few_values_are_in_the_dictionary", func(i int) int64 { return int64(i % 100) }, true, false},
 		{"one_value_is_in_the_dictionary", func(i int) int64 { return 7 }, true, false},
+		{"prices_are_in_the_dictionary", func(i int) int64 { return int64(uint64(i+1) * 0x9E3779B97F4A7C15 >> 32 % 5000) }, true, false},
 		{"values_that_differ_are_not", func(i int) int64 { return int64(i) * 1e10 }, false, true},
 		{"values_that_begin_to_differ_are_not_any_more", func(i int) int64 { return int64(max(i%100, i-300_000)) }, true, true},
 	} {

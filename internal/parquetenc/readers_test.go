@@ -1,13 +1,16 @@
 package parquetenc_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/siltlake/silt/internal/parquetenc"
 )
@@ -21,6 +24,15 @@ func splitmix(state uint64) intSource {
 		z = (z ^ z>>27) * 0x94D049BB133111EB
 		return int((z ^ z>>31) % uint64(n))
 	}
+}
+
+// ids are texts of which none is there twice.
+func ids(from intSource, s *arrow.Schema, rows int) arrow.RecordBatch {
+	b := array.NewRecordBuilder(memory.DefaultAllocator, s)
+	for range rows {
+		b.Field(0).(*array.StringBuilder).Append(fmt.Sprintf("%08x-%08x-%08x", from("", 1<<32), from("", 1<<32), from("", 1<<32)))
+	}
+	return b.NewRecordBatch()
 }
 
 func TestOtherReaders(t *testing.T) {
@@ -57,6 +69,7 @@ func TestOtherReaders(t *testing.T) {
 		{"agree_on_what_is_not_compressed", flat, 1000, parquetenc.Options{Codec: parquetenc.Uncompressed}},
 		{"agree_on_nested_values", nested, 3000, parquetenc.Options{}},
 		{"agree_on_nested_values_in_row_groups", nested, 9000, parquetenc.Options{RowGroupBytes: 20_000}},
+		{"agree_on_ids", []arrow.Field{{Name: "id", Type: text}}, 60_000, parquetenc.Options{}},
 		{"agree_on_no_rows", append(flat, nested...), 0, parquetenc.Options{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -64,6 +77,9 @@ func TestOtherReaders(t *testing.T) {
 				t.Logf("seed %d", seed)
 				s := arrow.NewSchema(test.fields, nil)
 				rec := randomRecord(splitmix(seed), s, test.rows)
+				if s.Field(0).Name == "id" {
+					rec = ids(splitmix(seed), s, test.rows)
+				}
 				dir := t.TempDir()
 				path, rows := filepath.Join(dir, "a.parquet"), filepath.Join(dir, "a.arrow")
 				if err := os.WriteFile(path, encode(t, test.o, s, rec), 0o600); err != nil {
