@@ -35,8 +35,8 @@ func (d *doctor) queue(ctx context.Context, set *settings, source string) {
 	if info.DeadLetters {
 		letters = "with a queue for dead letters"
 	}
-	d.add("queue", fmt.Sprintf("%s  about %d messages waiting, %d in flight, kept %s, %s  %d ms", set.queueURL, info.Waiting, info.InFlight,
-		info.Retention, letters, time.Since(began).Milliseconds()), nil)
+	d.add("queue", fmt.Sprintf("%s  about %s waiting, %d in flight, kept %s, %s  %d ms", set.queueURL, plural(info.Waiting, "message", "messages"), info.InFlight,
+		days(info.Retention), letters, time.Since(began).Milliseconds()), nil)
 
 	messages, err := queue.Receive(ctx, 0, peekFor)
 	if err != nil {
@@ -52,6 +52,15 @@ func (d *doctor) queue(ctx context.Context, set *settings, source string) {
 		return
 	}
 	d.events(messages, set.queueURL, source)
+}
+
+// days is a time in days, where it is whole ones.
+func days(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d > 0 && d%day == 0 {
+		return plural(int(d/day), "day", "days")
+	}
+	return d.String()
 }
 
 // events looks at what is in the queue: a queue that brings nothing of the source is worth a warning.
@@ -77,10 +86,10 @@ func (d *doctor) events(messages []s3store.Message, url, source string) {
 	}
 	switch {
 	case odd > 0:
-		warn(fmt.Sprintf("%d of %d messages are no events of S3", odd, len(messages)), "give silt a queue of its own, which only the bucket, or a topic or rule for it, sends to")
+		warn(fmt.Sprintf("%d of %s no events of S3", odd, plural(len(messages), "message is", "messages are")), "give silt a queue of its own, which only the bucket, or a topic or rule for it, sends to")
 	case ours == 0 && other != "":
 		warn("its events are of bucket "+other+", and the source is in "+bucket, "send the events of "+bucket+" to the queue, or name another")
 	default:
-		d.add("queue: events", fmt.Sprintf("%s  %d messages looked at", url, len(messages)), nil)
+		d.add("queue: events", fmt.Sprintf("%s  %s looked at", url, plural(len(messages), "message", "messages")), nil)
 	}
 }

@@ -36,6 +36,9 @@ func (o Options) load(ctx context.Context) (aws.Config, error) {
 		load = append(load, config.WithCredentialsProvider(o.Credentials))
 	}
 	c, err := config.LoadDefaultConfig(ctx, load...)
+	if o.Transport != nil {
+		c.HTTPClient = &http.Client{Transport: o.Transport}
+	}
 	if err == nil && o.RoleARN != "" {
 		c.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(
 			sts.NewFromConfig(c, func(s *sts.Options) {

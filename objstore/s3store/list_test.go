@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -294,6 +293,11 @@ func TestRequestsOfAListing(t *testing.T) {
 	}
 }
 
+type transport func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements [http.RoundTripper].
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
 var listPage = flag.Int("list.page", 50, "keys in each of the 1,000 pages of TestAListingDoesNotWaitForEachAnswer")
 
 // TestAListingDoesNotWaitForEachAnswer lists a thousand pages of a server that takes 30 ms for each, by a
@@ -313,19 +317,15 @@ func TestAListingDoesNotWaitForEachAnswer(t *testing.T) {
 			server := serve(t)
 			server.Pages(*listPage)
 			folders(server, c.folders, *listPage*1000/c.folders)
-			client, err := s3store.New(t.Context(), options(server.URL))
-			if err != nil {
-				t.Fatal(err)
-			}
-			client.Over(func(r *http.Request) *http.Response {
+			o := options(server.URL)
+			o.Transport = transport(func(r *http.Request) (*http.Response, error) {
 				time.Sleep(latency)
-				w := httptest.NewRecorder()
-				server.ServeHTTP(w, r)
-				return w.Result()
+				return server.Transport().RoundTrip(r)
 			})
+			store := open(t, o, "")
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
-				got, err := keysOf(t.Context(), client.Store("b", ""), "", "")
+				got, err := keysOf(t.Context(), store, "", "")
 				if err != nil || len(got) != *listPage*1000 {
 					t.Fatalf("%d keys, %v", len(got), err)
 				}
@@ -345,19 +345,27 @@ func BenchmarkList(b *testing.B) {
 	defer server.Close()
 	folders(server, 20, 5000)
 	var pages sync.Map // what the server answers, made once
-	c, err := s3store.New(b.Context(), options(server.URL))
+	o := options(server.URL)
+	o.Transport = transport(func(r *http.Request) (*http.Response, error) {
+		page, ok := pages.Load(r.URL.RawQuery)
+		if !ok {
+			answer, err := server.Transport().RoundTrip(r)
+			if err != nil {
+				return nil, err
+			}
+			body, err := io.ReadAll(answer.Body)
+			if err != nil {
+				return nil, err
+			}
+			page, _ = pages.LoadOrStore(r.URL.RawQuery, body)
+		}
+		body := page.([]byte)
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body))}, nil
+	})
+	c, err := s3store.New(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
-	c.Over(func(r *http.Request) *http.Response {
-		page, ok := pages.Load(r.URL.RawQuery)
-		if !ok {
-			w := httptest.NewRecorder()
-			server.ServeHTTP(w, r)
-			page, _ = pages.LoadOrStore(r.URL.RawQuery, w.Body.Bytes())
-		}
-		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, ContentLength: int64(len(page.([]byte))), Body: io.NopCloser(bytes.NewReader(page.([]byte)))}
-	})
 	for b.Loop() {
 		if got, err := keysOf(b.Context(), c.Store("b", ""), "", ""); err != nil || len(got) != 100_000 {
 			b.Fatal(len(got), err)

@@ -18,6 +18,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -43,6 +44,8 @@ type Options struct {
 	RoleARN, RoleExternalID, RoleSessionName, STSEndpoint string
 	// Credentials are used as they are instead of what the SDK finds.
 	Credentials aws.CredentialsProvider
+	// Transport makes the requests; nil is connections of the Client's own.
+	Transport http.RoundTripper
 
 	// Timeout bounds one request, and the wait for the next bytes of a body; 0 is 30 seconds. A request
 	// with a body has a second more for each 256 KiB of it.

@@ -21,6 +21,7 @@ type Queue struct {
 
 	// The Server's lock holds these.
 	messages []*queued // the oldest first
+	letters  bool
 	sent     int
 	waiting  int           // requests that wait for a message
 	changed  chan struct{} // closed when there may be something to receive
@@ -124,6 +125,13 @@ func (q *Queue) Sent() int {
 	q.server.mu.Lock()
 	defer q.server.mu.Unlock()
 	return q.sent
+}
+
+// Redrive gives the queue another for messages that are received too often, as far as it tells of itself.
+func (q *Queue) Redrive() {
+	q.server.mu.Lock()
+	defer q.server.mu.Unlock()
+	q.letters = true
 }
 
 // Remove deletes the queue.
@@ -275,10 +283,14 @@ func (s *Server) doQueue(q *request) answer {
 				hidden++
 			}
 		}
-		return plain(map[string]any{"Attributes": map[string]string{
+		attributes := map[string]string{
 			"QueueArn": "arn:aws:sqs:us-east-1:000000000000:" + at.name, "ApproximateNumberOfMessages": strconv.Itoa(len(at.messages) - hidden),
 			"ApproximateNumberOfMessagesNotVisible": strconv.Itoa(hidden), "MessageRetentionPeriod": "345600", "VisibilityTimeout": "30",
-		}})
+		}
+		if at.letters {
+			attributes["RedrivePolicy"] = `{"deadLetterTargetArn":"arn:aws:sqs:us-east-1:000000000000:letters","maxReceiveCount":5}`
+		}
+		return plain(map[string]any{"Attributes": attributes})
 	}
 	return q.fail(400, "InvalidAction", q.op)
 }
