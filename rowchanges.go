@@ -70,10 +70,11 @@ func MergeTable(ctx context.Context, cfg Config, m TableMerge) (*RowChanges, err
 	if len(m.Merge.Keys) == 0 {
 		return nil, errors.New("a merge needs keys")
 	}
-	rows, err := m.rows(ctx, cfg)
+	rows, done, err := m.rows(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("source: %w", err)
 	}
+	defer done()
 	spec := m.Merge.spec()
 	if spec.Duplicates = merge.FailOnDuplicates; m.Merge.SCD == 2 {
 		spec.History = true
@@ -179,32 +180,22 @@ func tableChange(name string, version int64, dryRun, isMerge bool, c merge.Count
 	return out
 }
 
-// rows reads the source into memory, so that it stays the same when the merge is worked out again.
-func (m TableMerge) rows(ctx context.Context, cfg Config) (*merge.Changes, error) {
-	recs, s, err := m.read(ctx, cfg)
-	if err != nil {
-		return nil, err
-	}
-	return &merge.Changes{Schema: s, Rows: func(context.Context, [][]string) iter.Seq2[arrow.RecordBatch, error] {
-		return func(yield func(arrow.RecordBatch, error) bool) {
-			for _, r := range recs {
-				r.Retain()
-				if !yield(r, nil) {
-					return
-				}
-			}
+// rows are those of the source. They stay the same when the merge is worked out again: those of a table are
+// of one version, and what SQL makes is kept until done.
+func (m TableMerge) rows(ctx context.Context, cfg Config) (rows *merge.Changes, done func(), err error) {
+	sql, ok := m.sql()
+	if !ok {
+		from := cfg
+		if from.Target = (Target{Table: m.Source}); isPath(m.Source) {
+			from.Target = Target{Path: m.Source}
 		}
-	}}, nil
-}
-
-func (m TableMerge) read(ctx context.Context, cfg Config) ([]arrow.RecordBatch, *schema.Struct, error) {
-	sql := strings.TrimSpace(m.Source)
-	word, _, _ := strings.Cut(strings.ToLower(sql), " ")
-	switch fi, err := os.Stat(m.Source); {
-	case err == nil && !fi.IsDir():
-		sql = "SELECT * FROM '" + strings.ReplaceAll(m.Source, "'", "''") + "'"
-	case word != "select" && word != "with" && word != "from" && word != "values" && !strings.HasPrefix(sql, "("):
-		return m.readTable(ctx, cfg)
+		_, s, err := loadTarget(ctx, from, nil)
+		if err != nil {
+			return nil, nil, err
+		}
+		return &merge.Changes{Schema: s.Schema(), Rows: func(ctx context.Context, fields [][]string) iter.Seq2[arrow.RecordBatch, error] {
+			return s.Scan(delta.ScanOptions{Fields: fields}).Batches(ctx)
+		}}, func() {}, nil
 	}
 	r, err := Query(ctx, sql, QueryOptions{Catalogs: cfg.Catalogs, TempDir: cfg.TempDir})
 	if err != nil {
@@ -215,30 +206,26 @@ func (m TableMerge) read(ctx context.Context, cfg Config) ([]arrow.RecordBatch, 
 	if err != nil {
 		return nil, nil, err
 	}
-	var recs []arrow.RecordBatch
+	held := &merge.Held{TempDir: cfg.TempDir}
 	for r.Next() {
-		rec := r.RecordBatch()
-		rec.Retain()
-		recs = append(recs, rec)
-	}
-	return recs, s, r.Err()
-}
-
-func (m TableMerge) readTable(ctx context.Context, cfg Config) ([]arrow.RecordBatch, *schema.Struct, error) {
-	from := cfg
-	if from.Target = (Target{Table: m.Source}); isPath(m.Source) {
-		from.Target = Target{Path: m.Source}
-	}
-	_, s, err := loadTarget(ctx, from, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	var recs []arrow.RecordBatch
-	for rec, err := range s.Scan(delta.ScanOptions{}).Batches(ctx) {
-		if err != nil {
+		if err := held.Add(r.RecordBatch()); err != nil {
+			held.Close()
 			return nil, nil, err
 		}
-		recs = append(recs, rec)
 	}
-	return recs, s.Schema(), nil
+	if err := r.Err(); err != nil {
+		held.Close()
+		return nil, nil, err
+	}
+	return &merge.Changes{Schema: s, Rows: held.Rows}, held.Close, nil
+}
+
+// sql is the SQL that makes the rows. It is not ok when the source is a table.
+func (m TableMerge) sql() (sql string, ok bool) {
+	sql = strings.TrimSpace(m.Source)
+	if fi, err := os.Stat(m.Source); err == nil && !fi.IsDir() {
+		return "SELECT * FROM '" + strings.ReplaceAll(m.Source, "'", "''") + "'", true
+	}
+	word, _, _ := strings.Cut(strings.ToLower(sql), " ")
+	return sql, word == "select" || word == "with" || word == "from" || word == "values" || strings.HasPrefix(sql, "(")
 }

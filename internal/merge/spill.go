@@ -1,6 +1,7 @@
 package merge
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"slices"
@@ -47,12 +48,9 @@ type group struct {
 }
 
 // memory is how many bytes of change rows are held at once.
-func (o *Options) memory() int64 {
-	if o.Memory > 0 {
-		return o.Memory
-	}
-	return 256 << 20
-}
+func (o *Options) memory() int64 { return cmp.Or(o.Memory, defaultMemory) }
+
+const defaultMemory = 256 << 20
 
 func newSpill(m *merger, changes Changes, large *largeError) *spill {
 	const perKey = 32 // bytes, while there is another copy of them

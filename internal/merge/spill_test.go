@@ -106,6 +106,32 @@ func anySpec(t *rapid.T, keys []string) merge.Spec {
 	return spec
 }
 
+func TestHeldRowsCanBeReadAgain(t *testing.T) {
+	s := ddl(t, "id BIGINT, a STRING")
+	for _, memory := range []int64{0, 40, 1} {
+		held := &merge.Held{Memory: memory, TempDir: t.TempDir()}
+		for rec, err := range changes(t, s, `{"id":1,"a":"x"}`, `{"id":1,"a":"y"}`+"\n"+`{"id":2,"a":"z"}`).Rows(t.Context(), nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := held.Add(rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 2 {
+			x := create(t, delta.TableOptions{Schema: s}, `{"id":1,"a":"w"}`)
+			x.merge(merge.Spec{Keys: []string{"id"}, Duplicates: merge.LastWins}, merge.Changes{Schema: s, Rows: held.Rows})
+			if got, want := x.rows(), canonical(t, `{"id":1,"a":"y"}`+"\n"+`{"id":2,"a":"z"}`); got != want {
+				t.Errorf("rows, held in %d bytes\n%s\nwant\n%s", memory, got, want)
+			}
+		}
+		held.Close()
+		if left, err := os.ReadDir(held.TempDir); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v %v", left, err)
+		}
+	}
+}
+
 // TestNothingIsLeftOfSpilling looks for temporary files after merges that went well, and that did not.
 func TestNothingIsLeftOfSpilling(t *testing.T) {
 	x := create(t, delta.TableOptions{Schema: ddl(t, "id BIGINT, a STRING")}, `{"id":1,"a":"x"}`+"\n"+`{"id":2,"a":"x"}`, `{"id":3,"a":"x"}`)
