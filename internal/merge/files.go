@@ -97,6 +97,12 @@ func (m *merger) keyColumns() (paths [][]string, ok bool) {
 // ordered reports whether the rows of the table have a sequence.
 func (m *merger) ordered() bool { return m.src.seq != nil && hasField(m.s.Schema(), m.src.met.seq) }
 
+// insertsOnly reports whether the merge leaves all rows of the table as they are, so that it does not matter
+// how many change rows meet one: Delta does not ask either.
+func (m *merger) insertsOnly() bool {
+	return m.spec.InsertOnly && m.spec.DeleteWhen == "" && !m.spec.DeleteMissing
+}
+
 // look reads the keys of a file, notes which change rows have met a row of the table, and reports
 // whether the file holds rows that change, and which, as far as keys and sequence tell.
 func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, found *found, err error) {
@@ -129,7 +135,7 @@ func (m *merger) look(ctx context.Context, add *delta.Add) (touched bool, found 
 				}
 				continue
 			}
-			if m.src.next != nil && m.src.next[row] >= 0 && !m.sql.allDeleted(m.src, row) {
+			if m.src.next != nil && m.src.next[row] >= 0 && !m.insertsOnly() && !m.sql.allDeleted(m.src, row) {
 				key := m.src.keyText(row)
 				keys.release()
 				rec.Release()

@@ -283,6 +283,11 @@ func TestMerge(t *testing.T) {
 			want: `{"id":1,"a":1}` + "\n" + `{"id":2,"a":3}`, counts: merge.Counts{Rows: 2, Inserted: 1, Skipped: 1, FilesScanned: 1, FilesAdded: 1},
 		},
 		{
+			name: "insert_only_may_meet_a_row_twice_as_in_Delta", table: "id BIGINT, a BIGINT", files: []lines{`{"id":1,"a":1}`},
+			spec: merge.Spec{Keys: []string{"id"}, InsertOnly: true}, source: "id BIGINT, a BIGINT", changes: []lines{`{"id":1,"a":2}` + "\n" + `{"id":2,"a":3}` + "\n" + `{"id":1,"a":4}` + "\n" + `{"id":2,"a":5}`},
+			want: `{"id":1,"a":1}` + "\n" + `{"id":2,"a":3}` + "\n" + `{"id":2,"a":5}`, counts: merge.Counts{Rows: 4, Inserted: 2, Skipped: 2, FilesScanned: 1, FilesAdded: 1},
+		},
+		{
 			name: "rows_the_source_lacks_are_deleted_when_asked", table: "id BIGINT, a BIGINT", files: []lines{`{"id":1,"a":1}` + "\n" + `{"id":2,"a":2}`, `{"id":30,"a":3}`},
 			spec: merge.Spec{Keys: []string{"id"}, DeleteMissing: true}, source: "id BIGINT, a BIGINT", changes: []lines{`{"id":1,"a":1}`},
 			want: `{"id":1,"a":1}`, counts: merge.Counts{Rows: 1, Unchanged: 1, TargetDeleted: 2, TargetMissing: 2, TargetCopied: 1, FilesScanned: 2, FilesRemoved: 2, FilesAdded: 1},
