@@ -90,6 +90,28 @@ func TestOneNewFileAmongMany(t *testing.T) {
 	}
 }
 
+// TestAHintAmongManyFiles looks for one file that a hint names, when very many are known.
+func TestAHintAmongManyFiles(t *testing.T) {
+	n := *discoverFiles
+	store := objstore.NewDir(t.TempDir())
+	seen, err := checkpoint.SeenRun(store, n, landed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := cpu(t)
+	lookup, end, err := seen.Pass(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	for _, i := range []int{n / 3, n - 1} {
+		if v, known, _, err := lookup(landed(i).Key); err != nil || !known || v.ETag != landed(i).ETag {
+			t.Fatalf("file %d: got %+v, %v, %v", i, v, known, err)
+		}
+	}
+	t.Logf("%d files: %.4f CPU seconds", n, (cpu(t) - began).Seconds())
+}
+
 // cpu is the time that this process has worked.
 func cpu(t *testing.T) time.Duration {
 	t.Helper()

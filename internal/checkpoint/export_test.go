@@ -55,11 +55,12 @@ func SeenRun(s objstore.Store, n int, file func(int) objstore.Object) (*Seen, er
 			return nil, err
 		}
 	}
-	if err := w.end(); err != nil {
+	index, err := w.end()
+	if err != nil {
 		return nil, err
 	}
 	if _, err := out.Close(); err != nil {
 		return nil, err
 	}
-	return &Seen{log: newLog(s, "", Options{}), runs: []runHead{{Data: "run", Entries: int64(n)}}}, nil
+	return &Seen{log: newLog(s, "", Options{}), runs: []runHead{{Data: "run", Entries: int64(n), Index: index}}}, nil
 }

@@ -55,14 +55,15 @@ func inMemory(t interface{ Fatal(...any) }, entries map[string]entry) *cursor {
 			t.Fatal(err)
 		}
 	}
-	if err := w.end(); err != nil {
+	index, err := w.end()
+	if err != nil {
 		t.Fatal(err)
 	}
 	s := new(objstore.Mem)
 	if _, err := objstore.PutBytes(context.Background(), s, "run", b.Bytes(), objstore.Cond{}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := newLog(s, "", Options{}).openRun(context.Background(), runHead{Data: "run", Entries: int64(len(entries))})
+	c, err := newLog(s, "", Options{}).openRun(context.Background(), runHead{Data: "run", Entries: int64(len(entries)), Index: index})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +156,8 @@ func TestADamagedRunIsAnError(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := w.end(); err != nil {
+	index, err := w.end()
+	if err != nil {
 		t.Fatal(err)
 	}
 	read := func(content []byte) error {
@@ -163,7 +165,7 @@ func TestADamagedRunIsAnError(t *testing.T) {
 		if _, err := objstore.PutBytes(t.Context(), s, "run", content, objstore.Cond{}); err != nil {
 			t.Fatal(err)
 		}
-		c, err := newLog(s, "", Options{}).openRun(t.Context(), runHead{Data: "run", Entries: n})
+		c, err := newLog(s, "", Options{}).openRun(t.Context(), runHead{Data: "run", Entries: n, Index: index})
 		if err != nil {
 			return err
 		}
@@ -176,7 +178,7 @@ func TestADamagedRunIsAnError(t *testing.T) {
 		if !c.done {
 			return errors.New("it has no end")
 		}
-		return nil
+		return c.readIndex(t.Context())
 	}
 	if err := read(b.Bytes()); err != nil {
 		t.Fatal(err)
@@ -216,7 +218,7 @@ func BenchmarkSeen(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	if err := w.end(); err != nil {
+	if _, err := w.end(); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := out.Close(); err != nil {

@@ -161,7 +161,7 @@ func (s *Seen) Pass(ctx context.Context) (lookup func(key string) (v objstore.Ob
 		var all entry
 		known := false
 		for _, c := range cursors {
-			if err := c.seek(key); err != nil {
+			if err := c.seek(ctx, key); err != nil {
 				return objstore.Object{}, false, false, err
 			}
 			if c.at.key == key && c.ok {
