@@ -453,16 +453,7 @@ func (c *conversion) task(read *schema.Struct) convert.Task {
 	t.Decode.Partitions = c.version.PartitionNames()
 	t.Batch, t.Time = c.plan.Batch, c.plan.Time
 	for i, d := range c.deliveries {
-		to := &t.Targets[i]
-		if to.SQL != "" && d.snapshot != nil && !d.replacesSchema() {
-			to.Types = d.snapshot.Schema()
-		}
-		if len(to.Rules) > 0 && d.snapshot != nil {
-			to.Known = d.snapshot.Schema()
-		}
-		if m := d.merge; m != nil && m.Duplicates == merge.LastWins {
-			to.Keys = m.Required()
-		}
+		d.inform(&t.Targets[i], d.snapshot)
 	}
 	t.Tags = map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)}
 	return t

@@ -239,24 +239,47 @@ func (t *targetSettings) checkRules(ctx context.Context, w *convert.Converter, r
 func (c *conversion) expectations() *ExpectCounts {
 	var out *ExpectCounts
 	for i, d := range c.deliveries {
-		var all convert.Expectations
-		kept := int64(0)
-		for _, r := range c.results {
-			if len(r.Targets) > 0 { // else a part of its file could not be read
-				all.Merge(&r.Targets[i].Expect)
-				kept += r.Targets[i].Rows
-			}
-		}
-		counts := d.counts(d.name, &all, kept)
-		if counts == nil {
-			continue
-		}
-		if out == nil {
-			out = &ExpectCounts{}
-		}
-		out.add(counts)
+		out = out.with(d.judged(i, c.results))
 	}
 	return out
+}
+
+// judged is what the rules of the target with a number made of the rows of tasks, nil when there is nothing to
+// tell.
+func (t *target) judged(number int, results []*convert.Result) *ExpectCounts {
+	var all convert.Expectations
+	kept := int64(0)
+	for _, r := range results {
+		if len(r.Targets) > 0 { // else a part of its file could not be read
+			all.Merge(&r.Targets[number].Expect)
+			kept += r.Targets[number].Rows
+		}
+	}
+	return t.counts(t.name, &all, kept)
+}
+
+// with adds what was found in another table. Both may be nil.
+func (e *ExpectCounts) with(more *ExpectCounts) *ExpectCounts {
+	if more == nil {
+		return e
+	}
+	if e == nil {
+		e = &ExpectCounts{}
+	}
+	e.add(more)
+	return e
+}
+
+// stops is the first rule that is broken and is to stop the run; nil when none is.
+func (e *ExpectCounts) stops() *RuleCounts {
+	if e == nil {
+		return nil
+	}
+	i := slices.IndexFunc(e.Rules, func(r RuleCounts) bool { return r.OnViolation == violationFail && r.Broken > 0 })
+	if i < 0 {
+		return nil
+	}
+	return &e.Rules[i]
 }
 
 // counts are those of what was found in the rows of a table, nil when it has no rules and no row broke any.
@@ -300,14 +323,8 @@ func violationName(a convert.Action) string {
 // violated fails when rows of the batch break a rule that stops it. It is asked when the schema has settled:
 // a value that has no place yet, and is NULL, may have one when its task is done again.
 func (c *conversion) violated() error {
-	counts := c.expectations()
-	if counts == nil {
-		return nil
-	}
-	for _, r := range counts.Rules {
-		if r.OnViolation == violationFail && r.Broken > 0 {
-			return &ViolationError{r.Rule, r.Check, r.Broken, r.File, r.Line, r.Values}
-		}
+	if r := c.expectations().stops(); r != nil {
+		return &ViolationError{r.Rule, r.Check, r.Broken, r.File, r.Line, r.Values}
 	}
 	return nil
 }

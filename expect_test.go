@@ -279,3 +279,111 @@ func TestExpectationsSplitAllRows(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatHappensWithExpectations holds the last part of docs/what-happens.md.
+func TestWhatHappensWithExpectations(t *testing.T) {
+	for _, h := range ruleHappenings {
+		for i, action := range []string{"quarantine", "drop", "warn", "fail"} {
+			for _, compat := range []string{"", "autoloader"} {
+				l := newLab(t)
+				l.cfg.Compat = compat
+				l.cfg.Options = map[string]string{"inferColumnTypes": "true", "mergeSchema": "true"}
+				l.file("1.json", firstLine)
+				l.run()
+				l.cfg.Target.Expect = expect("low", "n < 5", action)
+				l.file("2.json", h.line)
+				s, err := l.tryRun()
+				got := "in the table"
+				var broken *silt.ViolationError
+				switch {
+				case errors.As(err, &broken):
+					got = "**the run stops**, nothing is loaded"
+				case err != nil:
+					got = err.Error()
+				case len(l.quarantine()) == 1 && s.Records.Loaded == 0:
+					got = "quarantined"
+				case s.Records.Dropped == 1:
+					got = "dropped, and counted"
+				case len(s.Warnings) > 0 && s.Records.Loaded == 1:
+					got += ", and a warning"
+				}
+				if got != h.cells[i] {
+					t.Errorf("%s, %s, compat %q: %s, want %s", h.event, action, compat, got, h.cells[i])
+				}
+			}
+		}
+	}
+}
+
+func TestAPlanSaysWhatRulesWouldMakeOfTheRows(t *testing.T) {
+	t.Run("of_all_files_as_the_run_does_it", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Target.Expect = expect("has_id", "id IS NOT NULL", "", "low", "soc >= 0", "drop", "high", "soc <= 100", "warn")
+		l.file("a.json", `{"id":1,"soc":5}`+"\n"+`{"id":null,"soc":101}`+"\nno record\n"+`{"id":3,"soc":-1}`+"\n")
+		l.file("b.json", `{"id":4,"soc":200}`+"\n")
+		p := l.plan(false)
+		if got, want := found(p.Expect), "4 = 2 + 1 + 1 has_id 3/1 high 2/2 low 3/1"; got != want || !p.Read.Full {
+			t.Errorf("the plan found %s, want %s; it read %+v", got, want, p.Read)
+		}
+		if _, err := os.Stat(l.cfg.Target.Path); err == nil {
+			t.Error("there is a table")
+		}
+		if s := l.run(); found(s.Expect) != found(p.Expect) {
+			t.Errorf("the run found %s, the plan %s", found(s.Expect), found(p.Expect))
+		}
+		if p := l.plan(false); p.Expect != nil {
+			t.Errorf("a plan without files found %s", found(p.Expect))
+		}
+	})
+	t.Run("of_what_was_read_when_that_is_not_all", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Target.Expect = expect("low", "id < 5", "fail")
+		for i := range 900 {
+			l.file(fmt.Sprintf("%03d.json", i), `{"id":`+fmt.Sprint(i%2*5)+"}\n")
+		}
+		p := l.plan(false)
+		if p.Read.Full || p.Expect == nil || p.Expect.Rows != p.Read.Records || p.Expect.Rows == 900 {
+			t.Errorf("found %s in %+v", found(p.Expect), p.Read)
+		}
+		if p = l.plan(true); found(p.Expect) != "900 = 450 + 450 + 0 low 450/450" || !strings.Contains(p.Stop, "450 rows break the expectation low") {
+			t.Errorf("found %s, and stops for %q", found(p.Expect), p.Stop)
+		}
+	})
+	t.Run("that_SQL_over_all_records_makes", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Target.Transform = "SELECT k, count(*) AS n FROM source GROUP BY k"
+		l.cfg.Target.Expect = expect("several", "n > 1", "drop")
+		l.file("a.json", `{"k":1}`+"\n"+`{"k":2}`+"\n")
+		l.file("b.json", `{"k":1}`+"\n")
+		if got, want := found(l.plan(false).Expect), "2 = 1 + 0 + 1 several 1/1"; got != want {
+			t.Errorf("found %s, want %s", got, want)
+		}
+	})
+}
+
+func TestAPreviewMarksRowsThatBreakRules(t *testing.T) {
+	l := newLab(t)
+	l.cfg.Target.Expect = expect("has_id", "id IS NOT NULL", "", "high", "soc <= 100", "warn")
+	l.file("a.json", `{"id":1,"soc":5}`+"\n"+`{"id":null,"soc":101}`+"\n")
+	l.file("b.json", `{"id":4,"soc":200}`+"\n")
+	for _, sql := range []string{"", "SELECT id, soc, 1 AS one FROM source"} {
+		l.cfg.Target.Transform = sql
+		p, err := silt.Open(t.Context(), l.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown, err := p.Preview(t.Context(), silt.PreviewOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, b := range shown.Broken {
+			got = append(got, fmt.Sprintf("%d %s %s %s", b.Row, b.Rule, b.OnViolation, b.Values))
+		}
+		if text := strings.Join(got, "; "); text != "1 has_id quarantine id = null; 1 high warn soc = 101; 2 high warn soc = 200" {
+			t.Errorf("with the SQL %q, broken are %s", sql, text)
+		}
+		shown.Release()
+		_ = p.Close()
+	}
+}

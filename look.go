@@ -133,7 +133,9 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 	if err := l.columns(ctx, out); err != nil {
 		return err
 	}
-	out.Stop = l.stops(out, before != nil || rules.Given != nil)
+	if out.Stop = l.stops(out, before != nil || rules.Given != nil); out.Stop == "" {
+		return l.expect(ctx, out, v, seen)
+	}
 	return nil
 }
 
@@ -144,12 +146,10 @@ func (l *looker) task(v *evolve.Version) convert.Task {
 	return t
 }
 
-// types gives the SQL of a task the types of the tables.
+// types gives a task what it is to know of the tables.
 func (l *looker) types(t *convert.Task) {
 	for i, s := range l.tables {
-		if s != nil && t.Targets[i].SQL != "" && !l.targets[i].replacesSchema() {
-			t.Targets[i].Types = s.Schema()
-		}
+		l.targets[i].inform(&t.Targets[i], s)
 	}
 }
 

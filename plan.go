@@ -51,6 +51,8 @@ type Plan struct {
 	// Transform means that SQL makes the rows. LeftOut are fields that the transform was written without. They are not in the table.
 	Transform bool     `json:"transform,omitempty"`
 	LeftOut   []string `json:"leftOut,omitempty"`
+	// Expect is what the expectations would make of the rows of what was read; nil without any.
+	Expect *ExpectCounts `json:"expect,omitempty"`
 	// Conflicts are columns with values that do not fit them; these would be rescued.
 	Conflicts []Conflict `json:"conflicts,omitempty"`
 	// Mixed are new fields whose values are of several kinds, so that they would become text.

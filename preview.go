@@ -23,6 +23,9 @@ type Preview struct {
 	// Read are the rows as they are read. Made are those that the transform makes of them; nil without one,
 	// and when there are several targets.
 	Read, Made array.RecordReader
+	// Broken are the expectations that rows break, of those that are made, or else of those that are read;
+	// nil when there are several targets, and where none is broken.
+	Broken []BrokenRule
 	// Targets are those of several targets, in their order.
 	Targets []PreviewTarget
 	// Quarantine is the number of records on the way to these rows that would be quarantined, Bad the first
@@ -37,6 +40,28 @@ type Preview struct {
 type PreviewTarget struct {
 	Table string
 	Made  array.RecordReader // nil: the rows as they are read
+	// Broken are the expectations that these rows break.
+	Broken []BrokenRule
+}
+
+// BrokenRule is an expectation that a row of a preview breaks.
+type BrokenRule struct {
+	// Row is the number of the row, from 0.
+	Row         int64  `json:"row"`
+	Rule        string `json:"rule"`
+	Check       string `json:"check"`
+	OnViolation string `json:"onViolation"`
+	// Values are those of the columns that the check names.
+	Values string `json:"values,omitempty"`
+}
+
+// broken are the rules of the target that rows of a sample break.
+func (t *target) broken(all []convert.SampledBreak) (out []BrokenRule) {
+	for _, b := range all {
+		r := t.expect[b.Rule]
+		out = append(out, BrokenRule{b.Row, r.Name, r.Check, violationName(r.Then), b.Values})
+	}
+	return out
 }
 
 // Release gives the rows back.
@@ -107,12 +132,13 @@ func (p *Pipeline) Preview(ctx context.Context, o PreviewOptions) (*Preview, err
 		out.Bad = append(out.Bad, QuarantinedRecord{File: b.File, Line: b.Line, Offset: b.Offset, Length: b.Length, Cut: b.Cut,
 			Reason: convert.ReasonNotJSON, Detail: b.Reason.String(), ErrorAt: b.At, Record: b.Text})
 	}
+	out.Broken = p.targets[0].broken(s.Broken[0])
 	if out.Read, err = rowsOf(s.Read, task.Read()); err != nil || len(p.set.sqls()) == 0 {
 		return out, err
 	}
 	for i := range task.Targets {
 		to := &task.Targets[i]
-		t := PreviewTarget{Table: p.targets[i].name}
+		t := PreviewTarget{Table: p.targets[i].name, Broken: p.targets[i].broken(s.Broken[i])}
 		if to.SQL != "" {
 			made, transform, err := l.workers[0].TargetSchema(ctx, &task, to)
 			if err != nil {
@@ -127,7 +153,9 @@ func (p *Pipeline) Preview(ctx context.Context, o PreviewOptions) (*Preview, err
 	}
 	if len(out.Targets) == 1 {
 		out.Made, out.Targets = out.Targets[0].Made, nil
+		return out, nil
 	}
+	out.Broken = nil
 	return out, nil
 }
 

@@ -177,6 +177,20 @@ func (t *targetSettings) task(metadata bool) convert.Target {
 	return to
 }
 
+// inform tells what a task makes for the target what it is to know of the table as it is, nil when there is
+// none.
+func (t *target) inform(to *convert.Target, s *delta.Snapshot) {
+	if to.SQL != "" && s != nil && !t.replacesSchema() {
+		to.Types = s.Schema()
+	}
+	if len(to.Rules) > 0 && s != nil {
+		to.Known = s.Schema()
+	}
+	if m := t.merge; m != nil && m.Duplicates == merge.LastWins {
+		to.Keys = m.Required()
+	}
+}
+
 // snapshots are the tables of the targets, nil for each that is not there yet.
 func (p *Pipeline) snapshots(ctx context.Context) ([]*delta.Snapshot, error) {
 	all := make([]*delta.Snapshot, len(p.targets))

@@ -234,6 +234,18 @@ func overwritten(o *happened) string {
 	return fmt.Sprint(o.rows)
 }
 
+// ruleHappenings are rows that a rule is about, and what becomes of them by the four words of onViolation. A
+// build with SQL holds them, see TestWhatHappensWithExpectations.
+var ruleHappenings = []struct {
+	event, line string
+	cells       []string
+}{
+	{"`n` of 4", `{"id":2,"n":4}`, []string{"in the table", "in the table", "in the table", "in the table"}},
+	{"`n` of 5", `{"id":2,"n":5}`, []string{"quarantined", "dropped, and counted", "in the table, and a warning", "**the run stops**, nothing is loaded"}},
+	{"no `n`, so that the check is NULL", `{"id":2}`, []string{"quarantined", "dropped, and counted", "in the table, and a warning", "**the run stops**, nothing is loaded"}},
+	{"text in `n`, which is rescued", `{"id":2,"n":"many"}`, []string{"quarantined", "dropped, and counted", "in the table, and a warning", "**the run stops**, nothing is loaded"}},
+}
+
 // TestWhatHappensPageIsUpToDate lets everything happen in every mode of both profiles, and compares with the page.
 func TestWhatHappensPageIsUpToDate(t *testing.T) {
 	profiles := []string{"", "autoloader"}
@@ -278,6 +290,13 @@ func TestWhatHappensPageIsUpToDate(t *testing.T) {
 			}
 			b.WriteString("\n")
 		}
+	}
+	b.WriteString("\n## With expectations\n\n" +
+		"What happens to a row that a rule under `expect` is about, by its `onViolation`, in every mode and profile\n" +
+		"([expectations.md](expectations.md)).\n\n" +
+		"| the rule `n < 5` and a row with | `quarantine` | `drop` | `warn` | `fail` |\n|---|---|---|---|---|\n")
+	for _, r := range ruleHappenings {
+		b.WriteString("| " + r.event + " | " + strings.Join(r.cells, " | ") + " |\n")
 	}
 	const page = "docs/what-happens.md"
 	if *update {

@@ -446,6 +446,7 @@ func (w *planWriter) data() {
 	p := w.plan
 	if p.Stop != "" {
 		w.line("! stops", "%s", p.Stop)
+		w.expect()
 		return
 	}
 	rows := p.Read.Records - p.Read.Quarantine
@@ -474,6 +475,7 @@ func (w *planWriter) data() {
 			w.line("", "into %s %s", t.Table, placeText(t))
 		}
 	}
+	w.expect()
 	if p.Read.Rescued > 0 && p.RescuedColumn != "" {
 		w.line("rescued", "%s would keep values in %s", count(p.Read.Rescued, "record"), p.RescuedColumn)
 	}
@@ -513,6 +515,30 @@ func (w *planWriter) data() {
 			return []string{where(u.File, 0), cut(why, 100)}
 		}, "files")
 	}
+}
+
+// expect writes what the expectations would make of the rows that were read.
+func (w *planWriter) expect() {
+	e := w.plan.Expect
+	if e == nil {
+		return
+	}
+	of := "all new files"
+	if !w.plan.Read.Full {
+		of = "the files that were read"
+	}
+	w.line("expect", "%s, in %s", expectText(e), of)
+	w.list(len(e.Rules), func(i int) []string {
+		r := e.Rules[i]
+		name, first := r.Rule, ""
+		if len(w.plan.Targets) > 1 {
+			name = r.Table + ": " + name
+		}
+		if r.File != "" {
+			first = "first " + where(r.File, r.Line)
+		}
+		return []string{map[bool]string{true: "! ", false: "  "}[r.Broken > 0] + name, r.OnViolation, thousands(r.Met) + " met", thousands(r.Broken) + " broken", first}
+	}, "rules")
 }
 
 // advice writes what is better decided before the load.

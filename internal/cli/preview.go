@@ -8,6 +8,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/siltlake/silt"
 	"github.com/spf13/cobra"
 )
@@ -115,6 +116,9 @@ func (a *app) showPreview(p *silt.Preview) error {
 			}
 			out = append(out, member{"made", made})
 		}
+		if p.Broken != nil {
+			out = append(out, member{"broken", p.Broken})
+		}
 		if p.Targets != nil {
 			targets := []any{}
 			for _, t := range p.Targets {
@@ -125,6 +129,9 @@ func (a *app) showPreview(p *silt.Preview) error {
 						return err
 					}
 					one = append(one, member{"made", made})
+				}
+				if t.Broken != nil {
+					one = append(one, member{"broken", t.Broken})
 				}
 				targets = append(targets, one)
 			}
@@ -151,22 +158,29 @@ func (a *app) showPreview(p *silt.Preview) error {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "%s  %s\n\n", p.Pipeline, p.Source)
-	if err := a.previewRows(p.Read); err != nil {
+	marks := p.Broken
+	if p.Made != nil {
+		marks = nil // they are about what is made
+	}
+	if err := a.previewRows(p.Read, marks); err != nil {
 		return err
 	}
 	if p.Made != nil {
 		fmt.Fprint(a.stdout, "\nthrough the SQL\n\n")
-		if err := a.previewRows(p.Made); err != nil {
+		if err := a.previewRows(p.Made, p.Broken); err != nil {
 			return err
 		}
 	}
 	for _, t := range p.Targets {
 		if t.Made == nil {
 			fmt.Fprintf(a.stdout, "\n%s gets them as they are\n", t.Table)
+			for _, b := range t.Broken {
+				fmt.Fprintf(a.stdout, "  row %d breaks %s (%s)\n", b.Row+1, b.Rule, b.OnViolation)
+			}
 			continue
 		}
 		fmt.Fprintf(a.stdout, "\nthrough the SQL of %s\n\n", t.Table)
-		if err := a.previewRows(t.Made); err != nil {
+		if err := a.previewRows(t.Made, t.Broken); err != nil {
 			return err
 		}
 	}
@@ -183,8 +197,8 @@ func (a *app) showPreview(p *silt.Preview) error {
 }
 
 // previewRows writes rows for people, without columns that say nothing of these rows: where a row comes
-// from, and what is NULL in all of them, which are counted.
-func (a *app) previewRows(r array.RecordReader) error {
+// from, and what is NULL in all of them, which are counted. Before them stands which rules each breaks.
+func (a *app) previewRows(r array.RecordReader, broken []silt.BrokenRule) error {
 	var records []arrow.RecordBatch
 	for r.Next() {
 		rec := r.RecordBatch()
@@ -212,13 +226,24 @@ func (a *app) previewRows(r array.RecordReader) error {
 	for k, i := range keep {
 		fields[k] = r.Schema().Field(i)
 	}
+	marked := len(broken) > 0
+	if marked {
+		fields = append([]arrow.Field{{Name: "! breaks", Type: arrow.BinaryTypes.String}}, fields...)
+	}
 	some := arrow.NewSchema(fields, nil)
 	var shown []arrow.RecordBatch
+	first := int64(0)
 	for _, rec := range records {
 		columns := make([]arrow.Array, len(keep))
 		for k, i := range keep {
 			columns[k] = rec.Column(i)
 		}
+		if marked {
+			marks := marksOf(broken, first, rec.NumRows())
+			defer marks.Release()
+			columns = append([]arrow.Array{marks}, columns...)
+		}
+		first += rec.NumRows()
 		part := array.NewRecordBatch(some, columns, rec.NumRows())
 		defer part.Release()
 		shown = append(shown, part)
@@ -232,6 +257,23 @@ func (a *app) previewRows(r array.RecordReader) error {
 		fmt.Fprintf(a.stdout, "and %s, NULL in all of these rows\n", count(left, "more column"))
 	}
 	return err
+}
+
+// marksOf says of n rows, from the first on, which rules each breaks and what that means for it.
+func marksOf(broken []silt.BrokenRule, first, n int64) arrow.Array {
+	texts := make([]string, n)
+	for _, b := range broken {
+		if i := b.Row - first; i >= 0 && i < n {
+			if texts[i] != "" {
+				texts[i] += ", "
+			}
+			texts[i] += b.Rule + " (" + b.OnViolation + ")"
+		}
+	}
+	out := array.NewStringBuilder(memory.DefaultAllocator)
+	defer out.Release()
+	out.AppendValues(texts, nil)
+	return out.NewArray()
 }
 
 // rowsJSON are rows as JSON has them elsewhere: objects, behind the names and types of their columns.

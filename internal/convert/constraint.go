@@ -28,7 +28,11 @@ func (e *RowError) Unwrap() error { return e.Err }
 
 // offer writes the rows of rec that the table takes, and says what becomes of them, nil when it takes all.
 func (o *output) offer(ctx context.Context, rec arrow.RecordBatch, place func(row int64) decode.Position) (*judged, error) {
-	broken, err := o.unwanted(ctx, rec)
+	var broken []delta.Violation
+	var err error
+	if !o.judging {
+		broken, err = o.unwanted(ctx, rec)
+	}
 	if err != nil {
 		return nil, err
 	}

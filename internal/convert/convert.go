@@ -229,7 +229,10 @@ func (c *Converter) Engine(ctx context.Context) (*duck.Engine, error) {
 
 // Run runs a task. An error says that the task as a whole is impossible, and none of its data files
 // are left; a file that cannot be read is no error.
-func (c *Converter) Run(ctx context.Context, t Task) (*Result, error) {
+func (c *Converter) Run(ctx context.Context, t Task) (*Result, error) { return c.try(ctx, t, false) }
+
+// try runs a task, writing or not, without the files that cannot be read.
+func (c *Converter) try(ctx context.Context, t Task, judging bool) (*Result, error) {
 	out := &Result{Task: t.Index, Files: make([]FileOutcome, len(t.Files))}
 	for {
 		left := make([]int, 0, len(t.Files)) // files still to be read
@@ -238,7 +241,7 @@ func (c *Converter) Run(ctx context.Context, t Task) (*Result, error) {
 				left = append(left, i)
 			}
 		}
-		r := run{Converter: c, task: &t, result: out, files: left}
+		r := run{Converter: c, task: &t, result: out, files: left, judging: judging}
 		err := r.do(ctx)
 		if err == nil {
 			return out, nil
@@ -341,6 +344,8 @@ type run struct {
 	task   *Task
 	result *Result
 	files  []int // indexes into the task's files
+	// judging means that nothing is written.
+	judging bool
 
 	reader     *decode.Reader
 	outputs    []*output
@@ -372,7 +377,10 @@ func (r *run) do(ctx context.Context) error {
 	defer r.reader.Close()
 	r.result.Targets = make([]Made, len(t.Targets))
 	for i := range t.Targets {
-		o := &output{run: r, to: &t.Targets[i], made: &r.result.Targets[i], store: r.stores.Targets[i]}
+		o := &output{run: r, to: &t.Targets[i], made: &r.result.Targets[i]}
+		if !r.judging {
+			o.store = r.stores.Targets[i]
+		}
 		o.made.Expect.Rules = make([]RuleOutcome, len(o.to.Rules))
 		r.apart.drops = r.apart.drops || slices.ContainsFunc(o.to.Rules, func(x Rule) bool { return x.Then == DropRow })
 		r.outputs = append(r.outputs, o)
@@ -383,6 +391,9 @@ func (r *run) do(ctx context.Context) error {
 	}
 	r.quarantine = newQuarantine(r)
 	for _, o := range r.outputs {
+		if r.judging {
+			break
+		}
 		if o.writer, err = r.writer(ctx, o.store, o.to.Write, o.to.Where); err != nil {
 			return err
 		}
@@ -564,6 +575,9 @@ func (r *run) close(ctx context.Context) error {
 	}
 	var err error
 	for _, o := range r.outputs {
+		if o.writer == nil {
+			continue
+		}
 		if o.made.Adds, err = o.writer.Close(ctx); err != nil {
 			return err
 		}

@@ -21,6 +21,16 @@ type Sample struct {
 	FirstBad []decode.BadRecord
 	// Failed says why the SQL fails on rows.
 	Failed []string
+	// Broken are the rules that rows break, for each target, in the order of its rows: those that the SQL
+	// makes, or else those that are read.
+	Broken [][]SampledBreak
+}
+
+// SampledBreak is a rule that a row breaks.
+type SampledBreak struct {
+	Row    int64 // of the target's, from 0
+	Rule   int   // of the target's
+	Values string
 }
 
 // Release gives the rows back.
@@ -53,13 +63,14 @@ func (c *Converter) Sample(ctx context.Context, t Task, n int64) (*Sample, error
 		out.Release()
 		return nil, err
 	}
-	out.Made = make([][]arrow.RecordBatch, len(t.Targets))
+	out.Made, out.Broken = make([][]arrow.RecordBatch, len(t.Targets)), make([][]SampledBreak, len(t.Targets))
 	for i := range t.Targets {
-		if t.Targets[i].SQL == "" || len(out.Read) == 0 {
+		to := &t.Targets[i]
+		if to.SQL == "" && len(to.Rules) == 0 || len(out.Read) == 0 {
 			continue
 		}
-		o := &output{run: r, to: &t.Targets[i]}
-		if err := o.transformed(ctx, out, &out.Made[i]); err != nil {
+		o := &output{run: r, to: to}
+		if err := o.sampled(ctx, out, i); err != nil {
 			out.Release()
 			return nil, err
 		}
@@ -100,17 +111,44 @@ func (r *run) sample(ctx context.Context, n int64, out *Sample) error {
 	return nil
 }
 
-// transformed runs the SQL over the rows of a sample.
-func (o *output) transformed(ctx context.Context, s *Sample, to *[]arrow.RecordBatch) error {
+// sampled makes the rows of the target with a number of those of a sample, and holds them against its rules.
+func (o *output) sampled(ctx context.Context, s *Sample, number int) error {
 	if err := o.prepare(ctx); err != nil {
 		return err
 	}
 	defer o.release(ctx)
-	in := make([]arrow.RecordBatch, len(s.Read))
+	rows := make([]arrow.RecordBatch, len(s.Read))
 	for i, rec := range s.Read {
-		in[i] = o.view(rec)
-		defer in[i].Release()
+		rows[i] = o.view(rec)
+		defer rows[i].Release()
 	}
+	if o.transform != nil {
+		if err := o.transformed(ctx, s, rows, &s.Made[number]); err != nil {
+			return err
+		}
+		rows = s.Made[number]
+	}
+	first := int64(0)
+	for _, rec := range rows {
+		broken, err := o.rules.broken(ctx, rec)
+		if err != nil {
+			return err
+		}
+		for row, bits := range broken {
+			if bits == nil {
+				continue
+			}
+			for _, rule := range o.rules.of(bits) {
+				s.Broken[number] = append(s.Broken[number], SampledBreak{first + int64(row), rule, o.rules.values(rule, rec, row)})
+			}
+		}
+		first += rec.NumRows()
+	}
+	return nil
+}
+
+// transformed runs the SQL over the rows of a sample.
+func (o *output) transformed(ctx context.Context, s *Sample, in []arrow.RecordBatch, to *[]arrow.RecordBatch) error {
 	if o.isWhole() {
 		r, err := array.NewRecordReader(in[0].Schema(), in)
 		if err != nil {
