@@ -73,7 +73,7 @@ func TestDoctorLooksIntoTheQueue(t *testing.T) {
 				t.Fatalf("got %+v", got)
 			}
 			for i, w := range c.want {
-				if f := got[i]; string(f.Level) != w.level || f.What != w.what || !strings.Contains(f.Detail, w.detail) || !strings.Contains(f.Detail, queue.URL()) {
+				if f := got[i]; f.Level != w.level || f.What != w.what || !strings.Contains(f.Detail, w.detail) || !strings.Contains(f.Detail, queue.URL()) {
 					t.Errorf("got %+v, want %+v", f, w)
 				}
 			}

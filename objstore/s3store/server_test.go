@@ -3,14 +3,19 @@ package s3store_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/objstore/objstoretest"
@@ -48,6 +53,51 @@ func TestServer(t *testing.T) {
 			})
 			return c.Store(bucket, prefix)
 		})
+	})
+	t.Run("lists folders ahead, in the order of keys", func(t *testing.T) {
+		var asked atomic.Int64
+		o := o
+		o.Transport = transport(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Query().Has("delimiter") {
+				asked.Add(1)
+			}
+			return http.DefaultTransport.RoundTrip(r)
+		})
+		c, err := s3store.New(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := c.Store(bucket, "folders")
+		var want []string
+		g, ctx := errgroup.WithContext(t.Context())
+		g.SetLimit(16)
+		for folder, n := range map[string]int{"a b": 1010, "a": 3, "a+b": 3, "a-b": 3, "a0": 3} { // a page of the first
+			for i := range n {
+				key := fmt.Sprintf("%s/é%04d", folder, i)
+				want = append(want, key)
+				g.Go(func() error {
+					_, err := objstore.PutBytes(ctx, s, key, []byte("x"), objstore.Cond{})
+					return err
+				})
+			}
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(want)
+		got, err := keysOf(t.Context(), s, "", "")
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("got %d keys, want %d: %v", len(got), len(want), err)
+		}
+		if asked.Load() == 0 {
+			t.Error("it did not ask for folders")
+		}
+		for _, key := range want {
+			g.Go(func() error { return s.Delete(t.Context(), key, objstore.Cond{}) })
+		}
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
 	})
 	t.Run("is safe to write to", func(t *testing.T) {
 		for _, check := range objstore.Probe(t.Context(), c.Store(bucket, "probe"), "") {

@@ -20,7 +20,7 @@ func (t transport) RoundTrip(r *http.Request) (answer *http.Response, err error)
 	}
 	defer r.Body.Close()
 	defer func() {
-		if broken := recover(); broken == http.ErrAbortHandler { //nolint:errorlint // it is the value of a panic
+		if broken := recover(); broken == http.ErrAbortHandler {
 			answer, err = nil, fmt.Errorf("%s %s: the connection was closed", r.Method, r.URL)
 		} else if broken != nil {
 			panic(broken)
