@@ -180,8 +180,8 @@ func (p *parser) path(text string, key []string, option string) {
 	}
 }
 
-// mergeBytes bounds the files of a batch that is merged, as stored, unless an option does: its rows are in
-// memory at once.
+// mergeBytes bounds the files of a batch that is merged, as stored, unless an option does: so its rows fit
+// into memory as a rule, and need not go through files.
 const mergeBytes = 128 << 20
 
 func (m Merge) spec() *merge.Spec {
