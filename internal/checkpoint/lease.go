@@ -219,7 +219,7 @@ func (l *lease) put(ctx context.Context, cond objstore.Cond, now time.Time) erro
 			continue
 		case readErr != nil:
 			return fmt.Errorf("write lease: %w", cmp.Or(ctx.Err(), err))
-		case there.Holder != l.body.Holder && !there.Until.After(now) && !errors.Is(err, objstore.ErrPrecondition):
+		case there.Holder != l.body.Holder && !there.Until.After(now) && !isUnmet(err):
 			return fmt.Errorf("write lease: %w", err) // nobody has it, and it cannot be written
 		case there.Holder != l.body.Holder:
 			lost := &HeldError{Owner: there.Owner, Epoch: there.Epoch, Until: there.Until, Lost: l.etag != ""}
@@ -237,6 +237,12 @@ func (l *lease) put(ctx context.Context, cond objstore.Cond, now time.Time) erro
 		}
 	}
 	return fmt.Errorf("write lease: %w", err)
+}
+
+// isUnmet reports whether a put found another version than it was to replace. A store may say that there is none
+// when another put of the object is under way.
+func isUnmet(err error) bool {
+	return errors.Is(err, objstore.ErrPrecondition) || errors.Is(err, objstore.ErrNotExist)
 }
 
 // release ends the renewal and gives the lease back, so that the next process need not wait.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path"
@@ -518,6 +519,33 @@ func TestTheLeaseIsRenewed(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// unsure says once, to a put over an object, that there is none.
+type unsure struct {
+	objstore.Store
+	said bool
+}
+
+func (u *unsure) Put(ctx context.Context, key string, body io.ReadSeeker, cond objstore.Cond) (objstore.Object, error) {
+	if cond.IfMatch != "" && !u.said {
+		u.said = true
+		return objstore.Object{}, objstore.ErrNotExist
+	}
+	return u.Store.Put(ctx, key, body, cond)
+}
+
+func TestALeaseThatIsFreeIsTakenThoughTheStoreSaysOnceThatItIsNotThere(t *testing.T) {
+	s := new(objstore.Mem)
+	before := options()
+	before.NewID = func() string { return "another" }
+	open(t, s, before).Close()
+	u := &unsure{Store: s}
+	log, err := checkpoint.Open(t.Context(), u, "cp", options())
+	if err != nil || !u.said {
+		t.Fatalf("got %v", err)
+	}
+	log.Close()
 }
 
 // slow is a toy whose Convert does something first.
