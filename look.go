@@ -122,6 +122,9 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 		return err
 	}
 	out.WholeNumbers = wholeNumbers(out.SourceSchema, rules, out.Wide)
+	if l.set.decode.Unwrap != "" { // silt makes it
+		out.WholeNumbers = slices.DeleteFunc(out.WholeNumbers, func(at string) bool { return at == decode.SequenceMember })
+	}
 	out.Mixed = slices.DeleteFunc(out.Mixed, func(m MixedField) bool { // a hint or the table has another type
 		path, err := schema.ParsePath(m.Path)
 		return err == nil && schema.At(out.SourceSchema, path) != schema.String

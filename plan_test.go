@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/schema"
 )
 
 func (l *lab) plan(full bool) *silt.Plan {
@@ -91,6 +92,14 @@ func TestPlan(t *testing.T) {
 		l.run()
 		if got := l.schema(); !strings.Contains(got, "readings MAP<STRING, DOUBLE>") {
 			t.Errorf("schema %s", got)
+		}
+	})
+	t.Run("the_sequence_of_a_change_is_no_number_that_could_get_fractions", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Options = map[string]string{"unwrap": "dynamodb"}
+		l.file("1.json", `{"eventName":"INSERT","dynamodb":{"Keys":{"id":{"S":"a"}},"NewImage":{"id":{"S":"a"},"n":{"N":"5"}},"SequenceNumber":"111"}}`+"\n")
+		if p := l.plan(false); strings.Join(p.WholeNumbers, " ") != "n" || schema.At(p.SourceSchema, []string{"_sequence"}) != schema.Long {
+			t.Errorf("whole numbers %q in %s", p.WholeNumbers, p.SourceSchema)
 		}
 	})
 	t.Run("a_large_source_is_read_in_part", func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -182,7 +183,11 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 		case checkpoint.Quarantined:
 			s.Files.Quarantined++
 		case checkpoint.Deferred:
-			s.Files.Deferred++
+			if strings.HasPrefix(f.Error, waitsFor) {
+				s.Files.Waiting++
+			} else {
+				s.Files.Deferred++
+			}
 		case checkpoint.Vanished, checkpoint.Overwritten:
 			s.Files.Vanished++
 		case checkpoint.Failed:

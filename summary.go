@@ -50,6 +50,9 @@ type FileCounts struct {
 	Quarantined int `json:"quarantined"` // given up after too many tries
 	Deferred    int `json:"deferred"`    // still being written
 	Vanished    int `json:"vanished"`    // gone, or another file by now
+	// Waiting files could be read, and come with the next run: their rows come in the place of others only
+	// together with those of a file that is not readable.
+	Waiting int `json:"waiting,omitempty"`
 	// WithBad is the number of loaded files that held bad records. Changed files were loaded earlier
 	// and have other content now; they are not among Found.
 	WithBad int `json:"withBad"`

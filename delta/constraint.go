@@ -85,6 +85,8 @@ type ConstraintError struct {
 	// constraint or the column.
 	Kind, Name string
 	SQL        string
+	// Row is the place of the row in the record that it came with.
+	Row int
 	// Values are those of the columns that the SQL names, in the row that breaks the rule.
 	Values []ColumnValue
 }
@@ -110,6 +112,10 @@ func (e *ConstraintError) Error() string {
 	}
 	return text
 }
+
+// IsOverwrite reports whether it is the condition of an overwrite that the row does not meet, and no rule of the
+// table.
+func (e *ConstraintError) IsOverwrite() bool { return e.Kind == kindWhere }
 
 // An IdentityError means that rows bring values for a column that the table numbers itself, GENERATED
 // ALWAYS AS IDENTITY.
@@ -256,7 +262,7 @@ func (r *rules) apply(ctx context.Context, w *DataWriter, arrays []arrow.Array, 
 		is := a.(*array.Boolean)
 		for i := range is.Len() {
 			if is.IsNull(i) || !is.Value(i) {
-				return &ConstraintError{kindCheck, r.checks[k].Name, r.checks[k].SQL, valuesOf(rec, i, r.checks[k].SQL)}
+				return &ConstraintError{kindCheck, r.checks[k].Name, r.checks[k].SQL, i, valuesOf(rec, i, r.checks[k].SQL)}
 			}
 		}
 	}
@@ -273,7 +279,7 @@ func (r *rules) meets(rec arrow.RecordBatch) error {
 		return err
 	}
 	if i := slices.Index(is, false); i >= 0 {
-		return &ConstraintError{kindWhere, "where", r.whereText, valuesOf(rec, i, r.whereText)}
+		return &ConstraintError{kindWhere, "where", r.whereText, i, valuesOf(rec, i, r.whereText)}
 	}
 	return nil
 }
@@ -300,7 +306,7 @@ func (r *rules) generate(ctx context.Context, w *DataWriter, arrays []arrow.Arra
 		if row := firstDifference(arrays[i], values[k]); row >= 0 {
 			f := w.wc.Schema.Fields[w.wc.Schema.IndexFold(c.out.Name)]
 			sql, _ := f.MetadataString(metaGenerated)
-			e := &ConstraintError{kindGenerated, f.Name, sql, valuesOf(rec, row, sql)}
+			e := &ConstraintError{kindGenerated, f.Name, sql, row, valuesOf(rec, row, sql)}
 			e.Values = append(e.Values, ColumnValue{f.Name, valueJSON(arrays[i], row)})
 			return e
 		}

@@ -206,7 +206,7 @@ func (j *judge) rules(ctx context.Context, r *rules) error {
 		}
 		for i := range is.Len() {
 			if is.IsNull(i) || !is.Value(i) {
-				j.add(i, x.Name, &ConstraintError{kindCheck, x.Name, x.SQL, valuesOf(rec, i, x.SQL)})
+				j.add(i, x.Name, &ConstraintError{kindCheck, x.Name, x.SQL, i, valuesOf(rec, i, x.SQL)})
 			}
 		}
 	}
@@ -239,7 +239,7 @@ func (j *judge) generated(ctx context.Context, r *rules) error {
 		case j.knows(rec, r.input, sql):
 			for row := range int(j.n) {
 				if differsAt(j.arrays[i], values[k], row) {
-					e := &ConstraintError{kindGenerated, f.Name, sql, valuesOf(rec, row, sql)}
+					e := &ConstraintError{kindGenerated, f.Name, sql, row, valuesOf(rec, row, sql)}
 					e.Values = append(e.Values, ColumnValue{f.Name, valueJSON(j.arrays[i], row)})
 					j.add(row, f.Name, e)
 				}

@@ -236,8 +236,13 @@ var rules = []rule{
 			Detail: cut(e.Err.Error(), 300), Hint: "take the rule out of the table (ALTER TABLE … DROP CONSTRAINT) and run the same command again; then mend the row, and put the rule back"}
 	}),
 	typed(exitFailed, "constraint", func(e *convert.RowError) problem {
-		return problem{Code: codeConstraint, Title: e.Err.Error(), File: e.File, Line: int(e.Line), Detail: "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
+		p := problem{Code: codeConstraint, Title: e.Err.Error(), File: e.File, Line: int(e.Line), Detail: "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES; nothing was written",
 			Hint: "mend the row, or the rule of the table; to keep such rows aside and go on, set onConstraint: quarantine"}
+		var broken *delta.ConstraintError
+		if errors.As(e.Err, &broken) && broken.IsOverwrite() {
+			p.Hint = "mend the row, leave it out by a transform, or widen replaceWhere"
+		}
+		return p
 	}),
 	typed(exitFailed, "constraint", func(e *delta.ConstraintError) problem {
 		return problem{Code: codeConstraint, Title: e.Error(), Detail: "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES; nothing was written",

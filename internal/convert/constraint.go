@@ -34,6 +34,10 @@ func (o *output) offer(ctx context.Context, rec arrow.RecordBatch, place func(ro
 		broken, err = o.unwanted(ctx, rec)
 	}
 	if err != nil {
+		var outside *delta.ConstraintError // the condition of an overwrite, which sets no row aside
+		if errors.As(err, &outside) {
+			return nil, placed(place(int64(outside.Row)), err)
+		}
 		return nil, err
 	}
 	if len(broken) == 0 {
@@ -42,10 +46,7 @@ func (o *output) offer(ctx context.Context, rec arrow.RecordBatch, place func(ro
 	}
 	if o.to.FailOnConstraint {
 		first := broken[0]
-		if at := place(int64(first.Row)); at.File != "" {
-			return nil, &RowError{at, first.Err}
-		}
-		return nil, first.Err
+		return nil, placed(place(int64(first.Row)), first.Err)
 	}
 	out := &judged{fates: make([]fate, rec.NumRows()), reasons: map[int64][]reason{}}
 	for _, v := range broken {
@@ -76,6 +77,14 @@ func (o *output) offer(ctx context.Context, rec arrow.RecordBatch, place func(ro
 	}
 	o.written(rest)
 	return out, nil
+}
+
+// placed is the error of a row with where it comes from, where that is known.
+func placed(at decode.Position, err error) error {
+	if at.File == "" {
+		return err
+	}
+	return &RowError{at, err}
 }
 
 // offerWhole is offer for rows of SQL over the whole batch.

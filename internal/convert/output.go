@@ -127,7 +127,7 @@ func (o *output) rows(ctx context.Context, b *decode.Batch, rec arrow.RecordBatc
 		return err
 	}
 	defer rec.Release()
-	broken, err := o.offer(ctx, rec, func(row int64) decode.Position { return o.record(b, from(row)).Position })
+	broken, err := o.offer(ctx, rec, func(row int64) decode.Position { return o.position(b, from(row)) })
 	if err != nil {
 		return err
 	}

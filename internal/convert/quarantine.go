@@ -197,17 +197,19 @@ func (o *output) failed(rows []duck.FailedRow) {
 
 // record is the record of a row.
 func (r *run) record(b *decode.Batch, row int) quarantined {
-	place := b.Places[row]
-	x := quarantined{
-		Position: decode.Position{Line: place.Line, Offset: place.Offset}, length: int64(place.Length), text: b.Text(row),
-	}
+	return quarantined{Position: r.position(b, row), length: int64(b.Places[row].Length), text: b.Text(row)}
+}
+
+// position is where the record of a row stands.
+func (r *run) position(b *decode.Batch, row int) decode.Position {
+	at := decode.Position{Line: b.Places[row].Line, Offset: b.Places[row].Offset}
 	for _, files := range b.Runs {
 		if row -= files.Rows; row < 0 {
-			x.File = r.uri(files)
+			at.File = r.uri(files)
 			break
 		}
 	}
-	return x
+	return at
 }
 
 // rescued copies the records of a batch that have rescued data, but for those that are used.

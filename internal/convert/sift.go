@@ -104,7 +104,7 @@ func (o *output) keep(rows int64, from func(int64) int) {
 
 // sift returns the rows of rec that go to the target, which the caller releases, and from for them.
 func (o *output) sift(ctx context.Context, b *decode.Batch, rec arrow.RecordBatch, from func(int64) int) (arrow.RecordBatch, func(int64) int, error) {
-	rows, err := o.judge(ctx, rec, func(row int64) decode.Position { return o.record(b, from(row)).Position })
+	rows, err := o.judge(ctx, rec, func(row int64) decode.Position { return o.position(b, from(row)) })
 	if rows == nil || err != nil {
 		rec.Retain()
 		return rec, from, err

@@ -6,6 +6,9 @@ import (
 	"github.com/siltlake/silt/internal/jsonscan"
 )
 
+// SequenceMember is the member of a change of DynamoDB that grows with the changes of an item.
+const SequenceMember = "_sequence"
+
 // The text of a DynamoDB item has its values inside objects that name their types: {"id":{"S":"x"}}.
 // Such a record is written again as plain JSON, and that is read. Numbers keep all their digits.
 //
@@ -164,7 +167,7 @@ func (p *parser) appendChange(dst []byte, m members, op string, sequence int) []
 	}
 	dst = append(append(append(dst, `"_op":"`...), op...), '"')
 	if sequence > 0 {
-		dst = append(dst, `,"_sequence":`...)
+		dst = append(dst, `,"`+SequenceMember+`":`...)
 		dst, _ = p.appendNumber(dst, sequence)
 	}
 	return append(dst, '}')
