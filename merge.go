@@ -50,8 +50,8 @@ type Merge struct {
 	ExceptColumns []string
 }
 
-// A MergeError says that rows cannot be merged: a key is missing or no key, or several rows of the source
-// are about one row of the table.
+// A MergeError says that rows cannot be merged: a key is missing or no key, several rows of the source are
+// about one row of the table, or a file has what no column of the table can hold.
 type MergeError struct{ Err error }
 
 func (e *MergeError) Error() string { return e.Err.Error() }

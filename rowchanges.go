@@ -22,7 +22,8 @@ import (
 // source that meet one row of the table are an error, NULL in a key meets nothing, and rows of the source
 // that meet nothing are all inserted.
 type TableMerge struct {
-	// Source is SQL that makes the rows, or the name or path of a table, or the path of a file of data.
+	// Source is SQL that makes the rows, or the name or path of a table, or the path of a file of data. Files
+	// of JSON, of which a glob may name several, are read by the types that the table has, and without SQL.
 	Source string
 	Merge  Merge
 	// KeepSchema means that the table must have all columns of the source already.
@@ -183,8 +184,11 @@ func tableChange(name string, version int64, dryRun, isMerge bool, c merge.Count
 // rows are those of the source. They stay the same when the merge is worked out again: those of a table are
 // of one version, and what SQL makes is kept until done.
 func (m TableMerge) rows(ctx context.Context, cfg Config) (rows *merge.Changes, done func(), err error) {
-	sql, ok := m.sql()
-	if !ok {
+	sql, files := m.kind()
+	switch {
+	case files:
+		return jsonRows(ctx, cfg, m.Source)
+	case sql == "":
 		from := cfg
 		if from.Target = (Target{Table: m.Source}); isPath(m.Source) {
 			from.Target = Target{Path: m.Source}
@@ -220,12 +224,21 @@ func (m TableMerge) rows(ctx context.Context, cfg Config) (rows *merge.Changes, 
 	return &merge.Changes{Schema: s, Rows: held.Rows}, held.Close, nil
 }
 
-// sql is the SQL that makes the rows. It is not ok when the source is a table.
-func (m TableMerge) sql() (sql string, ok bool) {
-	sql = strings.TrimSpace(m.Source)
-	if fi, err := os.Stat(m.Source); err == nil && !fi.IsDir() {
-		return "SELECT * FROM '" + strings.ReplaceAll(m.Source, "'", "''") + "'", true
+// kind is the SQL that makes the rows, or whether they are in files of JSON. Otherwise the source is a table.
+func (m TableMerge) kind() (sql string, files bool) {
+	fi, err := os.Stat(m.Source)
+	switch {
+	case err == nil && fi.IsDir():
+		return "", false
+	case err == nil && isJSON(m.Source):
+		return "", true
+	case err == nil:
+		return "SELECT * FROM '" + strings.ReplaceAll(m.Source, "'", "''") + "'", false
 	}
-	word, _, _ := strings.Cut(strings.ToLower(sql), " ")
-	return sql, word == "select" || word == "with" || word == "from" || word == "values" || strings.HasPrefix(sql, "(")
+	sql = strings.TrimSpace(m.Source)
+	switch word, _, _ := strings.Cut(strings.ToLower(sql), " "); {
+	case word == "select", word == "with", word == "from", word == "values", strings.HasPrefix(sql, "("):
+		return sql, false
+	}
+	return "", isJSON(m.Source) && !isTableName(m.Source)
 }

@@ -15,9 +15,10 @@ func (a *app) tableMergeCommand() *cobra.Command {
 or deletes what is there. Columns that the source lacks keep their values, new columns become part of the
 table. Two rows of the source that meet one row of the table are an error, and NULL in a key meets nothing.
 
-The source is SQL, the name or path of a table, or a file that SQL can read. A pipeline merges by itself:
-see target.write in the pipeline file.`,
-		`  silt table merge main.demo.events --source "select * from './fixes.json'" --keys event_id --dry-run
+The source is a file of JSON, a glob of such files, the name or path of a table, SQL, or another file that
+SQL can read. JSON is read by the types of the columns that the table has; a value that does not fit its
+column is an error. A pipeline merges by itself: see target.write in the pipeline file.`,
+		`  silt table merge main.demo.events --source fixes.json --keys event_id --dry-run
   silt table merge main.demo.events --source main.demo.events_new --keys event_id --sequence-by recorded_at
   silt table merge main.demo.events --source changes.parquet --keys event_id --delete-when "source.op = 'D'" --except-columns op`,
 		func(cmd *cobra.Command, cfg silt.Config) error {
@@ -36,7 +37,7 @@ see target.write in the pipeline file.`,
 			return a.showChange(c, "merge", "silt.table_merge/v1")
 		})
 	f := cmd.Flags()
-	f.StringVar(&m.Source, "source", "", "the rows: `SQL`, a table or a file")
+	f.StringVar(&m.Source, "source", "", "the rows: a file of JSON or a glob, a table, or `SQL`")
 	f.StringSliceVar(&m.Merge.Keys, "keys", nil, "the `COLUMNS` that say which row of the table a row is about; device.id is a field in a struct")
 	f.StringVar(&m.Merge.SequenceBy, "sequence-by", "", "the `COLUMN` that orders changes: an older row never replaces a newer one")
 	f.StringVar(&m.Merge.DeleteWhen, "delete-when", "", "delete where this `SQL` over source and target is true")

@@ -99,7 +99,7 @@ func (r *run) sample(ctx context.Context, n int64, out *Sample) error {
 		}
 		rec := r.withLineage(b)
 		some := rec.NewSlice(0, min(n, rec.NumRows()))
-		kept, err := copyRecord(some) // the decoder uses its memory again
+		kept, err := CopyRecord(some) // the decoder uses its memory again
 		some.Release()
 		rec.Release()
 		if err != nil {

@@ -114,7 +114,7 @@ func (t *taskReader) Next() bool {
 	in := t.o.view(b.Record)
 	defer in.Release()
 	// The decoder uses its memory again, and SQL may read ahead.
-	if t.rec, t.err = copyRecord(in); t.err != nil {
+	if t.rec, t.err = CopyRecord(in); t.err != nil {
 		return false
 	}
 	return true
@@ -135,8 +135,8 @@ func (t *taskReader) Release() {
 	}
 }
 
-// copyRecord returns a record that shares no memory with rec.
-func copyRecord(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
+// CopyRecord returns a record that shares no memory with rec.
+func CopyRecord(rec arrow.RecordBatch) (arrow.RecordBatch, error) {
 	columns := make([]arrow.Array, rec.NumCols())
 	for i, c := range rec.Columns() {
 		column, err := array.Concatenate([]arrow.Array{c}, memory.DefaultAllocator)
