@@ -15,9 +15,12 @@ type huffman struct {
 
 const (
 	frameMagic = 0xFD2FB528
-	// frameOneSegment is a frame header without a window, whose content size has four bytes.
-	frameOneSegment = 2<<6 | 1<<5
-	blockMax        = 128 << 10 // bytes of content
+	// frameSized is a frame header whose content size has four bytes.
+	frameSized = 2 << 6
+	blockMax   = 128 << 10 // bytes of content
+	// frameWindow is a window of one block, the least that leaves it its size. No block looks back, and a
+	// reader keeps as much as the window, and may refuse one that is large.
+	frameWindow = 7 << 3
 
 	blockRaw        = 0
 	blockRLE        = 1
@@ -30,7 +33,7 @@ const (
 // append appends the frame of b to out.
 func (h *huffman) append(out, b []byte) []byte {
 	out = binary.LittleEndian.AppendUint32(out, frameMagic)
-	out = append(out, frameOneSegment)
+	out = append(out, frameSized, frameWindow)
 	out = binary.LittleEndian.AppendUint32(out, uint32(len(b)))
 	for first := true; first || len(b) > 0; first = false {
 		n := min(len(b), blockMax)

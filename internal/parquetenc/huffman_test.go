@@ -3,6 +3,7 @@ package parquetenc
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -48,6 +49,20 @@ func TestAFrameOfCodesIsReadAsZstandard(t *testing.T) {
 		if n > 10_000 && len(packed) > n*51/100 {
 			t.Errorf("%d digits of four bits each take %d bytes", n, len(packed))
 		}
+	}
+}
+
+// A reader that streams keeps a window in memory, and refuses large ones: RFC 8878 wants 8 MB of it at least.
+func TestAFrameOfCodesNeedsOnlyASmallWindow(t *testing.T) {
+	b := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	var h huffman
+	r, err := zstd.NewReader(bytes.NewReader(h.append(nil, b)), zstd.WithDecoderMaxWindow(8<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if back, err := io.ReadAll(r); err != nil || !bytes.Equal(back, b) {
+		t.Errorf("%d bytes are read of %d, %v", len(back), len(b), err)
 	}
 }
 
