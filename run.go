@@ -31,8 +31,8 @@ type run struct {
 	hold hold
 	// ahead are new files of the last listing that no batch has taken yet.
 	ahead []objstore.Object
-	// beyond is how many files of the last listing are neither in a batch nor ahead, and 1 more when others
-	// may be there.
+	// beyond is how many files of the last listing are neither loaded nor ahead, and 1 more when others may
+	// be there.
 	beyond int
 	// emptied says that the last batch took what was left of a listing, so that a run of what was there
 	// when it listed needs no other one.
@@ -193,7 +193,7 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 		case checkpoint.Failed:
 			s.Files.Failed++
 		}
-		r.emptied = false // the file may be tried again, or be there in another version
+		r.beyond, r.emptied = r.beyond+1, false // the file may be tried again, or be there in another version
 		r.emit(FileFailed{File: r.source.URI(f.Key), Tries: f.Tries, GivenUp: f.State == checkpoint.Quarantined, Err: fileError(f.Error)})
 	}
 	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.targets[0].name, Version: -1, Files: loaded, Rows: b.Rows,

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -218,6 +220,47 @@ func TestOneListingServesARun(t *testing.T) {
 	listings = 0
 	if s, err = runOnce(t, cfg); err != nil || s.Rows != 1 || listings != 1 {
 		t.Errorf("a run of one new file: %d listings, %+v, %v", listings, s, err)
+	}
+}
+
+// A file that is written over while a batch reads it is loaded by the same run, also when other batches come
+// after that one.
+func TestAFileThatChangesWhileItIsReadIsLoadedByTheRun(t *testing.T) {
+	server, cfg := s3Config(t)
+	cfg.Options["maxFilesPerTrigger"] = "1"
+	cfg.Options["schemaHints"] = "id bigint"
+	cfg.Workers = 1
+	for i := range 3 {
+		server.Put("landing", fmt.Sprintf("orders/%d.json", i), fmt.Sprintf(`{"id":%d}`, i))
+		server.Age("landing", fmt.Sprintf("orders/%d.json", i), time.Unix(int64(i), 0))
+	}
+	if _, err := runOnce(t, cfg); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		server.Put("landing", fmt.Sprintf("orders/1%d.json", i), fmt.Sprintf(`{"id":1%d}`, i))
+		server.Age("landing", fmt.Sprintf("orders/1%d.json", i), time.Unix(int64(10+i), 0))
+	}
+	var changing sync.Once
+	var changed atomic.Bool
+	server.Inject(func(c s3test.Call) s3test.Fault {
+		if c.Op != "GetObject" || c.Key != "orders/10.json" {
+			return s3test.None
+		}
+		changing.Do(func() {
+			go func() {
+				server.Put("landing", "orders/10.json", `{"id":100}`)
+				changed.Store(true)
+			}()
+		})
+		if !changed.Load() {
+			return s3test.SlowDown
+		}
+		return s3test.None
+	})
+	s, err := runOnce(t, cfg)
+	if err != nil || s.Rows != 3 || s.Files.Vanished != 1 {
+		t.Errorf("got %d rows, files %+v, %v", s.Rows, s.Files, err)
 	}
 }
 
