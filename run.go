@@ -120,7 +120,9 @@ func (r *run) batch(ctx context.Context) (idle bool, err error) {
 	if err != nil || out.Idle {
 		return out.Idle, err
 	}
-	r.emptied = r.emptied && out.Discovered
+	if !out.Discovered { // what was discovered for the batch, or what its request makes new, is in none
+		r.beyond, r.emptied = r.beyond+1, false
+	}
 	r.start()
 	if out.Recovered {
 		r.recovered++

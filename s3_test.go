@@ -264,6 +264,38 @@ func TestAFileThatChangesWhileItIsReadIsLoadedByTheRun(t *testing.T) {
 	}
 }
 
+// What is asked for while a run is under way, it does: also when batches of its listing are still to come.
+func TestAFileThatIsForgottenDuringARunIsLoadedAgainByIt(t *testing.T) {
+	server, cfg := s3Config(t)
+	cfg.Options["maxFilesPerTrigger"] = "1"
+	server.Put("landing", "orders/0.json", `{"id":0}`)
+	if _, err := runOnce(t, cfg); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		server.Put("landing", fmt.Sprintf("orders/1%d.json", i), `{"id":1}`)
+	}
+	forget := sync.OnceFunc(func() {
+		asking := cfg
+		asking.Events = nil
+		plans, err := silt.PlanFiles(t.Context(), asking, silt.FileRequest{Action: silt.ForgetFiles, Files: []string{"0.json"}})
+		if err == nil {
+			err = plans[0].Put(t.Context())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	cfg.Events = func(e silt.Event) {
+		if _, ok := e.(silt.BatchCommitted); ok {
+			forget()
+		}
+	}
+	if s, err := runOnce(t, cfg); err != nil || s.Rows != 4 {
+		t.Errorf("got %d rows, want those of 3 new files and of the one that was forgotten, %v", s.Rows, err)
+	}
+}
+
 // TestS3Faults makes each kind of fault happen again and again, runs until a run ends well, and wants
 // every row once.
 func TestS3Faults(t *testing.T) {
