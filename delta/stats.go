@@ -451,10 +451,9 @@ func (b *stringBounds) add(a arrow.Array, valid []byte) {
 			continue
 		}
 		v := data[offsets[i]-base : offsets[i+1]-base]
-		if b.any && len(v) >= 8 {
-			if x := binary.BigEndian.Uint64(v); b.first[0] < x && x < b.first[1] {
-				continue
-			}
+		x := firstBytes(v)
+		if b.any && b.first[0] < x && x < b.first[1] || len(v) < 8 && (b.is(0, b.lo, x, len(v)) || b.is(1, b.hi, x, len(v))) {
+			continue
 		}
 		v = b.head(v)
 		switch {
@@ -471,12 +470,21 @@ func (b *stringBounds) add(a arrow.Array, valid []byte) {
 	}
 }
 
+// is reports whether a bound is the text of n bytes, less than eight, whose first bytes are x.
+func (b *stringBounds) is(which int, bound []byte, x uint64, n int) bool {
+	return b.any && x == b.first[which] && n == len(bound)
+}
+
 // firstBytes are the first eight bytes of v as a number, with zeros for those it lacks. Where two such
 // numbers differ they have the order of what they are of.
-func firstBytes(v []byte) uint64 {
-	var b [8]byte
-	copy(b[:], v)
-	return binary.BigEndian.Uint64(b[:])
+func firstBytes(v []byte) (x uint64) {
+	if len(v) >= 8 {
+		return binary.BigEndian.Uint64(v)
+	}
+	for i, c := range v {
+		x |= uint64(c) << (56 - 8*i)
+	}
+	return x
 }
 
 // head is as much of v as decides what its bound is cut to: twice the prefix, in UTF-16 units of which one

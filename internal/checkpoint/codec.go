@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -37,22 +38,41 @@ type trailer struct {
 
 // encode makes an object of its lines.
 func encode(lines ...any) ([]byte, error) {
-	var b bytes.Buffer
+	var b []byte
 	for _, line := range lines {
 		text, err := json.Marshal(line)
 		if err != nil {
 			return nil, err
 		}
-		b.Write(text)
-		b.WriteByte('\n')
+		b = append(append(b, text...), '\n')
 	}
-	end, err := json.Marshal(trailer{b.Len(), checksum(b.Bytes())})
+	return seal(b)
+}
+
+// encodeList makes an object of its first line and a list.
+func encodeList[T any](head any, list []T, line func(b []byte, item *T) []byte) ([]byte, error) {
+	b, err := json.Marshal(head)
 	if err != nil {
 		return nil, err
 	}
-	b.Write(end)
-	b.WriteByte('\n')
-	return b.Bytes(), nil
+	b = append(b, '\n')
+	start := len(b)
+	for i := range list {
+		if i == 1 { // the others are about as long as the first
+			b = slices.Grow(b, (len(b)-start)*len(list)*9/8+256)
+		}
+		b = append(line(b, &list[i]), '\n')
+	}
+	return seal(b)
+}
+
+// seal appends the trailer.
+func seal(b []byte) ([]byte, error) {
+	end, err := json.Marshal(trailer{len(b), checksum(b)})
+	if err != nil {
+		return nil, err
+	}
+	return append(append(b, end...), '\n'), nil
 }
 
 func checksum(b []byte) string {
@@ -168,12 +188,9 @@ func (l *fileLine) object() objstore.Object {
 }
 
 func encodeSources(n int64, nonce string, files []objstore.Object, request *RequestHead) ([]byte, error) {
-	lines := make([]any, 0, len(files)+1)
-	lines = append(lines, headed[sourcesHead]{Body: sourcesHead{n, nonce, len(files), request}})
-	for _, f := range files {
-		lines = append(lines, toFileLine(f))
-	}
-	return encode(lines...)
+	return encodeList(headed[sourcesHead]{Body: sourcesHead{n, nonce, len(files), request}}, files, func(b []byte, f *objstore.Object) []byte {
+		return appendFile(b, toFileLine(*f))
+	})
 }
 
 // sourcesObject is what sources/0/N says.
@@ -210,12 +227,9 @@ type outcomeLine struct {
 }
 
 func encodeStaged(s Staged) ([]byte, error) {
-	lines := make([]any, 0, len(s.Files)+1)
-	lines = append(lines, headed[Staged]{Body: s})
-	for _, o := range s.Files {
-		lines = append(lines, outcomeLine{toWire(o.Key), o.ETag, o.State, o.Records, o.Rows, o.Bad, o.Rescued, o.Tries, o.Error})
-	}
-	return encode(lines...)
+	return encodeList(headed[Staged]{Body: s}, s.Files, func(b []byte, o *FileOutcome) []byte {
+		return appendOutcome(b, outcomeLine{toWire(o.Key), o.ETag, o.State, o.Records, o.Rows, o.Bad, o.Rescued, o.Tries, o.Error})
+	})
 }
 
 func decodeStaged(content []byte, files int) (Staged, error) {

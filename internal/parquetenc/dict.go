@@ -88,7 +88,7 @@ type texts struct {
 	table
 	data   []byte
 	ends   []uint32
-	hashes []uint32
+	hashes []uint64
 }
 
 func (d *texts) reset() {
@@ -107,32 +107,42 @@ func (d *texts) at(i uint32) []byte {
 // find returns the index of the value, which it may have to add.
 func (d *texts) find(v []byte) uint32 {
 	h := hashBytes(v)
-	short := uint32(h >> 32)
 	mask := uint64(len(d.slots) - 1)
 	for s := h >> d.shift; ; s++ {
 		x := d.slots[s&mask]
 		if x == 0 {
 			d.slots[s&mask] = uint32(len(d.ends) + 1)
-			return d.insert(v, short)
+			return d.insert(v, h)
 		}
-		if d.hashes[x-1] == short && string(d.at(x-1)) == string(v) {
+		if d.hashes[x-1] == h && (len(v) <= hashedWhole && d.length(x-1) == len(v) || string(d.at(x-1)) == string(v)) {
 			return x - 1
 		}
 	}
 }
 
-func (d *texts) insert(v []byte, hash uint32) uint32 {
+func (d *texts) length(i uint32) int {
+	if i == 0 {
+		return int(d.ends[0])
+	}
+	return int(d.ends[i] - d.ends[i-1])
+}
+
+func (d *texts) insert(v []byte, hash uint64) uint32 {
 	d.data = append(d.data, v...)
 	d.ends = append(d.ends, uint32(len(d.data)))
 	d.hashes = append(d.hashes, hash)
 	if 2*len(d.ends) > len(d.slots) {
 		d.table.reset(4 * len(d.slots))
 		for i, h := range d.hashes {
-			d.put(uint64(h)<<32, i)
+			d.put(h, i)
 		}
 	}
 	return uint32(len(d.ends) - 1)
 }
+
+// hashedWhole is the number of bytes up to which two texts of one length with the same hash are the same: each
+// step of hashBytes can be undone.
+const hashedWhole = 8
 
 // hashBytes reads eight bytes at a time. Its upper half alone makes a slot.
 func hashBytes(v []byte) uint64 {

@@ -69,8 +69,8 @@ func blockHeader(out []byte, kind, size int, last bool) []byte {
 	return append(out, byte(h), byte(h>>8), byte(h>>16))
 }
 
-// suits reports whether codes alone make about as little of b as an encoder that searches, which made packed
-// bytes of it. It tries a part.
+// suits reports whether codes alone make little more of b than an encoder that searches and takes more than
+// twice the time, which made packed bytes of it. It tries a part.
 func (h *huffman) suits(b []byte, packed int) bool {
 	const part = 32 << 10
 	if len(b) < 2*part || packed < len(b)/3 {
@@ -78,5 +78,5 @@ func (h *huffman) suits(b []byte, packed int) bool {
 	}
 	h.scratch.Reuse = huff0.ReusePolicyNone
 	codes, _, err := huff0.Compress4X(b[len(b)-part:], &h.scratch)
-	return err == nil && int64(len(codes))*int64(len(b))*16 <= int64(packed)*part*17
+	return err == nil && int64(len(codes))*int64(len(b))*3 <= int64(packed)*part*4
 }
