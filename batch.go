@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -74,7 +75,25 @@ func (r *run) Convert(ctx context.Context, plan checkpoint.Plan, files []objstor
 	if _, err := r.samePlaces(plan); err != nil {
 		return checkpoint.Staged{}, err
 	}
-	c := &conversion{run: r, set: r.set, plan: plan, files: files}
+	var warnings []Warning
+	for {
+		staged, err := r.convert(ctx, plan, files, warnings)
+		var gone *refGoneError
+		if !errors.As(err, &gone) {
+			return staged, err
+		}
+		var told Warning
+		if plan.Refs, told, err = r.repin(ctx, plan.Refs, gone); err != nil {
+			return checkpoint.Staged{}, err
+		}
+		warnings = append(warnings, told)
+		r.progress.restart()
+	}
+}
+
+// convert makes the batch with the refs as of the versions of the plan.
+func (r *run) convert(ctx context.Context, plan checkpoint.Plan, files []objstore.Object, warnings []Warning) (checkpoint.Staged, error) {
+	c := &conversion{run: r, set: r.set, plan: plan, files: files, warnings: warnings}
 	defer c.close()
 	if err := c.begin(ctx); err != nil {
 		return checkpoint.Staged{}, err

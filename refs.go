@@ -13,6 +13,7 @@ import (
 	"github.com/siltlake/silt/internal/catalog"
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
 
@@ -79,14 +80,19 @@ func (p *Pipeline) loadRef(ctx context.Context, name string, pins []checkpoint.T
 	if err != nil {
 		return t, nil, err
 	}
-	o := delta.LoadOptions{Resolve: t.files}
+	o, id := delta.LoadOptions{Resolve: t.files}, ""
 	for i, pin := range pins {
 		if pin.Name == name && pin.URI == t.uri() {
-			o.Version = &pins[i].Version
+			o.Version, id = &pins[i].Version, pin.TableID
 		}
 	}
 	s, err := delta.Load(ctx, t.store, o)
+	var old *delta.VersionError
 	switch {
+	case errors.As(err, &old) && o.Version != nil:
+		return t, nil, &refGoneError{name, t.name, *o.Version, err}
+	case err == nil && id != "" && s.Metadata().ID != id:
+		return t, nil, &refGoneError{name, t.name, *o.Version, errors.New("another table is there now")}
 	case errors.Is(err, delta.ErrNoTable):
 		return t, nil, fmt.Errorf("ref %s: table %s: %w%s", schema.Quote(name), t.name, ErrNoTable, knownTables(p.cfg.Catalogs, isTableName(p.cfg.Refs[name])))
 	case err != nil:
@@ -111,7 +117,7 @@ func (p *Pipeline) sqlOptions(ctx context.Context, pins []checkpoint.Target) (du
 			columns.Fields = append(columns.Fields, schema.Nullable(f.Name, withoutVariants(f.Type)))
 		}
 		o.Refs[name] = duck.Ref{Schema: columns, Open: func(ctx context.Context, columns []string) (array.RecordReader, error) {
-			return &refReader{variantsAsText(s.Scan(delta.ScanOptions{Columns: columns}).Reader(ctx)), t.name, s.Version()}, nil
+			return &refReader{variantsAsText(s.Scan(delta.ScanOptions{Columns: columns}).Reader(ctx)), name, t.name, s.Version()}, nil
 		}}
 	}
 	return o, nil
@@ -120,13 +126,53 @@ func (p *Pipeline) sqlOptions(ctx context.Context, pins []checkpoint.Target) (du
 // refReader names the table in the error of its rows.
 type refReader struct {
 	array.RecordReader
-	table   string
-	version int64
+	name, table string
+	version     int64
 }
 
 func (r *refReader) Err() error {
-	if err := r.RecordReader.Err(); err != nil {
+	err := r.RecordReader.Err()
+	switch {
+	case errors.Is(err, objstore.ErrNotExist):
+		return &refGoneError{r.name, r.table, r.version, err}
+	case err != nil:
 		return fmt.Errorf("table %s at version %d: %w", r.table, r.version, err)
 	}
 	return nil
+}
+
+// refGoneError says that a ref cannot be read at a version: its files were vacuumed, its log was cleaned, or
+// the table was made anew.
+type refGoneError struct {
+	name, table string
+	version     int64
+	err         error
+}
+
+func (e *refGoneError) Error() string {
+	return fmt.Sprintf("ref %s: version %d of table %s is not there any more: %v", schema.Quote(e.name), e.version, e.table, e.err)
+}
+
+func (e *refGoneError) Unwrap() error { return e.err }
+
+// repin pins a ref whose version is gone to its newest one, for a batch of which nothing is staged: all of its
+// rows are made by that. There is no other version to read when the one that is gone is the newest.
+func (p *Pipeline) repin(ctx context.Context, pins []checkpoint.Target, gone *refGoneError) ([]checkpoint.Target, Warning, error) {
+	t, s, err := p.loadRef(ctx, gone.name, nil)
+	if err != nil {
+		return nil, Warning{}, err
+	}
+	now := checkpoint.Target{Name: gone.name, URI: t.uri(), TableID: s.Metadata().ID, Version: s.Version()}
+	pins = slices.Clone(pins)
+	i := slices.IndexFunc(pins, func(pin checkpoint.Target) bool { return pin.Name == now.Name && pin.URI == now.URI })
+	switch {
+	case i >= 0 && pins[i] == now, i < 0 && now.Version == gone.version: // without a pin, the newest was read
+		return nil, Warning{}, fmt.Errorf("%w; it is the newest: silt table check %s says what the table lacks", gone, t.name)
+	case i >= 0:
+		pins[i] = now
+	default:
+		pins = append(pins, now)
+	}
+	return pins, Warning{Code: "SILT-4016", Text: fmt.Sprintf("version %d of table %s, which the batch was planned with, is not there any more (%v); all of its rows were made with version %d", gone.version, t.name, gone.err, now.Version),
+		Hint: "keep versions for longer than a batch may wait: silt table vacuum --retain"}, nil
 }

@@ -4,10 +4,16 @@ package silt_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/objstore"
 )
 
 // vehicles makes a table that transforms can join, and returns its path and a function that loads more rows.
@@ -78,6 +84,117 @@ func TestRefs(t *testing.T) {
 		l.file("2.json", `{"id":2}`+"\n")
 		l.run()
 		l.want(`{"id":1,"known":2}`, `{"id":2,"known":3}`)
+	})
+	for _, c := range []struct {
+		name string
+		lose func(t *testing.T, at string, more func(name, rows string)) // version 0 of the table
+	}{
+		{"whose_files_were_vacuumed", func(t *testing.T, at string, more func(name, rows string)) {
+			files, err := filepath.Glob(filepath.Join(at, "*.parquet"))
+			if err != nil || len(files) == 0 {
+				t.Fatal(files, err)
+			}
+			cfg := silt.Config{Target: silt.Path(at)}
+			if _, err := silt.UpdateTable(t.Context(), cfg, silt.RowUpdate{Set: []silt.Assignment{{Column: "unused", SQL: "2"}}}); err != nil {
+				t.Fatal(err)
+			}
+			more("v2.json", `{"vin":"c"}`+"\n")
+			for _, f := range files {
+				if err := os.Remove(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		{"whose_log_was_cleaned", func(t *testing.T, at string, more func(name, rows string)) {
+			more("v2.json", `{"vin":"c"}`+"\n")
+			s, err := delta.Load(t.Context(), objstore.NewDir(at), delta.LoadOptions{})
+			if err == nil {
+				err = s.WriteCheckpoint(t.Context())
+			}
+			if err == nil {
+				err = os.Remove(filepath.Join(at, "_delta_log", "00000000000000000000.json"))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"of_a_table_that_was_made_anew", func(t *testing.T, at string, _ func(name, rows string)) {
+			other, _ := vehicles(t, rows+`{"vin":"c"}`+"\n")
+			if err := errors.Join(os.RemoveAll(at), os.Rename(other, at)); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		for kind, sql := range map[string]string{
+			"row_by_row": "SELECT s.id, v.unused AS n, v.vin FROM source s JOIN v ON v.vin = s.vin",
+			"as_a_whole": "SELECT s.id, max(v.unused) AS n, v.vin FROM source s JOIN v ON v.vin = s.vin GROUP BY ALL",
+		} {
+			t.Run("a_batch_waits_for_no_version_"+c.name+"_"+kind, func(t *testing.T) {
+				l := newLab(t)
+				at, more := vehicles(t, rows)
+				l.cfg.Refs, l.cfg.Lineage = map[string]string{"v": at}, []string{}
+				l.cfg.Transform, l.cfg.OnCorrupt = sql, "fail"
+				l.file("1.json", `{"id":1,"vin":"a"}`+"\n"+`{"id":2,"vin":"c"}`+"\n"+"no record\n")
+				if _, err := l.tryRun(); err == nil {
+					t.Fatal("the run did not stop")
+				}
+				c.lose(t, at, more)
+				l.cfg.OnCorrupt = "quarantine"
+				s := l.run()
+				told := func(w silt.Warning) bool {
+					return w.Code == "SILT-4016" && strings.Contains(w.Text, "version 0 of table "+at)
+				}
+				if !slices.ContainsFunc(s.Warnings, told) {
+					t.Errorf("warnings %+v", s.Warnings)
+				}
+				n := "2"
+				if strings.Contains(c.name, "log") || strings.Contains(c.name, "anew") {
+					n = "1"
+				}
+				l.want(`{"id":1,"n":`+n+`,"vin":"a"}`, `{"id":2,"vin":"c"}`)
+				l.file("2.json", `{"id":3,"vin":"c"}`+"\n")
+				if s := l.run(); s.Batches != 1 || slices.ContainsFunc(s.Warnings, told) {
+					t.Errorf("the batch after it: %+v", s)
+				}
+			})
+		}
+	}
+	t.Run("a_newest_version_that_lacks_files_is_an_error_that_says_what_to_do", func(t *testing.T) {
+		l := newLab(t)
+		at, more := vehicles(t, rows)
+		good, err := filepath.Glob(filepath.Join(at, "*.parquet"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		more("v2.json", `{"vin":"c"}`+"\n")
+		all, err := filepath.Glob(filepath.Join(at, "*.parquet"))
+		if err != nil || len(all) != len(good)+1 {
+			t.Fatal(all, err)
+		}
+		for _, f := range all {
+			if !slices.Contains(good, f) {
+				if err := os.Remove(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		l.cfg.Refs, l.cfg.Lineage = map[string]string{"v": at}, []string{}
+		l.cfg.Transform = "SELECT s.id, v.vin FROM source s LEFT JOIN v ON v.vin = s.vin"
+		l.file("1.json", `{"id":1,"vin":"a"}`+"\n"+`{"id":2,"vin":"c"}`+"\n")
+		for range 2 {
+			if _, err := l.tryRun(); err == nil || !strings.Contains(err.Error(), "it is the newest: silt table check "+at+" says what the table lacks") {
+				t.Fatalf("error %v", err)
+			}
+		}
+		plan, err := silt.PlanRestore(t.Context(), silt.Config{Target: silt.Path(at)}, new(int64), time.Time{})
+		if err == nil {
+			_, err = plan.Restore(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.run()
+		l.want(`{"id":1,"vin":"a"}`, `{"id":2}`)
 	})
 	t.Run("the_table_itself_can_be_a_ref", func(t *testing.T) {
 		l := newLab(t)
