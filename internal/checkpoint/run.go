@@ -58,6 +58,8 @@ const (
 	defaultKeep = 100
 	blockSize   = 256 << 10 // bytes, before compression
 	maxBlock    = 64 << 20
+	// readOn is over how many bytes a cursor reads on: another request takes a store as long as those.
+	readOn = 1 << 20
 	// orphanAge is how old the data of a run must be that no head names before it is taken for what a
 	// process left that died.
 	orphanAge = 24 * time.Hour
@@ -212,7 +214,11 @@ func (c *cursor) jump(ctx context.Context, key string) error {
 	if n <= c.blocks || c.done {
 		return nil
 	}
-	if err := c.open(ctx, c.index[n].offset); isMissing(err) {
+	if gap := c.index[n].offset - c.index[c.blocks].offset; gap <= readOn {
+		if _, err := c.r.Discard(int(gap)); err != nil {
+			return fmt.Errorf("read %s: %w", c.run.Data, err)
+		}
+	} else if err := c.open(ctx, c.index[n].offset); isMissing(err) {
 		c.unindexed()
 		return nil
 	} else if err != nil {

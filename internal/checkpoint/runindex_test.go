@@ -15,13 +15,14 @@ import (
 	"github.com/siltlake/silt/objstore"
 )
 
-// countedStore counts the bytes that are read.
+// countedStore counts the bytes that are read, and by how many requests.
 type countedStore struct {
 	objstore.Store
-	read atomic.Int64
+	read, opened atomic.Int64
 }
 
 func (s *countedStore) Open(ctx context.Context, key string, r objstore.Range) (io.ReadCloser, objstore.Object, error) {
+	s.opened.Add(1)
 	body, o, err := s.Store.Open(ctx, key, r)
 	if err != nil {
 		return nil, o, err
@@ -134,5 +135,24 @@ func TestFewKeysAreLookedUpByFewBlocks(t *testing.T) {
 	// The first block, and those of the keys, of 190, each with what a buffer reads beyond it.
 	if read := store.read.Load(); read > all.Size/20 {
 		t.Errorf("%d bytes were read of %d", read, all.Size)
+	}
+}
+
+func TestKeysInBlocksThatAreNearTakeNoRequestEach(t *testing.T) {
+	const n = 6000
+	seen, store := manyBlocks(t, n)
+	lookup, end, err := seen.Pass(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	for k := 0; k < 2*n; k += 200 { // three blocks
+		if _, known, _, err := lookup(numbered(k)); err != nil || !known {
+			t.Fatalf("%d: %v, %v", k, known, err)
+		}
+	}
+	// One for the blocks, and one for the index.
+	if opened := store.opened.Load(); opened > 2 {
+		t.Errorf("%d requests", opened)
 	}
 }
