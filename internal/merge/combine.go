@@ -153,3 +153,9 @@ func firstValid(ctx context.Context, a, b arrow.Array) (arrow.Array, error) {
 	defer index.Release()
 	return compute.TakeArray(ctx, both, index)
 }
+
+func takeArray(ctx context.Context, a arrow.Array, places []int32) (arrow.Array, error) {
+	index := indexes(places)
+	defer index.Release()
+	return compute.TakeArray(ctx, a, index)
+}

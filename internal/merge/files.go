@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sync/errgroup"
@@ -29,6 +30,43 @@ func (m *merger) candidates(ctx context.Context) iter.Seq2[*delta.Add, error] {
 		}
 	}
 }
+
+// all are files that are known.
+func all(files []*delta.Add) iter.Seq2[*delta.Add, error] {
+	return func(yield func(*delta.Add, error) bool) {
+		for _, add := range files {
+			if !yield(add, nil) {
+				return
+			}
+		}
+	}
+}
+
+// fileNumbers gives numbers to files, from 1 on, for several goroutines.
+type fileNumbers struct {
+	mu      sync.Mutex
+	files   []*delta.Add
+	numbers map[string]int32 // by path
+}
+
+// number is that of a file.
+func (x *fileNumbers) number(add *delta.Add) int32 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	n, ok := x.numbers[add.Path]
+	if !ok {
+		if x.numbers == nil {
+			x.numbers = map[string]int32{}
+		}
+		x.files = append(x.files, add)
+		n = int32(len(x.files))
+		x.numbers[add.Path] = n
+	}
+	return n
+}
+
+// file is the file of a number.
+func (x *fileNumbers) file(n int32) *delta.Add { return x.files[n-1] }
 
 // each works on files, several at once.
 func (m *merger) each(ctx context.Context, files iter.Seq2[*delta.Add, error], work func(context.Context, *delta.Add) error) error {

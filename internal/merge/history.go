@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sort"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -22,25 +23,25 @@ import (
 // version before it leaves nothing behind, and is not known to a change that comes later and is older.
 //
 // Times are places in one array, of the changes' sequences and of the bounds of versions; -1 is null.
+// Versions and what becomes of them are kept in arrays in order, so that a million of them are no work for
+// the collector of garbage.
 
 // history merges into a table that keeps all versions of its rows.
 type history struct {
 	*merger
-	versions map[int32][]version // by the first change row of their key
+	files    fileNumbers // of those that hold versions
+	versions []version   // by key, and then from when
 	times    arrow.Array
-	actions  map[string]map[int64]action // by the path of a file, and the place of a row in it
+	actions  []action                // while they are decided on
+	becomes  map[*delta.Add][]action // of rows of a file, by their places
 	inserts  []insertion
-}
-
-// version is a row of the table.
-type version struct {
-	path     string
-	place    int64
-	from, to int32 // in times
+	events   []event // of the key that is decided on
 }
 
 // action is what becomes of a version.
 type action struct {
+	place  int64
+	file   int32
 	to     int32 // valid to
 	by     int32 // the change row that replaces its content; -1: none does
 	same   bool  // its bounds stay
@@ -58,127 +59,86 @@ type event struct {
 	change  int32 // row; -1 for none
 }
 
-func (h *history) run(ctx context.Context) error {
+// check refuses what has no meaning where a row has many versions.
+func (h *history) check() error {
 	if h.sql.delete.sql != "" && h.sql.delete.holds == nil || h.sql.update.sql != "" || h.spec.InsertOnly || h.spec.DeleteMissing {
 		return errors.New("a history of rows has no one row to compare with: deleteWhen can ask for the source alone, and there is no updateWhen, insertOnly or notMatchedBySource")
 	}
-	h.versions, h.actions = map[int32][]version{}, map[string]map[int64]action{}
-	parts := []arrow.Array{h.src.seq}
-	if h.s != nil {
-		bounds, err := h.find(ctx)
-		defer releaseAll(bounds)
-		if err != nil {
-			return err
-		}
-		parts = append(parts, bounds...)
-	}
-	var err error
-	if h.times, err = array.Concatenate(parts, memory.DefaultAllocator); err != nil {
+	return nil
+}
+
+func (h *history) run(ctx context.Context) error {
+	if err := h.check(); err != nil {
 		return err
 	}
-	defer h.times.Release()
+	if err := h.find(ctx); err != nil {
+		return err
+	}
+	defer h.forget()
+	h.src.index = nil // nothing is looked up any more
 	h.decideAll()
-	if len(h.actions) > 0 {
-		err := h.each(ctx, h.candidates(ctx), func(ctx context.Context, add *delta.Add) error {
-			if h.actions[add.Path] == nil {
-				return nil
-			}
-			return h.replace(ctx, add)
-		})
-		if err != nil {
-			return err
-		}
+	if err := h.apply(ctx); err != nil {
+		return err
 	}
 	return h.insertAll(ctx)
 }
 
-// find looks up the versions of the changes' keys, and returns their bounds.
-func (h *history) find(ctx context.Context) ([]arrow.Array, error) {
-	paths := append(slices.Clip(h.src.met.keys), []string{ValidFrom}, []string{ValidTo})
-	if slices.ContainsFunc(paths, func(p []string) bool { return !hasField(h.s.Schema(), p) }) {
-		return nil, nil // no row of the table is met
+// forget gives up what was decided.
+func (h *history) forget() {
+	if h.times != nil {
+		h.times.Release()
 	}
-	var bounds []arrow.Array
-	next := int32(h.src.seq.Len())
-	err := h.each(ctx, h.candidates(ctx), func(ctx context.Context, add *delta.Add) error {
-		shaper, err := h.shaper(paths)
-		if err != nil {
-			return err
-		}
-		for part, err := range h.s.Scan(delta.ScanOptions{Fields: paths}).File(ctx, add) {
-			if err != nil {
-				return err
-			}
-			rec, err := shaper.Shape(ctx, part.RecordBatch)
-			part.Release()
-			if err != nil {
-				return err
-			}
-			err = func() error {
-				defer rec.Release()
-				keys := h.keysOf(rec)
-				defer keys.release()
-				var at []int32
-				var found []int32
-				for i := range int(rec.NumRows()) {
-					if row := keys.find(i); row >= 0 {
-						at, found = append(at, int32(i)), append(found, row)
-					}
-				}
-				if len(at) == 0 {
-					return nil
-				}
-				from, err := takeArray(ctx, rec.Column(int(rec.NumCols())-2), at)
-				if err != nil {
-					return err
-				}
-				to, err := takeArray(ctx, rec.Column(int(rec.NumCols())-1), at)
-				if err != nil {
-					return err
-				}
-				h.mu.Lock()
-				defer h.mu.Unlock()
-				n := int32(len(at))
-				for k, i := range at {
-					h.versions[found[k]] = append(h.versions[found[k]], version{add.Path, part.Place(int(i)), next + int32(k), next + n + int32(k)})
-				}
-				bounds, next = append(bounds, from, to), next+2*n
-				return nil
-			}()
-			if err != nil {
-				return err
-			}
-		}
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.counts.FilesScanned++
-		return nil
-	})
-	return bounds, err
+	h.times, h.actions, h.becomes, h.inserts = nil, nil, nil, nil
 }
 
-func takeArray(ctx context.Context, a arrow.Array, places []int32) (arrow.Array, error) {
-	index := indexes(places)
-	defer index.Release()
-	return compute.TakeArray(ctx, a, index)
+// apply writes what becomes of versions.
+func (h *history) apply(ctx context.Context) error {
+	h.becomes = map[*delta.Add][]action{}
+	slices.SortFunc(h.actions, func(a, b action) int { return cmp.Or(cmp.Compare(a.file, b.file), cmp.Compare(a.place, b.place)) })
+	var files []*delta.Add
+	for rest := h.actions; len(rest) > 0; {
+		add := h.files.file(rest[0].file)
+		n := sort.Search(len(rest), func(i int) bool { return rest[i].file > rest[0].file })
+		files = append(files, add)
+		h.becomes[add], rest = rest[:n], rest[n:]
+	}
+	return h.each(ctx, all(files), h.replace)
 }
 
 func (h *history) compare(a, b int32) int { return compare(h.times, int(a), h.times, int(b)) }
 
 // decideAll finds what becomes of each key.
 func (h *history) decideAll() {
-	first := make(map[int32]bool, len(h.src.order))
-	for _, row := range h.src.order {
-		if first[row] {
+	follows := make([]bool, len(h.src.next)) // another row of its key
+	for _, next := range h.src.next {
+		if next >= 0 {
+			follows[next] = true
+		}
+	}
+	slices.SortFunc(h.versions, func(a, b version) int {
+		if c := cmp.Compare(a.key, b.key); c != 0 {
+			return c
+		}
+		return cmp.Or(h.compare(a.from, b.from), cmp.Compare(a.file, b.file), cmp.Compare(a.place, b.place))
+	})
+	rest := h.versions
+	var rows []int32
+	for _, key := range h.src.order {
+		if follows[key] {
 			continue
 		}
-		var rows []int32
-		for r := row; r >= 0; r = h.src.next[r] {
-			first[r] = true
+		rows = rows[:0]
+		for r := key; r >= 0; r = h.src.next[r] {
 			rows = append(rows, r)
 		}
-		h.decideKey(h.changesOf(rows), h.versions[row])
+		n := 0
+		for n < len(rest) && rest[n].key == key {
+			n++
+		}
+		h.decideKey(h.changesOf(rows), rest[:n])
+		rest = rest[n:]
 	}
+	h.versions, h.events = nil, nil
 }
 
 // changesOf orders the changes of a key. Of those with one sequence the last counts.
@@ -191,7 +151,7 @@ func (h *history) changesOf(rows []int32) []int32 {
 		return false
 	})
 	slices.SortStableFunc(rows, h.compare)
-	var out []int32
+	out := rows[:0]
 	for i, r := range rows {
 		if i+1 < len(rows) && h.compare(r, rows[i+1]) == 0 {
 			h.src.outcomes[r] = lost
@@ -205,10 +165,9 @@ func (h *history) changesOf(rows []int32) []int32 {
 	return out
 }
 
-// decideKey puts the changes of a key among its versions.
+// decideKey puts the changes of a key among its versions, which are in order.
 func (h *history) decideKey(changes []int32, versions []version) {
-	var events []event
-	slices.SortStableFunc(versions, func(a, b version) int { return h.compare(a.from, b.from) })
+	events := h.events[:0]
 	for i := range versions {
 		v := &versions[i]
 		events = append(events, event{v.from, v, -1})
@@ -231,6 +190,7 @@ func (h *history) decideKey(changes []int32, versions []version) {
 		alive = h.moment(events[i:end], events[end:], alive)
 		i = end
 	}
+	h.events = events
 }
 
 func rank(e event) int {
@@ -257,7 +217,7 @@ func (h *history) moment(now, later []event, alive bool) bool {
 		switch v := e.version; {
 		case v == nil:
 		case gone || found: // there was a version, and by now there is none, or another one, at its time
-			h.act(v, action{remove: true})
+			h.act(v, action{to: -1, by: -1, remove: true})
 		case change >= 0:
 			found = true
 			h.src.outcomes[change] = unchanged // until it is known to change
@@ -292,10 +252,8 @@ func (h *history) ends(v *version, to int32) bool {
 }
 
 func (h *history) act(v *version, a action) {
-	if h.actions[v.path] == nil {
-		h.actions[v.path] = map[int64]action{}
-	}
-	h.actions[v.path][v.place] = a
+	a.file, a.place = v.file, v.place
+	h.actions = append(h.actions, a)
 }
 
 // plan is [merger.plan].
@@ -303,11 +261,17 @@ func (h *history) plan(ctx context.Context, add *delta.Add, part delta.FileRows,
 	d := &decision{gone: make([]bool, old.NumRows())}
 	var replaced, by, to []int32
 	var same []bool
+	actions := h.becomes[add]
+	if old.NumRows() > 0 {
+		actions = actions[placeOf(actions, part.Place(0)):]
+	}
 	for i := range int(old.NumRows()) {
-		a, ok := h.actions[add.Path][part.Place(i)]
-		switch {
-		case !ok:
+		if len(actions) == 0 || actions[0].place != part.Place(i) {
 			continue
+		}
+		a := actions[0]
+		actions = actions[1:]
+		switch {
 		case a.remove:
 			d.gone[i] = true
 			d.deleted++
@@ -348,6 +312,11 @@ func (h *history) plan(ctx context.Context, add *delta.Add, part delta.FileRows,
 	sum.deleted += int64(d.deleted)
 	changed, err := h.bounded(ctx, rest, nil, bounds)
 	return d, changed, err
+}
+
+// placeOf is where the actions on rows from a place on begin.
+func placeOf(actions []action, place int64) int {
+	return sort.Search(len(actions), func(i int) bool { return actions[i].place >= place })
 }
 
 // replaced puts the content of changes into some of the rows, and notes of which it is another one.
@@ -407,20 +376,12 @@ func (h *history) bounded(ctx context.Context, rec arrow.RecordBatch, from, to [
 			return nil, err
 		}
 	}
-	b := array.NewInt32Builder(memory.DefaultAllocator)
-	defer b.Release()
 	current := array.NewBooleanBuilder(memory.DefaultAllocator)
 	defer current.Release()
 	for _, at := range to {
-		if current.Append(at < 0); at < 0 {
-			b.AppendNull()
-		} else {
-			b.Append(at)
-		}
+		current.Append(at < 0)
 	}
-	index := b.NewArray()
-	defer index.Release()
-	a, err := compute.TakeArray(ctx, h.times, index)
+	a, err := takeTimes(ctx, h.times, to)
 	if err := set(ValidTo, a, err); err != nil {
 		return nil, err
 	}
@@ -433,6 +394,22 @@ func (h *history) bounded(ctx context.Context, rec arrow.RecordBatch, from, to [
 		cols[n+1] = null
 	}
 	return array.NewRecordBatch(rec.Schema(), cols, rec.NumRows()), nil
+}
+
+// takeTimes returns the times at some places; -1 is null.
+func takeTimes(ctx context.Context, times arrow.Array, places []int32) (arrow.Array, error) {
+	b := array.NewInt32Builder(memory.DefaultAllocator)
+	defer b.Release()
+	for _, at := range places {
+		if at < 0 {
+			b.AppendNull()
+		} else {
+			b.Append(at)
+		}
+	}
+	index := b.NewArray()
+	defer index.Release()
+	return compute.TakeArray(ctx, times, index)
 }
 
 // insertAll writes the changes that become versions.

@@ -142,7 +142,7 @@ func TestTimelines(t *testing.T) {
 			spec.Keys, spec.SequenceBy = []string{"d.id"}, "d.meta.seq"
 			shape = nestedKeys
 		}
-		options := merge.Options{Workers: 2, SQL: engine}
+		options := spilling(rt, merge.Options{Workers: 2, SQL: engine})
 		if engine != nil {
 			spec.DeleteWhen = "op = 'D'"
 		}

@@ -121,11 +121,7 @@ func (m *merger) useTable() {
 // begin takes the change rows into memory, or prepares to have them go through files.
 func (m *merger) begin(ctx context.Context, changes Changes) error {
 	m.useTable()
-	limit := m.o.memory()
-	if m.spec.History {
-		limit = 0 // all versions of a key are decided on together
-	}
-	src, err := readSource(ctx, m.spec, changes, m.table, limit)
+	src, err := readSource(ctx, m.spec, changes, m.table, m.o.memory())
 	if large := (*largeError)(nil); errors.As(err, &large) {
 		m.spill = newSpill(m, changes, large)
 		src, err = readSource(ctx, m.spec, Changes{Schema: changes.Schema, Rows: noRows}, m.table, 0)

@@ -33,11 +33,10 @@ type meeting struct {
 	shift       int
 	others      []other // by place in keys, those files that are not the first
 
-	// What is found. Files are counted from 1.
-	files   []*delta.Add
-	numbers map[string]int32 // of files, by path
-	at      []int32          // by change row: a file, alone, keyless, or what sharedBy makes of a hash
-	more    []other          // by change row, in order, the files beside those
+	// What is found.
+	files fileNumbers
+	at    []int32 // by change row: a file, alone, keyless, or what sharedBy makes of a hash
+	more  []other // by change row, in order, the files beside those
 }
 
 // hashed is a key of a change row.
@@ -63,7 +62,7 @@ func hashOf(at int32) int { return int(-2 - at) }
 
 // find reads the keys of the change rows and of the table, once unless there are too many.
 func (x *meeting) find(ctx context.Context) error {
-	x.seed, x.numbers = maphash.MakeSeed(), map[string]int32{}
+	x.seed = maphash.MakeSeed()
 	for first := uint64(0); ; first = x.last + 1 {
 		x.first, x.last, x.keys, x.others = first, math.MaxUint64, x.keys[:0], nil
 		if err := x.read(ctx); err != nil {
@@ -91,13 +90,27 @@ func compareOthers(a, b other) int {
 
 // read takes the hashes of the change rows, and the first time notes what keys there are.
 func (x *meeting) read(ctx context.Context) error {
-	shaper, err := x.shaper(x.src.met.keys)
+	var all bounds
+	err := x.readKeys(ctx, x.changes, func(keys []arrow.Array, n int, first int32) error {
+		if x.take(keys, n, first); x.first > 0 {
+			return nil
+		}
+		return all.add(ctx, keys)
+	})
+	if err == nil && x.first == 0 {
+		x.pruner, err = all.pruner(x.s, x.src.met.keys)
+	}
+	return err
+}
+
+// readKeys reads the keys of change rows: n at a time, of which the first has a number.
+func (m *merger) readKeys(ctx context.Context, changes Changes, use func(keys []arrow.Array, n int, first int32) error) error {
+	shaper, err := m.shaper(m.src.met.keys)
 	if err != nil {
 		return err
 	}
-	var all bounds
 	row := int32(0)
-	for rec, err := range x.changes.Rows(ctx, x.src.met.keys) {
+	for rec, err := range changes.Rows(ctx, m.src.met.keys) {
 		if err != nil {
 			return err
 		}
@@ -107,30 +120,26 @@ func (x *meeting) read(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		keys := x.columnsOf(shaped)
-		if n > math.MaxInt32-int(row) {
-			releaseAll(keys)
-			return fmt.Errorf("a merge of more than %d rows at once is not possible: merge them in parts", math.MaxInt32)
-		}
-		x.take(keys, n, row)
-		if row += int32(n); x.first == 0 && n > 0 {
-			err = all.add(ctx, keys)
+		keys := m.columnsOf(shaped)
+		switch {
+		case n > math.MaxInt32-int(row):
+			err = fmt.Errorf("a merge of more than %d rows at once is not possible: merge them in parts", math.MaxInt32)
+		case n > 0:
+			err = use(keys, n, row)
 		}
 		if releaseAll(keys); err != nil {
 			return err
 		}
+		row += int32(n)
 	}
-	if x.first == 0 {
-		x.pruner, err = all.pruner(x.s, x.src.met.keys)
-	}
-	return err
+	return nil
 }
 
 // columnsOf are the columns of the key in rec, which it releases.
-func (x *meeting) columnsOf(rec arrow.RecordBatch) []arrow.Array {
+func (m *merger) columnsOf(rec arrow.RecordBatch) []arrow.Array {
 	defer rec.Release()
-	keys := make([]arrow.Array, len(x.src.met.keys))
-	for i, path := range x.src.met.keys {
+	keys := make([]arrow.Array, len(m.src.met.keys))
+	for i, path := range m.src.met.keys {
 		keys[i] = valuesAt(rec, path)
 	}
 	return keys
@@ -158,26 +167,9 @@ func (x *meeting) take(keys []arrow.Array, n int, row int32) {
 	}
 }
 
-// hasher returns the hash of the key at i. It is not ok when a part of the key is null.
+// hasher is [hasher] of the keys as they meet.
 func (x *meeting) hasher(keys []arrow.Array) func(i int) (hash uint64, ok bool) {
-	rest := 0
-	if x.o.hashBits > 0 {
-		rest = 64 - x.o.hashBits
-	}
-	if len(keys) == 1 && integer(keys[0]) != nil {
-		a, at := keys[0], integer(keys[0])
-		return func(i int) (uint64, bool) {
-			if a.IsNull(i) {
-				return 0, false
-			}
-			return maphash.Comparable(x.seed, at(i)) >> rest, true
-		}
-	}
-	var b []byte
-	return func(i int) (_ uint64, ok bool) {
-		b, ok = keyBytes(b[:0], keys, i)
-		return maphash.Bytes(x.seed, b) >> rest, ok
-	}
+	return weaker(hasher(x.seed, keys), x.o.hashBits)
 }
 
 // order makes the keys ones that can be looked up.
@@ -211,7 +203,7 @@ func (x *meeting) index(hash uint64) int32 {
 func (x *meeting) look(ctx context.Context, add *delta.Add) error {
 	file := int32(0)
 	if x.spec.DeleteMissing {
-		file = x.number(add)
+		file = x.files.number(add)
 	}
 	if slices.ContainsFunc(x.src.met.keys, func(k []string) bool { return !hasField(x.s.Schema(), k) }) {
 		return nil // no row of the table is met
@@ -243,7 +235,7 @@ func (x *meeting) look(ctx context.Context, add *delta.Add) error {
 				continue
 			}
 			if file == 0 {
-				file = x.number(add)
+				file = x.files.number(add)
 			}
 			if first := &x.keys[k].file; !atomic.CompareAndSwapInt32(first, 0, file) && atomic.LoadInt32(first) != file {
 				others = append(others, other{k, file})
@@ -258,19 +250,6 @@ func (x *meeting) look(ctx context.Context, add *delta.Add) error {
 		x.counts.FilesScanned++
 	}
 	return nil
-}
-
-// number is that of a file.
-func (x *meeting) number(add *delta.Add) int32 {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	n, ok := x.numbers[add.Path]
-	if !ok {
-		x.files = append(x.files, add)
-		n = int32(len(x.files))
-		x.numbers[add.Path] = n
-	}
-	return n
 }
 
 // keep notes for each change row what its key has met.

@@ -266,7 +266,7 @@ func (s *source) choose() {
 		if chained {
 			s.next[i] = -1
 		}
-		first, known, null := s.index.put(s.keys, i)
+		first, known, null := s.index.put(i)
 		switch {
 		case null:
 			winner[i] = chained // it meets nothing; others set such rows aside before
@@ -290,7 +290,7 @@ func (s *source) choose() {
 			}
 			if order >= 0 {
 				winner[old], winner[i] = false, true
-				s.index.set(s.keys, i)
+				s.index.set(i)
 			}
 		}
 	}
@@ -328,6 +328,12 @@ func (s *source) keyText(row int32) string {
 		parts = append(parts, s.spec.Keys[i]+"="+k.ValueStr(int(row)))
 	}
 	return strings.Join(parts, ", ")
+}
+
+// only makes rows all there are, of which it is known what they mean. They have the columns of the table.
+func (s *source) only(rows arrow.RecordBatch) {
+	s.release()
+	*s = source{spec: s.spec, fields: s.fields, met: s.met, rows: rows, outcomes: make([]outcome, rows.NumRows())}
 }
 
 func (s *source) release() {

@@ -23,6 +23,8 @@ import (
 // groups has the greatest of its outcomes.
 //
 // What stays in memory are five bytes for each row, and four more for each group that it is about.
+//
+// The history of rows is decided on by keys instead: see historyspill.go.
 
 // spill merges change rows that are more than memory may hold.
 type spill struct {
@@ -60,6 +62,20 @@ func newSpill(m *merger, changes Changes, large *largeError) *spill {
 }
 
 func (sp *spill) run(ctx context.Context) error {
+	work := sp.groupByGroup
+	if sp.spec.History {
+		work = newHistorySpill(sp).run
+	}
+	if err := work(ctx); err != nil {
+		return err
+	}
+	sp.counts.count(sp.outcomes)
+	sp.counts.Conflicting = int64(sp.conflicting.GetCardinality())
+	return nil
+}
+
+// groupByGroup merges the rows of one group of files after those of the other.
+func (sp *spill) groupByGroup(ctx context.Context) error {
 	if err := sp.meeting.find(ctx); err != nil {
 		return err
 	}
@@ -80,12 +96,7 @@ func (sp *spill) run(ctx context.Context) error {
 		}
 		sp.groups[i] = group{}
 	}
-	if err := sp.rest(ctx); err != nil {
-		return err
-	}
-	sp.counts.count(sp.outcomes)
-	sp.counts.Conflicting = int64(sp.conflicting.GetCardinality())
-	return nil
+	return sp.rest(ctx)
 }
 
 // chained reports whether change rows of one key are all kept.
@@ -95,7 +106,7 @@ func (sp *spill) chained() bool { return sp.spec.Duplicates == FailOnDuplicates 
 // twice while they are read.
 func (sp *spill) divide() {
 	most := max(1, sp.o.memory()/2/sp.perRow)
-	rows := make([]int64, len(sp.meeting.files)+1) // by file
+	rows := make([]int64, len(sp.meeting.files.files)+1) // by file
 	shared := int64(0)
 	for _, at := range sp.meeting.at {
 		switch {
@@ -108,19 +119,26 @@ func (sp *spill) divide() {
 	for _, o := range sp.meeting.more {
 		rows[o.file]++
 	}
-	sp.groupOf = make([]int32, len(rows))
-	sum := int64(0)
-	for i, add := range sp.meeting.files {
-		n := rows[i+1]
-		if sum += n; len(sp.groups) == 0 || sum > most {
-			sp.groups, sum = append(sp.groups, group{}), n
-		}
-		last := len(sp.groups) - 1
-		sp.groups[last].files = append(sp.groups[last].files, add)
-		sp.groupOf[i+1] = int32(last)
-	}
+	sp.groups, sp.groupOf = groupFiles(sp.meeting.files.files, rows, most)
 	sp.apart = len(sp.groups)
 	sp.groups = append(sp.groups, make([]group, (shared+most-1)/most)...)
+}
+
+// groupFiles puts files into groups that have most rows at most, unless one file has more. The rows, and the
+// group of a file, are by its number from 1 on.
+func groupFiles(files []*delta.Add, rows []int64, most int64) (groups []group, groupOf []int32) {
+	groupOf = make([]int32, len(rows))
+	sum := int64(0)
+	for i, add := range files {
+		n := rows[i+1]
+		if sum += n; len(groups) == 0 || sum > most {
+			groups, sum = append(groups, group{}), n
+		}
+		last := len(groups) - 1
+		groups[last].files = append(groups[last].files, add)
+		groupOf[i+1] = int32(last)
+	}
+	return groups, groupOf
 }
 
 // route puts the change rows into the spool, and inserts those whose key is nowhere.
@@ -224,21 +242,20 @@ func (sp *spill) merge(ctx context.Context, changes Changes, rows []int32, files
 	if len(files) == 0 {
 		err = sp.insert(ctx)
 	} else {
-		err = sp.update(ctx, func(yield func(*delta.Add, error) bool) {
-			for _, add := range files {
-				if !yield(add, nil) {
-					return
-				}
-			}
-		})
+		err = sp.update(ctx, all(files))
 	}
-	for i, o := range src.outcomes {
+	sp.collect(rows)
+	return err
+}
+
+// collect takes the outcomes of the change rows that are in memory, which have these numbers.
+func (sp *spill) collect(rows []int32) {
+	for i, o := range sp.src.outcomes {
 		sp.outcomes[rows[i]] = max(sp.outcomes[rows[i]], o)
 	}
-	for _, i := range src.conflicting {
+	for _, i := range sp.src.conflicting {
 		sp.conflicting.Add(uint32(rows[i]))
 	}
-	return err
 }
 
 // rest inserts the rows that share the hash of a row of the table, and meet none for all that.

@@ -37,6 +37,10 @@ func TestSpillingChangesNothing(t *testing.T) {
 			"delta.enableDeletionVectors": strconv.FormatBool(rapid.Bool().Draw(rt, "vectors")),
 			"delta.enableChangeDataFeed":  strconv.FormatBool(rapid.IntRange(0, 3).Draw(rt, "feed") == 0),
 		}}
+		versions := rapid.IntRange(0, 2).Draw(rt, "versions") == 0
+		if versions {
+			o.Schema = merge.Columns(historyOf(merge.Spec{}), o.Schema)
+		}
 		tables := make([]*table, 2)
 		for i := range tables {
 			tables[i] = &table{t: t, store: new(objstore.Mem), options: merge.Options{Workers: 2, SQL: engine}}
@@ -54,6 +58,9 @@ func TestSpillingChangesNothing(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 5).Draw(rt, "steps") {
 			spec := anySpec(rt, keySets[set])
+			if versions {
+				spec = historyOf(spec)
+			}
 			s, rows := batch(rt, keys, all, true)
 			half := rapid.IntRange(0, len(rows)).Draw(rt, "first batch")
 			c := changes(t, s, asLines(rows[:half]), asLines(rows[half:]))
@@ -103,6 +110,13 @@ func anySpec(t *rapid.T, keys []string) merge.Spec {
 		spec.DeleteWhen = rapid.SampledFrom([]string{"", "", "a = 'x'", "source.n > target.n"}).Draw(t, "delete when")
 		spec.UpdateWhen = rapid.SampledFrom([]string{"", "", "n > 2", "source.n <> target.n"}).Draw(t, "update when")
 	}
+	return spec
+}
+
+// historyOf makes a spec one that keeps all versions, without what that does not go with.
+func historyOf(spec merge.Spec) merge.Spec {
+	spec.History, spec.SequenceBy, spec.InsertOnly, spec.DeleteMissing, spec.UpdateWhen = true, "ts", false, false, ""
+	spec.DeleteWhen = strings.ReplaceAll(spec.DeleteWhen, "source.n > target.n", "n > 3")
 	return spec
 }
 
