@@ -6,8 +6,10 @@ import (
 	"fmt"
 
 	"github.com/siltlake/silt/delta"
+	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/internal/merge"
 )
 
 // A StagedRowError says that a batch cannot be committed, because a row of it breaks a rule of the table. The
@@ -26,13 +28,47 @@ func (e *StagedRowError) Error() string {
 
 func (e *StagedRowError) Unwrap() error { return e.Err }
 
+// A StagedMergeError says that a batch cannot be committed, because its rows, which are fixed, cannot be merged
+// into the table as it is: a condition fails on a row, or several rows have the key of one row of the table.
+type StagedMergeError struct {
+	Table string
+	Batch int64
+	// Files are the keys of the files that have rows in the batch.
+	Files []string
+	// Condition is deleteWhen or updateWhen, Key what several rows have; one of them is empty.
+	Condition, Key string
+	Err            error
+}
+
+func (e *StagedMergeError) Error() string {
+	return fmt.Sprintf("table %s: batch %d was staged, and cannot be merged: %v", e.Table, e.Batch, e.Err)
+}
+
+func (e *StagedMergeError) Unwrap() error { return e.Err }
+
 // staged makes the error of a row one that says that its batch is staged.
-func (t *table) staged(batch int64, err error) error {
+func (t *table) staged(batch checkpoint.Staged, err error) error {
 	var broken *delta.ConstraintError
 	if errors.As(err, &broken) || errors.Is(err, delta.ErrNotNull) {
-		return &StagedRowError{t.name, batch, err}
+		return &StagedRowError{t.name, batch.Batch, err}
 	}
-	return err
+	e := &StagedMergeError{Table: t.name, Batch: batch.Batch}
+	var condition *merge.ConditionError
+	var duplicate *merge.DuplicateError
+	switch {
+	case errors.As(err, &condition):
+		e.Condition, e.Err = condition.Name, condition
+	case errors.As(err, &duplicate):
+		e.Key, e.Err = duplicate.Key, duplicate
+	default:
+		return err
+	}
+	for _, f := range batch.Files {
+		if f.Rows > 0 {
+			e.Files = append(e.Files, f.Key)
+		}
+	}
+	return e
 }
 
 // recheck holds the rows of a staged change against the rules that the table has by now.

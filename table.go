@@ -214,7 +214,7 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 		}
 		c, err := t.fit(ctx, s, &was)
 		if err != nil {
-			return done, nil, t.staged(plan.Batch, err)
+			return done, nil, t.staged(staged, err)
 		}
 		tx, err := t.begin(s, c.change)
 		if err != nil {
@@ -233,7 +233,7 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 				if t.has(ctx, query, plan.Batch) { // so that whoever did it may have removed the changes
 					continue
 				}
-				return done, nil, t.staged(plan.Batch, fmt.Errorf("table %s: merge: %w", t.name, err))
+				return done, nil, t.staged(staged, fmt.Errorf("table %s: merge: %w", t.name, err))
 			}
 			tries = mergeTries
 		} else if c.Replaces != nil && s != nil {
@@ -247,7 +247,7 @@ func (t *table) commit(ctx context.Context, query string, plan checkpoint.Plan, 
 			tx.Add(c.Adds...)
 			if err := recheck(ctx, tx, c.change); err != nil {
 				c.discard(ctx)
-				return done, nil, t.staged(plan.Batch, fmt.Errorf("table %s: %w", t.name, err))
+				return done, nil, t.staged(staged, fmt.Errorf("table %s: %w", t.name, err))
 			}
 			tx.SetCommitInfo(delta.CommitDetails{Parameters: map[string]string{
 				"outputMode": "Append", "queryId": query, "epochId": strconv.FormatInt(plan.Batch, 10),

@@ -137,6 +137,7 @@ var rules = []rule{
 	sentinel(duck.ErrNoSQL, exitUsage, "no_sql", func(err error) problem {
 		return problem{Code: codeNoSQL, Title: "this silt was built without SQL", Hint: "make build, or CGO_ENABLED=1 go build -tags duckdb_arrow ./cmd/silt (needs a C++ compiler)"}
 	}),
+	typed(exitFailed, "merge", stagedMergeProblem), // before the errors that it wraps
 	typed(exitUsage, "sql", sqlProblem),
 	typed(exitUsage, "merge", func(e *silt.MergeError) problem {
 		return problem{Code: codeMerge, Title: e.Error(), Hint: "nothing has changed"}
@@ -394,6 +395,7 @@ const (
 	codeIdentity    = "SILT-4012"
 	codeChange      = "SILT-4013"
 	codeStagedRow   = "SILT-4014"
+	codeStagedMerge = "SILT-4017"
 	codePermission  = "SILT-5001"
 	codeS3Access    = "SILT-5002"
 	codeUnsafe      = "SILT-5003"
@@ -432,6 +434,23 @@ func newFieldLines(fields []silt.NewField) string {
 		lines = append(lines, fmt.Sprintf("and %d more", more))
 	}
 	return strings.Join(lines, "\n")
+}
+
+func stagedMergeProblem(e *silt.StagedMergeError) problem {
+	p := problem{Code: codeStagedMerge, Title: fmt.Sprintf("batch %d is staged, and its rows cannot be merged into table %s", e.Batch, e.Table)}
+	p.Detail = cut(e.Err.Error(), 300)
+	if n := len(e.Files); n > 0 {
+		shown := e.Files[:min(n, 3)]
+		p.File = shown[0]
+		p.Detail += "\nits rows are of " + strings.Join(shown, ", ")
+		if n > len(shown) {
+			p.Detail += fmt.Sprintf(" and %d more", n-len(shown))
+		}
+	}
+	if p.Hint = "mend " + e.Condition + " in the pipeline file, and run the same command again"; e.Key != "" {
+		p.Hint = "delete the row that has the key from the table (silt table delete), and run the same command again: all rows of the key are inserted; then delete those too many"
+	}
+	return p
 }
 
 func sqlProblem(e *duck.SQLError) problem {

@@ -53,7 +53,7 @@ func newConditions(ctx context.Context, spec Spec, o Options, src *source, from,
 			continue
 		}
 		if err := c.bind(ctx, x, from, table); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, &ConditionError{name, err}
 		}
 	}
 	return c, nil
@@ -61,12 +61,14 @@ func newConditions(ctx context.Context, spec Spec, o Options, src *source, from,
 
 // bind evaluates a condition on the source, or else finds that it can be on pairs.
 func (c *conditions) bind(ctx context.Context, x *condition, from, table *schema.Struct) error {
-	holds, err := c.eval(ctx, "SELECT coalesce(CAST(("+x.sql+"\n) AS BOOLEAN), false) AS holds FROM source", sourceTable, c.src.raw)
-	if err == nil {
-		x.holds = holds
-		return nil
+	sql, empty := "SELECT coalesce(CAST(("+x.sql+"\n) AS BOOLEAN), false) AS holds FROM source", c.src.raw.NewSlice(0, 0)
+	defer empty.Release()
+	_, err := c.eval(ctx, sql, sourceTable, empty)
+	if err == nil { // one that fails on a row is none over pairs
+		x.holds, err = c.eval(ctx, sql, sourceTable, c.src.raw)
+		return err
 	}
-	none, noneErr := pairOf(c.src.raw.NewSlice(0, 0), emptyOf(table))
+	none, noneErr := pairOf(empty, emptyOf(table))
 	if noneErr != nil {
 		return noneErr
 	}
@@ -155,10 +157,10 @@ func (c *conditions) deletesNew(row int32) bool { return c.delete.holds != nil &
 // pairs evaluates the conditions for rows of the table and the change rows that they meet.
 func (c *conditions) pairs(ctx context.Context, old arrow.RecordBatch, at, by []int32) (deletes, updates []bool, err error) {
 	if deletes, err = c.delete.pairs(ctx, c, old, at, by, false); err != nil {
-		return nil, nil, fmt.Errorf("deleteWhen: %w", err)
+		return nil, nil, &ConditionError{"deleteWhen", err}
 	}
 	if updates, err = c.update.pairs(ctx, c, old, at, by, true); err != nil {
-		return nil, nil, fmt.Errorf("updateWhen: %w", err)
+		return nil, nil, &ConditionError{"updateWhen", err}
 	}
 	return deletes, updates, nil
 }

@@ -144,6 +144,16 @@ type ColumnError struct{ Column, Problem string }
 
 func (e *ColumnError) Error() string { return fmt.Sprintf("column %s %s", e.Column, e.Problem) }
 
+// A ConditionError says that a condition of a spec is no SQL over the rows, or fails on one of them.
+type ConditionError struct {
+	Name string // deleteWhen, updateWhen
+	Err  error
+}
+
+func (e *ConditionError) Error() string { return e.Name + ": " + e.Err.Error() }
+
+func (e *ConditionError) Unwrap() error { return e.Err }
+
 // Columns are those that changes bring to a table.
 func Columns(spec Spec, changes *schema.Struct) *schema.Struct {
 	s := without(changes, spec.Except)
