@@ -21,9 +21,12 @@ const hiveNull = "__HIVE_DEFAULT_PARTITION__"
 // FolderValues returns the folders k=v in the path of a file below its source, from the top. Names and
 // values are percent-decoded.
 func FolderValues(key string) []FolderValue {
-	folders := strings.Split(key, "/")
 	var out []FolderValue
-	for _, folder := range folders[:len(folders)-1] {
+	for strings.Contains(key, "=") {
+		folder, rest, inside := strings.Cut(key, "/")
+		if key = rest; !inside {
+			break
+		}
 		name, value, ok := strings.Cut(folder, "=")
 		if !ok || name == "" {
 			continue
