@@ -43,8 +43,12 @@ func (w *DataWriter) Offer(ctx context.Context, rec arrow.RecordBatch) ([]Violat
 	return found, w.err
 }
 
-// HasRules reports whether rows may break a rule of the table.
+// HasRules reports whether rows may break a rule of the table. A context without columns, which is that of no
+// table, has none.
 func (wc WriteContext) HasRules() bool {
+	if wc.Schema == nil {
+		return false
+	}
 	found := len(wc.Constraints) > 0
 	walkFields(nil, wc.Schema, func(_ []string, f schema.Field) {
 		_, generated := f.MetadataString(metaGenerated)
