@@ -151,7 +151,9 @@ func wrong(right bool) string {
 	return "   DOES NOT ADD UP: this is a bug of silt, please report it"
 }
 
-// rowsTexts says what each table got, and what it is of several together.
+// rowsTexts says what each table got, and what it is of several together. Those have rows of quarantined
+// records too, where another table could not take these, so that of several it does not say of how many
+// records the rows are.
 func rowsTexts(s *silt.Summary) (all []string) {
 	sum := int64(0)
 	for _, t := range s.Targets {
@@ -171,7 +173,7 @@ func rowsTexts(s *silt.Summary) (all []string) {
 	case 1:
 		return []string{all[0] + made}
 	}
-	return append(all, fmt.Sprintf("%s in %d tables%s", thousands(s.Rows), len(all), made)+wrong(sum == s.Rows))
+	return append(all, fmt.Sprintf("%s in %d tables", thousands(s.Rows), len(all))+wrong(sum == s.Rows))
 }
 
 func tableText(s *silt.Summary, t silt.TargetSummary) string {
