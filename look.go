@@ -168,7 +168,7 @@ func (l *looker) partitions(rules evolve.Options) *schema.Struct {
 	return nil
 }
 
-// columns works out which columns the table would get.
+// columns works out which columns the tables would get, and fails when an expectation is no condition on them.
 func (l *looker) columns(ctx context.Context, out *Plan) error {
 	task := l.set.task(out.SourceSchema)
 	l.types(&task)
@@ -183,6 +183,9 @@ func (l *looker) columns(ctx context.Context, out *Plan) error {
 		}
 		if transform != nil {
 			transform.Close()
+		}
+		if err := t.checkRules(ctx, l.workers[0], rows, l.tables[i]); err != nil {
+			return err
 		}
 		to := &out.Targets[i]
 		if t.merge != nil {

@@ -29,7 +29,7 @@ of them; with a transform also those that the SQL makes. It needs no table, and 
 		Args:              arguments(0, 1),
 		ValidArgsFunction: a.completePipelines,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := a.previewed(cmd, args, options, transform, compat)
+			p, place, err := a.previewed(cmd, args, options, transform, compat)
 			if err != nil {
 				return err
 			}
@@ -39,7 +39,7 @@ of them; with a transform also those that the SQL makes. It needs no table, and 
 				return &usageError{problem: err.Error(), hint: "name a file by its path below the source"}
 			}
 			if err != nil {
-				return err
+				return place(err)
 			}
 			defer shown.Release()
 			if err := a.showPreview(shown); err != nil || a.machine() {
@@ -66,38 +66,39 @@ of them; with a transform also those that the SQL makes. It needs no table, and 
 	return cmd
 }
 
-// previewed opens what the argument of preview means: a pipeline of the file, or a source.
-func (a *app) previewed(cmd *cobra.Command, args, options []string, transform, compat string) (*silt.Pipeline, error) {
+// previewed opens what the argument of preview means: a pipeline of the file, or a source. What it returns
+// beside says where in the file, or in the arguments, a mistake is.
+func (a *app) previewed(cmd *cobra.Command, args, options []string, transform, compat string) (*silt.Pipeline, func(error) error, error) {
 	loose := len(options) > 0 || transform != "" || compat != ""
 	c, err := a.configuration(len(args) == 0 && !loose)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	all := c.pipelines()
 	if len(args) == 1 && (loose || !slices.Contains(pipelineNames(all), args[0])) {
 		p, err := commandPipeline(&configuration{origins: &a.origins}, args[0], "./nowhere", options, transform, compat)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		opened, err := silt.OpenSource(cmd.Context(), p.config)
-		return opened, p.located(err)
+		return opened, p.located, p.located(err)
 	}
 	if loose {
-		return nil, &usageError{problem: "--option, --transform and --compat go with SOURCE; a pipeline has its own",
+		return nil, nil, &usageError{problem: "--option, --transform and --compat go with SOURCE; a pipeline has its own",
 			hint: "change them with --set pipelines.NAME.options.name=value"}
 	}
 	chosen, err := c.choose(args)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(chosen) > 1 {
-		return nil, &usageError{problem: "which pipeline?", hint: "name one of " + some(pipelineNames(chosen), 8)}
+		return nil, nil, &usageError{problem: "which pipeline?", hint: "name one of " + some(pipelineNames(chosen), 8)}
 	}
 	opened, err := c.open(cmd.Context(), chosen)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return opened[0], nil
+	return opened[0], func(err error) error { return c.placed(&chosen[0], err) }, nil
 }
 
 // showPreview writes rows: as tables, as one object, or those of the last step alone.
