@@ -244,7 +244,7 @@ func OpenSource(ctx context.Context, cfg Config) (*Pipeline, error) {
 func (p *Pipeline) planFiles(ctx context.Context, out *Plan, fresh bool) ([]objstore.Object, error) {
 	var seen source.Seen = nothingSeen{}
 	var left []objstore.Object
-	asked := requestedFiles{}
+	asked := &requestedFiles{}
 	if !fresh {
 		log, err := checkpoint.OpenReadOnly(ctx, p.state, "")
 		switch {
@@ -269,7 +269,7 @@ func (p *Pipeline) planFiles(ctx context.Context, out *Plan, fresh bool) ([]objs
 	}
 	wanted := p.set.source
 	wanted.Glob, wanted.MaxFiles, wanted.MaxBytes = p.source.glob, 0, 0
-	found, err := source.Discover(ctx, p.source.store, wanted, seen)
+	found, err := source.Discover(ctx, p.source.store, wanted, seenAfter{seen, asked})
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", p.source, err)
 	}

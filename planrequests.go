@@ -5,36 +5,63 @@ import (
 	"errors"
 
 	"github.com/siltlake/silt/internal/checkpoint"
+	"github.com/siltlake/silt/internal/source"
 	"github.com/siltlake/silt/objstore"
 )
 
-// requestedFiles are files that the next run does not load, because it carries out a request first.
-type requestedFiles map[string]struct{}
+// requestedFiles are files that requests are about, which the next run carries out first: those that it does not
+// load then, and the versions of those that it takes again.
+type requestedFiles struct {
+	left  map[string]struct{}
+	again map[string]string // the ETags, by the keys
+}
 
-func (r requestedFiles) leave(o objstore.Object) bool {
-	_, is := r[o.Key]
+func (r *requestedFiles) leave(o objstore.Object) bool {
+	_, is := r.left[o.Key]
 	return is
+}
+
+// seenAfter is what is known of files once requests are carried out.
+type seenAfter struct {
+	source.Seen
+	asked *requestedFiles
+}
+
+func (s seenAfter) Pass(ctx context.Context) (func(string) (objstore.Object, bool, bool, error), func(), error) {
+	lookup, end, err := s.Seen.Pass(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(key string) (objstore.Object, bool, bool, error) {
+		v, known, givenUp, err := lookup(key)
+		if tag, again := s.asked.again[key]; known && again && tag == v.ETag {
+			return objstore.Object{}, false, false, err
+		}
+		return v, known, givenUp, err
+	}, end, nil
 }
 
 // requestsAhead tells what the next run does before it looks for files: the requests that wait, and whether it
 // stops because the checkpoint knows nothing of what the table has. Log is nil when there is no checkpoint.
-func (p *Pipeline) requestsAhead(ctx context.Context, out *Plan, log *checkpoint.Log) (requestedFiles, error) {
-	left, adopts := requestedFiles{}, false
+func (p *Pipeline) requestsAhead(ctx context.Context, out *Plan, log *checkpoint.Log) (*requestedFiles, error) {
+	asked, adopts := &requestedFiles{map[string]struct{}{}, map[string]string{}}, false
 	for r, err := range checkpoint.Requests(ctx, p.state, "") {
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range r.Files {
 			if r.Action == checkpoint.Adopt || r.Action == checkpoint.Skip {
-				left[f.Key] = struct{}{}
+				asked.left[f.Key] = struct{}{}
+				delete(asked.again, f.Key)
 			} else {
-				delete(left, f.Key)
+				delete(asked.left, f.Key)
+				asked.again[f.Key] = f.ETag
 			}
 		}
 		adopts = adopts || r.Action == checkpoint.Adopt
 	}
 	if adopts || log != nil && !log.IsNew() {
-		return left, nil
+		return asked, nil
 	}
 	before := (*LoadedBeforeError)(nil)
 	if err := p.loadedBefore(ctx); errors.As(err, &before) {
@@ -43,5 +70,5 @@ func (p *Pipeline) requestsAhead(ctx context.Context, out *Plan, log *checkpoint
 	} else if err != nil {
 		return nil, err
 	}
-	return left, nil
+	return asked, nil
 }
