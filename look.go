@@ -184,8 +184,10 @@ func (l *looker) columns(ctx context.Context, out *Plan) error {
 		if transform != nil {
 			transform.Close()
 		}
-		if err := t.checkRules(ctx, l.workers[0], rows, l.tables[i]); err != nil {
-			return err
+		if out.Read.Records > 0 { // else their columns are not known yet
+			if err := t.checkRules(ctx, l.workers[0], rows, l.tables[i]); err != nil {
+				return err
+			}
 		}
 		to := &out.Targets[i]
 		if t.merge != nil {
