@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/schema"
 )
 
 // witness is a file that exists when a text out of data has been run as SQL.
@@ -285,7 +286,9 @@ func TestNamesAndValuesOutOfDataAreNeverRun(t *testing.T) {
 		}},
 		{"keys_of_a_merge", func(t *testing.T, l *lab) {
 			l.cfg.Target.Write = "merge"
-			l.cfg.Target.Merge.Keys = names
+			for _, n := range names {
+				l.cfg.Target.Merge.Keys = append(l.cfg.Target.Merge.Keys, schema.Path(n))
+			}
 			l.lines("1.json", one, two)
 			l.run()
 			other, same := record(3), maps.Clone(one)
