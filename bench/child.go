@@ -35,6 +35,8 @@ var children = map[string]func(args []string) error{
 	"narrow-changes":    narrowChanges,
 	"vectors":           allowVectors,
 	"count":             countRows,
+
+	"serve": serveFiles,
 }
 
 // child returns a command that runs one of the children.

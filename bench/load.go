@@ -95,6 +95,14 @@ func (c *config) data(size int64, files int) (d dataset, err error) {
 	return d, err
 }
 
+// loads is the command by which silt loads.
+func (c *config) loads(source, out string) *exec.Cmd {
+	threads := strconv.Itoa(c.threads)
+	cmd := exec.Command(c.silt, "load", source, "./"+filepath.Base(out), "--workers", threads, "--quiet")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS="+threads)
+	return cmd
+}
+
 // load lets silt's decoder, silt and the peers load the same files by turns, and prints what they need.
 func (c *config) load(d dataset, peers []*contender) (map[string]usage, error) {
 	known := d.dir + ".schema"
@@ -107,9 +115,7 @@ func (c *config) load(d dataset, peers []*contender) (map[string]usage, error) {
 			return c.child("decode", source, known, threads)
 		}},
 		{key: "silt", name: "silt, the whole load", command: func(source, out string) *exec.Cmd {
-			cmd := exec.Command(c.silt, "load", source, "./"+filepath.Base(out), "--workers", threads, "--quiet")
-			cmd.Env = append(os.Environ(), "GOMAXPROCS="+threads)
-			return cmd
+			return c.loads(source, out)
 		}},
 	}, peers...)
 	used := make(map[string][]usage)

@@ -52,7 +52,7 @@ func flags() config {
 	jars := flag.String("jars", ".cache/peers/jars", "folder of the jars of pom.xml")
 	cache := flag.String("cache", ".cache/bench", "folder for data and results")
 	peers := flag.String("peers", "duckdb,duckdb-unordered,clickhouse,pyarrow,polars,spark", "those to measure silt against")
-	parts := flag.String("parts", "load,small,log,merge", "what to measure: load is few large files, small is many small ones, log is a table of many data files, merge is changes by key")
+	parts := flag.String("parts", "load,small,tiny,log,merge", "what to measure: load is few large files, small is many small ones, tiny is very small ones, also from an S3 server, log is a table of many data files, merge is changes by key")
 	flag.Int64Var(&c.mb, "mb", 256, "size of the data in large files, in MB of 1,000,000 bytes")
 	flag.IntVar(&c.files, "files", 50, "number of large files")
 	flag.Int64Var(&c.small, "small", 10_000, "number of small files, of 14 KB each")
@@ -94,7 +94,7 @@ func bench(c config) error {
 	if err := os.MkdirAll(c.cache, 0o777); err != nil {
 		return err
 	}
-	all := []*part{loadPart(c), smallPart(c), logPart(c), mergePart(c)}
+	all := []*part{loadPart(c), smallPart(c), tinyPart(c), logPart(c), mergePart(c)}
 	for _, name := range c.parts {
 		if !slices.ContainsFunc(all, func(p *part) bool { return p.name == name }) {
 			return fmt.Errorf("-parts: there is no part %q", name)
