@@ -4,7 +4,8 @@
 set -euo pipefail
 python=$1
 shift
-port=${SILT_S3_PORT:-15566}
+# One that is free: two runs beside each other must not share a server, which ends with one of them.
+port=${SILT_S3_PORT:-$("$python" -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}
 log=$(mktemp)
 SERVICES=s3,sqs,sts,iam BIND_HOST=127.0.0.1 MINISTACK_HOST=127.0.0.1 GATEWAY_PORT=$port SFTP_ENABLED=0 \
 	"$(dirname "$python")/ministack" >"$log" 2>&1 &
