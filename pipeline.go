@@ -349,7 +349,7 @@ func (p *Pipeline) RunOnce(ctx context.Context) (*Summary, error) {
 				err = r.nothingToInfer(ctx)
 			}
 			break
-		} else if !idle && (r.emptied && r.arrivals == nil || p.cfg.Trigger.Once && r.summary.Batches > r.recovered) {
+		} else if !idle && (r.emptied() || p.cfg.Trigger.Once && r.summary.Batches > r.recovered) {
 			break
 		}
 	}

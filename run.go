@@ -34,9 +34,6 @@ type run struct {
 	// beyond is how many files of the last listing are neither loaded nor ahead, and 1 more when others may
 	// be there.
 	beyond int
-	// emptied says that the last batch took what was left of a listing, so that a run of what was there
-	// when it listed needs no other one.
-	emptied bool
 	// listed says that there was one by this run.
 	listed bool
 	// recovered is how many of the batches an earlier run had left.
@@ -121,7 +118,7 @@ func (r *run) batch(ctx context.Context) (idle bool, err error) {
 		return out.Idle, err
 	}
 	if !out.Discovered { // what was discovered for the batch, or what its request makes new, is in none
-		r.beyond, r.emptied = r.beyond+1, false
+		r.beyond++
 	}
 	r.start()
 	if out.Recovered {
@@ -134,6 +131,10 @@ func (r *run) batch(ctx context.Context) (idle bool, err error) {
 	}
 	return false, r.add(out, started)
 }
+
+// emptied reports whether batches took all of the last listing, so that a run of what was there when it listed
+// needs no other one.
+func (r *run) emptied() bool { return r.arrivals == nil && len(r.ahead)+r.beyond == 0 }
 
 // requested tells of a batch that carried out what somebody had asked for.
 func (r *run) requested(out checkpoint.Outcome) {
@@ -159,7 +160,9 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 	s.Batches++
 	told := len(s.Warnings)
 	s.add(&b)
-	r.emptied = r.emptied && b.Postponed == ""
+	if b.Postponed != "" {
+		r.beyond++
+	}
 	r.hold = r.hold.after(b.Postponed, r.watching, started)
 	if r.arrivals != nil {
 		r.arrivals.hold = r.hold.until
@@ -195,7 +198,7 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 		case checkpoint.Failed:
 			s.Files.Failed++
 		}
-		r.beyond, r.emptied = r.beyond+1, false // the file may be tried again, or be there in another version
+		r.beyond++ // the file may be tried again, or be there in another version
 		r.emit(FileFailed{File: r.source.URI(f.Key), Tries: f.Tries, GivenUp: f.State == checkpoint.Quarantined, Err: fileError(f.Error)})
 	}
 	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.targets[0].name, Version: -1, Files: loaded, Rows: b.Rows,
@@ -295,7 +298,6 @@ func (s *Summary) add(b *batchSummary) {
 // Discover implements [checkpoint.Effects].
 func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	var err error
-	r.emptied = false
 	if r.seen, err = r.log.Seen(ctx); err != nil {
 		return nil, err
 	}
@@ -303,7 +305,6 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 		return nil, err
 	}
 	if files := r.nextAhead(); len(files) > 0 {
-		r.emptied = len(r.ahead)+r.beyond == 0
 		return files, nil
 	}
 	whole := r.arrivals == nil || r.arrivals.listNow()
@@ -336,7 +337,6 @@ func (r *run) Discover(ctx context.Context) ([]objstore.Object, error) {
 	if !whole || found.Young > 0 {
 		r.beyond++
 	}
-	r.emptied = len(r.ahead)+r.beyond == 0
 	files, bytes := len(found.Files)+found.Waiting, found.WaitingBytes
 	for _, f := range found.Files {
 		bytes += f.Size
