@@ -83,20 +83,11 @@ func (m *merger) decide(ctx context.Context, old arrow.RecordBatch, sum *fileSum
 
 // changed returns the new rows of a decision, and leaves out of it those that are as they were.
 func (m *merger) changed(ctx context.Context, old arrow.RecordBatch, d *decision, sum *fileSum) (arrow.RecordBatch, error) {
-	was, err := take(ctx, old, d.update)
+	was, all, err := m.combined(ctx, old, d.update, d.by)
 	if err != nil {
 		return nil, err
 	}
 	defer was.Release()
-	change, err := take(ctx, m.src.rows, d.by)
-	if err != nil {
-		return nil, err
-	}
-	defer change.Release()
-	all, err := m.combine.update(ctx, was, change)
-	if err != nil {
-		return nil, err
-	}
 	defer all.Release()
 	var at, by, other []int32
 	for k, i := range d.update {
@@ -109,6 +100,23 @@ func (m *merger) changed(ctx context.Context, old arrow.RecordBatch, d *decision
 	sum.updated += int64(len(at))
 	sum.deleted += int64(d.deleted)
 	return take(ctx, all, other)
+}
+
+// combined returns some rows of old, and what they become by change rows.
+func (m *merger) combined(ctx context.Context, old arrow.RecordBatch, rows, by []int32) (was, now arrow.RecordBatch, err error) {
+	change, err := take(ctx, m.src.rows, by)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer change.Release()
+	if was, err = take(ctx, old, rows); err != nil {
+		return nil, nil, err
+	}
+	if now, err = m.combine.update(ctx, was, change); err != nil {
+		was.Release()
+		return nil, nil, err
+	}
+	return was, now, nil
 }
 
 // differ reports whether row i of a is another than row j of b, but for passive columns.

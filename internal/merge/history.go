@@ -325,20 +325,11 @@ func (h *history) replaced(ctx context.Context, was arrow.RecordBatch, rows, by 
 		was.Retain()
 		return was, nil
 	}
-	before, err := take(ctx, was, rows)
+	before, after, err := h.combined(ctx, was, rows, by)
 	if err != nil {
 		return nil, err
 	}
 	defer before.Release()
-	change, err := take(ctx, h.src.rows, by)
-	if err != nil {
-		return nil, err
-	}
-	defer change.Release()
-	after, err := h.combine.update(ctx, before, change)
-	if err != nil {
-		return nil, err
-	}
 	defer after.Release()
 	places := make([]int32, was.NumRows())
 	for i := range places {
