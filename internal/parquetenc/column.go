@@ -411,13 +411,9 @@ func (c *column) flush(w *Writer) {
 		} else {
 			packed = w.compress(b)
 		}
-		switch {
-		case len(c.pages) == 0 && len(packed)*20 > len(b)*19:
-			c.stored = true
-		case len(c.pages) == 0 && !dict:
-			c.coded = w.codesSuit(b, len(packed))
-			fallthrough
-		default:
+		first := len(c.pages) == 0
+		if c.stored = first && len(packed)*20 > len(b)*19; !c.stored {
+			c.coded = c.coded || first && !dict && w.codesSuit(b, len(packed))
 			b = packed
 		}
 	}

@@ -47,8 +47,7 @@ func (h *huffman) block(out, b []byte, last bool) []byte {
 	if len(b) == 0 {
 		return blockHeader(out, blockRaw, 0, last)
 	}
-	h.scratch.Reuse = huff0.ReusePolicyNone
-	codes, _, err := huff0.Compress4X(b, &h.scratch)
+	codes, err := h.codes(b)
 	switch {
 	case err == huff0.ErrUseRLE:
 		return append(blockHeader(out, blockRLE, len(b), last), b[0])
@@ -59,6 +58,13 @@ func (h *huffman) block(out, b []byte, last bool) []byte {
 	sizes := literalsCompressed | uint64(len(b))<<4 | uint64(len(codes))<<22
 	out = append(out, byte(sizes), byte(sizes>>8), byte(sizes>>16), byte(sizes>>24), byte(sizes>>32))
 	return append(append(out, codes...), 0) // no sequences
+}
+
+// codes returns the tree and the codes of b, valid until the next ones.
+func (h *huffman) codes(b []byte) ([]byte, error) {
+	h.scratch.Reuse = huff0.ReusePolicyNone
+	codes, _, err := huff0.Compress4X(b, &h.scratch)
+	return codes, err
 }
 
 func blockHeader(out []byte, kind, size int, last bool) []byte {
@@ -76,7 +82,6 @@ func (h *huffman) suits(b []byte, packed int) bool {
 	if len(b) < 2*part || packed < len(b)/3 {
 		return false
 	}
-	h.scratch.Reuse = huff0.ReusePolicyNone
-	codes, _, err := huff0.Compress4X(b[len(b)-part:], &h.scratch)
+	codes, err := h.codes(b[len(b)-part:])
 	return err == nil && int64(len(codes))*int64(len(b))*3 <= int64(packed)*part*4
 }
