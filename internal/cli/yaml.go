@@ -80,6 +80,18 @@ func (r *yamlReader) at(t *token.Token) place {
 	return place{r.doc, t.Position.Line, t.Position.Column}
 }
 
+// below is the place of the text that follows the line of an indicator such as |. The token of the text has another
+// place where the text ends the file.
+func (r *yamlReader) below(indicator place) place {
+	for line := indicator.line + 1; indicator.line > 0 && line <= len(r.doc.lines); line++ {
+		text := r.doc.lines[line-1]
+		if rest := strings.TrimLeft(text, " "); strings.TrimSpace(rest) != "" {
+			return place{r.doc, line, len(text) - len(rest) + 1}
+		}
+	}
+	return indicator
+}
+
 func (r *yamlReader) read(n ast.Node, depth int) *value {
 	v := &value{kind: null, at: place{source: r.doc}}
 	if n == nil {
@@ -104,7 +116,7 @@ func (r *yamlReader) read(n ast.Node, depth int) *value {
 		v.plain = n.GetToken().Type == token.StringType
 	case *ast.LiteralNode:
 		v.kind, v.text = text, n.Value.Value
-		v.at = r.at(n.Value.GetToken())
+		v.at = r.below(v.at)
 	case *ast.TagNode:
 		return r.read(n.Value, depth)
 	case *ast.AnchorNode:
