@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,7 +17,6 @@ import (
 	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
-	"github.com/siltlake/silt/internal/merge"
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
@@ -56,6 +54,7 @@ type conversion struct {
 	ahead   *objstore.Ahead // of the files, where they are far away; else nil
 	workers []*convert.Converter
 	rowwise bool   // SQL, if any, may run on any part of the batch
+	blank   bool   // files were read for the schema, and those of the batch have no record
 	guessed *guess // nil when the schema is known
 	results []*convert.Result
 	tasks   []convert.Task
@@ -99,6 +98,9 @@ func (r *run) convert(ctx context.Context, plan checkpoint.Plan, files []objstor
 		return checkpoint.Staged{}, err
 	}
 	err := c.load(ctx)
+	if err == nil {
+		err = c.unmade()
+	}
 	if err == nil {
 		err = c.violated()
 	}
@@ -373,7 +375,11 @@ func (c *conversion) load(ctx context.Context) error {
 		}
 	}
 	c.progress.phase("load")
-	if err := c.shape(ctx); err != nil {
+	err := c.shape(ctx)
+	if lacksField(err) {
+		err = c.foresee(ctx, err)
+	}
+	if err != nil {
 		return err
 	}
 	if err := c.split(ctx); err != nil {
@@ -473,6 +479,9 @@ func (c *conversion) task(read *schema.Struct) convert.Task {
 	t.Batch, t.Time = c.plan.Batch, c.plan.Time
 	for i, d := range c.deliveries {
 		d.inform(&t.Targets[i], d.snapshot)
+		if d.unmade != nil {
+			leaveRows(&t.Targets[i])
+		}
 	}
 	t.Tags = map[string]string{"silt.query": c.log.ID(), "silt.batch": fmt.Sprint(c.plan.Batch)}
 	return t
@@ -480,36 +489,39 @@ func (c *conversion) task(read *schema.Struct) convert.Task {
 
 // shape works out what the schemas of the tables become with the source schema of now.
 func (c *conversion) shape(ctx context.Context) error {
+	for _, d := range c.deliveries {
+		d.unmade = nil
+	}
 	task := c.task(c.version.Read())
 	c.rowwise = true
 	for i, d := range c.deliveries {
-		rows, transform, err := c.workers[0].TargetSchema(ctx, &task, &task.Targets[i])
+		rows, whole, err := rowsOf(ctx, c.workers[0], &task, &task.Targets[i])
+		if err == nil {
+			err = d.checkRules(ctx, c.workers[0], rows, d.snapshot)
+		}
+		if c.blank && lacksField(err) && d.mayLeaveRows() {
+			d.unmade, err = err, nil
+			leaveRows(&task.Targets[i])
+			rows = task.Source(&task.Targets[i])
+		}
 		if err != nil {
 			return err
 		}
-		if transform != nil {
-			c.rowwise = c.rowwise && transform.RowLocal()
-			transform.Close()
-		}
-		if err := d.checkRules(ctx, c.workers[0], rows, d.snapshot); err != nil {
-			return err
-		}
+		c.rowwise = c.rowwise && !whole
 		if d.change != nil && d.merge == nil { // data files may have been written under it
 			rows = delta.Named(rows, d.change.Schema)
 		}
-		d.change = &change{Schema: rows, PartitionBy: d.given.PartitionBy, Properties: d.given.Properties, Evolves: d.mergeSchema, Replaces: d.replaces}
-		if d.merge != nil {
-			d.change.Source, d.change.Schema = rows, merge.Columns(*d.merge, rows)
-		}
-		if c.rules.Mode == evolve.AddNewColumnsWithTypeWidening && !c.rules.TypesFixed {
-			d.change.Widens = true
-			d.change.Properties = maps.Clone(d.given.Properties)
-			if d.change.Properties == nil {
-				d.change.Properties = map[string]string{}
-			}
-			d.change.Properties[typeWidening] = "true"
-		}
+		d.change = d.becomes(rows, c.rules)
 		if err := d.evolves(d.snapshot, d.change); err != nil {
+			return err
+		}
+		if d.merge == nil {
+			continue
+		}
+		if err = d.checkMerge(ctx, c.workers[0], d.snapshot, d.change); c.blank && lacksField(err) {
+			d.unmade, err = err, nil
+		}
+		if err != nil {
 			return err
 		}
 	}

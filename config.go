@@ -1,9 +1,12 @@
 package silt
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/siltlake/silt/internal/duck"
 )
 
 // Config describes one pipeline. The zero value of every field but Source and Target is its default.
@@ -135,9 +138,17 @@ type Fault struct {
 	Key []string
 	// Problem says what is wrong, Hint what to do; a Hint may be empty.
 	Problem, Hint string
+	// Err is what the mistake is about, when that is more than a text; else nil.
+	Err error
 }
 
-func (f Fault) String() string { return strings.Join(f.Key, ".") + ": " + f.Problem }
+func (f Fault) String() string {
+	line := ""
+	if mistake, ok := errors.AsType[*duck.SQLError](f.Err); ok && mistake.Line > 1 {
+		line = fmt.Sprintf("line %d: ", mistake.Line)
+	}
+	return strings.Join(f.Key, ".") + ": " + line + f.Problem
+}
 
 // ConfigError holds all mistakes in a Config.
 type ConfigError struct{ Faults []Fault }
@@ -148,6 +159,16 @@ func (e *ConfigError) Error() string {
 		texts[i] = f.String()
 	}
 	return fmt.Sprintf("configuration: %s", strings.Join(texts, "; "))
+}
+
+// Unwrap returns what the mistakes are about.
+func (e *ConfigError) Unwrap() (all []error) {
+	for _, f := range e.Faults {
+		if f.Err != nil {
+			all = append(all, f.Err)
+		}
+	}
+	return all
 }
 
 // The codes of Faults.

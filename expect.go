@@ -1,6 +1,7 @@
 package silt
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -173,7 +174,7 @@ func (p *Pipeline) checkExpectations(ctx context.Context) error {
 			err := convert.ParseRule(ctx, engine, r)
 			var mistake *duck.SQLError
 			if errors.As(err, &mistake) {
-				faults = append(faults, t.ruleFault(r.Name, mistake))
+				faults = append(faults, t.sqlFault(codeCheck, t.ruleKey(r.Name), mistake))
 			} else if err != nil {
 				return err
 			}
@@ -188,17 +189,11 @@ func (p *Pipeline) checkExpectations(ctx context.Context) error {
 // codeCheck is the code of a check that is no condition on rows.
 const codeCheck = "SILT-7007"
 
-func (t *targetSettings) ruleFault(rule string, mistake *duck.SQLError) Fault {
-	f := Fault{Code: codeCheck, Key: t.ruleKey(rule), Problem: mistake.Message, Hint: mistake.Hint}
-	if mistake.Line > 1 {
-		f.Problem = fmt.Sprintf("line %d: %s", mistake.Line, f.Problem)
-	}
-	if mistake.Missing != "" {
-		more := "a column that is yet to come is named in schemaHints"
-		if f.Hint != "" {
-			more = f.Hint + "; " + more
-		}
-		f.Hint = more
+// sqlFault is a mistake in SQL that stands at a key.
+func (t *targetSettings) sqlFault(code string, key []string, mistake *duck.SQLError) Fault {
+	f := Fault{Code: code, Key: key, Problem: mistake.Message, Hint: cmp.Or(mistake.Later(), mistake.Hint), Err: mistake}
+	if mistake.Missing != "" && t.transform != "" && t.transform != everything {
+		f.Hint = "it sees the columns that the transform makes"
 	}
 	return f
 }
@@ -210,7 +205,7 @@ func (t *targetSettings) rulesFault(err error) error {
 		var rule *convert.RuleError
 		var mistake *duck.SQLError
 		if errors.As(err, &rule) && errors.As(rule.Err, &mistake) {
-			faults = append(faults, t.ruleFault(rule.Rule, mistake))
+			faults = append(faults, t.sqlFault(codeCheck, t.ruleKey(rule.Rule), mistake))
 		}
 	}
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
@@ -290,7 +285,7 @@ func (t *targetSettings) counts(table string, all *convert.Expectations, kept in
 	out := &ExpectCounts{Rows: kept + all.Quarantined + all.Dropped, Kept: kept, Quarantined: all.Quarantined, Dropped: all.Dropped}
 	for i, r := range t.expect {
 		n := RuleCounts{Table: table, Rule: r.Name, Check: r.Check, OnViolation: violationName(r.Then)}
-		if all.Rules != nil {
+		if i < len(all.Rules) { // else there was no row to hold against them
 			n.found(all.Rules[i], out.Rows)
 		}
 		out.Rules = append(out.Rules, n)

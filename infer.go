@@ -119,6 +119,7 @@ func (c *conversion) look(ctx context.Context, files []objstore.Object, opts dec
 	for _, o := range seen {
 		total.Merge(o)
 	}
+	c.blank = len(total.Fields) == 0 && !total.Wide // or records without any field, see [conversion.unmade]
 	d := evolve.Infer(total, c.rules)
 	c.version.Schema, c.pending = d.Schema, d.Pending
 	c.noteWide(d.Wide)

@@ -55,14 +55,11 @@ func (l *looker) judging(ctx context.Context, v *evolve.Version, seen *convert.L
 	all.Time = time.Now()
 	whole := false
 	for i := range all.Targets {
-		_, transform, err := l.workers[0].TargetSchema(ctx, &all, &all.Targets[i])
+		_, atOnce, err := rowsOf(ctx, l.workers[0], &all, &all.Targets[i])
 		if err != nil {
 			return nil, err
 		}
-		if transform != nil {
-			whole = whole || !transform.RowLocal()
-			transform.Close()
-		}
+		whole = whole || atOnce
 	}
 	files := slices.Clone(l.files)
 	for _, u := range seen.Unreadable {

@@ -5,13 +5,10 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/convert"
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/internal/evolve"
-	"github.com/siltlake/silt/internal/merge"
 	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/schema"
 )
@@ -24,6 +21,7 @@ type looker struct {
 	files   []objstore.Object // of these, to be read
 	ahead   *objstore.Ahead   // of files, where they are far away; else nil
 	workers []*convert.Converter
+	unmade  []bool // targets for which no row can be made, as [delivery.unmade]
 }
 
 func (l *looker) close() {
@@ -58,21 +56,7 @@ func (l *looker) look(ctx context.Context, opts decode.Options) (*convert.Look, 
 	if err != nil {
 		return nil, err
 	}
-	looks := make([]*convert.Look, len(l.workers))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, w := range l.workers {
-		g.Go(func() (err error) {
-			looks[i], err = w.Look(ctx, every(pieces, i, len(l.workers)), opts)
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	for _, other := range looks[1:] {
-		looks[0].Merge(other)
-	}
-	return looks[0], nil
+	return looks(ctx, l.workers, pieces, opts)
 }
 
 // fill reads the files and says what came of them.
@@ -118,7 +102,7 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 	if out.Reason != "" {
 		out.Schema.To = out.Schema.From + 1
 	}
-	if out.LeftOut, err = l.leftOut(ctx, v); err != nil {
+	if out.LeftOut, err = l.leftOut(ctx, v); err != nil && !(seen.Records == seen.Bad && lacksField(err)) {
 		return err
 	}
 	out.WholeNumbers = wholeNumbers(out.SourceSchema, rules, out.Wide)
@@ -133,7 +117,7 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 	if out.Files.New == 0 {
 		return nil
 	}
-	if err := l.columns(ctx, out); err != nil {
+	if err := l.columns(ctx, out, rules); err != nil {
 		return err
 	}
 	if out.Stop = l.stops(out, before != nil || rules.Given != nil); out.Stop == "" {
@@ -153,6 +137,9 @@ func (l *looker) task(v *evolve.Version) convert.Task {
 func (l *looker) types(t *convert.Task) {
 	for i, s := range l.tables {
 		l.targets[i].inform(&t.Targets[i], s)
+		if l.unmade != nil && l.unmade[i] {
+			leaveRows(&t.Targets[i])
+		}
 	}
 }
 
@@ -168,8 +155,10 @@ func (l *looker) partitions(rules evolve.Options) *schema.Struct {
 	return nil
 }
 
-// columns works out which columns the tables would get, and fails when an expectation is no condition on them.
-func (l *looker) columns(ctx context.Context, out *Plan) error {
+// columns works out which columns the tables would get, and fails when SQL, an expectation or a merge cannot do with
+// them.
+func (l *looker) columns(ctx context.Context, out *Plan, rules evolve.Options) error {
+	l.unmade = make([]bool, len(l.targets))
 	task := l.set.task(out.SourceSchema)
 	l.types(&task)
 	for i, t := range l.targets {
@@ -177,24 +166,29 @@ func (l *looker) columns(ctx context.Context, out *Plan) error {
 		if l.tables[i] != nil {
 			known = l.tables[i].Schema()
 		}
-		rows, transform, err := l.workers[0].TargetSchema(ctx, &task, &task.Targets[i])
+		blank := out.Read.Records == out.Read.Quarantine
+		rows, _, err := rowsOf(ctx, l.workers[0], &task, &task.Targets[i])
+		if err == nil {
+			err = t.checkRules(ctx, l.workers[0], rows, l.tables[i])
+		}
+		if blank && lacksField(err) && t.mayLeaveRows() {
+			if l.unmade[i], err = true, nil; t.transform != "" {
+				continue // what it makes is not known
+			}
+		}
 		if err != nil {
 			return err
 		}
-		if transform != nil {
-			transform.Close()
+		to, becomes := &out.Targets[i], t.becomes(rows, rules)
+		if t.merge != nil {
+			to.Keys = t.merge.Keys
 		}
-		if out.Read.Records > 0 { // else their columns are not known yet
-			if err := t.checkRules(ctx, l.workers[0], rows, l.tables[i]); err != nil {
+		if t.merge != nil && !blank && t.evolves(l.tables[i], becomes) == nil { // else that is what the run stops for
+			if err := t.checkMerge(ctx, l.workers[0], l.tables[i], becomes); err != nil {
 				return err
 			}
 		}
-		to := &out.Targets[i]
-		if t.merge != nil {
-			to.Keys = t.merge.Keys
-			rows = merge.Columns(*t.merge, rows)
-		}
-		for _, a := range schema.Additions(known, rows) {
+		for _, a := range schema.Additions(known, becomes.Schema) {
 			to.Columns = append(to.Columns, NewField{Path: schema.Path(a.Path...), DDL: a.Type.String()})
 		}
 	}

@@ -158,7 +158,12 @@ func (p *parser) merging(t *targetSettings, m Merge, key []string) {
 		p.fault(CodeContradiction, at("scd"), "take updateWhen, insertOnly and notMatchedBySource out", "all versions of a row are kept, so that there is none to update")
 	}
 	spec := m.spec()
-	t.merge = spec
+	t.merge, t.mergeKeys = spec, map[string][]string{}
+	for _, name := range []string{"keys", "sequenceBy", "deleteWhen", "updateWhen"} {
+		if t.mergeKeys[name] = at(name); p.isGiven("write." + name) {
+			t.mergeKeys[name] = p.at(p.keys[optionKey("write."+name)])
+		}
+	}
 	if spec.DeleteMissing {
 		p.needsAll(at("notMatchedBySource"), "rows of the table that are not in a batch are deleted")
 	} else if src := &p.set.source; !p.isGiven("cloudFiles.maxBytesPerTrigger") && !p.set.needsAll {
@@ -257,17 +262,43 @@ func (s *staging) put(ctx context.Context, adds []*delta.Add) error {
 	return nil
 }
 
-// checkMerge fails when the rows cannot be merged as the pipeline says: once they are staged, that is
-// too late.
-func (c *conversion) checkMerge(ctx context.Context, d *delivery, table *schema.Struct) error {
-	var sql func(context.Context) (*duck.Engine, error)
-	if len(c.workers) > 0 {
-		sql = c.workers[0].Engine
+// checkMerge fails when the rows of a change cannot be merged as the pipeline says: once they are staged, that is
+// too late. The table is nil where there is none yet.
+func (t *target) checkMerge(ctx context.Context, w *convert.Converter, table *delta.Snapshot, c *change) error {
+	tx, err := t.begin(table, c)
+	if err != nil {
+		return err
 	}
-	return merge.Check(ctx, *d.merge, d.change.Source, table, sql)
+	if tx.WriteContext().Refused != "" {
+		return nil // who writes to it says so
+	}
+	return t.mergeFault(merge.Check(ctx, *t.merge, c.Source, tx.Schema(), w.Engine))
 }
 
-// mergeContext is the context of the change rows, after a check that the table can take them.
+// codeMerge and codeSQL are the codes of what a merge names wrongly, and of SQL that is not right.
+const (
+	codeMerge = "SILT-7006"
+	codeSQL   = "SILT-7001"
+)
+
+// mergeFault makes what is wrong with the settings of a merge a mistake in the Config.
+func (t *targetSettings) mergeFault(err error) error {
+	var condition *merge.ConditionError
+	var column *merge.ColumnError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &condition):
+		if mistake, ok := errors.AsType[*duck.SQLError](condition.Err); ok {
+			return &ConfigError{[]Fault{t.sqlFault(codeSQL, t.mergeKeys[condition.Name], mistake)}}
+		}
+	case errors.As(err, &column) && column.Setting != "":
+		return &ConfigError{[]Fault{{Code: codeMerge, Key: t.mergeKeys[column.Setting], Problem: column.Error(), Err: &MergeError{err}}}}
+	}
+	return mergeError(fmt.Errorf("merge: %w", err))
+}
+
+// mergeContext is the context of the change rows.
 func (c *conversion) mergeContext(ctx context.Context, d *delivery) (delta.WriteContext, error) {
 	tx, err := d.begin(d.snapshot, d.change)
 	if err != nil {
@@ -279,12 +310,6 @@ func (c *conversion) mergeContext(ctx context.Context, d *delivery) (delta.Write
 	case len(wc.NeedsSQL) > 0 && len(c.workers) > 0:
 		if _, err := c.workers[0].Engine(ctx); err != nil {
 			return wc, err
-		}
-	}
-	// Files without any record tell nothing of the keys, and make no row.
-	if len(c.version.Schema.Fields) > 0 {
-		if err := c.checkMerge(ctx, d, tx.Schema()); err != nil {
-			return delta.WriteContext{}, mergeError(fmt.Errorf("merge: %w", err))
 		}
 	}
 	// A NULL may mean that the table keeps its value, which nobody can tell from the row.

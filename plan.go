@@ -215,7 +215,13 @@ func (p *Pipeline) looked(ctx context.Context, o PlanOptions) (*Plan, *looker, e
 	if !o.Full {
 		l.files = sample(files)
 	}
-	return out, l, l.fill(ctx, out, before, rules)
+	err = l.fill(ctx, out, before, rules)
+	if lacksField(err) && len(l.files) < len(files) { // a file that was passed over may bring it
+		l.close()
+		o.Full = true
+		return p.looked(ctx, o)
+	}
+	return out, l, err
 }
 
 // InferSchema says what the files of a source hold: the plan of a first load, into a table that is not

@@ -133,19 +133,18 @@ func (p *Pipeline) Preview(ctx context.Context, o PreviewOptions) (*Preview, err
 			Reason: convert.ReasonNotJSON, Detail: b.Reason.String(), ErrorAt: b.At, Record: b.Text})
 	}
 	out.Broken = p.targets[0].broken(s.Broken[0])
-	if out.Read, err = rowsOf(s.Read, task.Read()); err != nil || len(p.set.sqls()) == 0 {
+	if out.Read, err = recordsOf(s.Read, task.Read()); err != nil || len(p.set.sqls()) == 0 {
 		return out, err
 	}
 	for i := range task.Targets {
 		to := &task.Targets[i]
 		t := PreviewTarget{Table: p.targets[i].name, Broken: p.targets[i].broken(s.Broken[i])}
 		if to.SQL != "" {
-			made, transform, err := l.workers[0].TargetSchema(ctx, &task, to)
+			made, _, err := rowsOf(ctx, l.workers[0], &task, to)
 			if err != nil {
 				return nil, err
 			}
-			transform.Close()
-			if t.Made, err = rowsOf(s.Made[i], made); err != nil {
+			if t.Made, err = recordsOf(s.Made[i], made); err != nil {
 				return nil, err
 			}
 		}
@@ -159,8 +158,8 @@ func (p *Pipeline) Preview(ctx context.Context, o PreviewOptions) (*Preview, err
 	return out, nil
 }
 
-// rowsOf reads records, of which there may be none.
-func rowsOf(records []arrow.RecordBatch, s *schema.Struct) (array.RecordReader, error) {
+// recordsOf reads records, of which there may be none.
+func recordsOf(records []arrow.RecordBatch, s *schema.Struct) (array.RecordReader, error) {
 	columns := s.Arrow()
 	if len(records) > 0 {
 		columns = records[0].Schema()

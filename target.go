@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,9 +33,10 @@ type targetSettings struct {
 	given       Target
 	transform   string // SQL over the table source; empty: the rows are those of the source
 	flatten     []convert.Flatten
-	merge       *merge.Spec  // nil: rows are not merged
-	replaces    *replacement // nil: rows replace none
-	mergeSchema bool         // new columns become part of the table
+	merge       *merge.Spec         // nil: rows are not merged
+	mergeKeys   map[string][]string // where the configuration has its keys, sequenceBy, deleteWhen and updateWhen
+	replaces    *replacement        // nil: rows replace none
+	mergeSchema bool                // new columns become part of the table
 	expect      []convert.Rule
 	// failOnConstraint makes a row that breaks a rule of the table stop the batch.
 	failOnConstraint bool
@@ -143,6 +145,52 @@ type delivery struct {
 	change   *change
 	staging  *staging // of the rows to merge; nil when they are not merged
 	merging  *convert.Merge
+	// unmade, when set, is why no row can be made for the target: its SQL names what is not known, and the
+	// files have no record that would tell.
+	unmade error
+}
+
+// rowsOf are the columns of the rows that a task makes for a target of it; whole means that SQL makes all of them at
+// once.
+func rowsOf(ctx context.Context, w *convert.Converter, task *convert.Task, to *convert.Target) (rows *schema.Struct, whole bool, err error) {
+	rows, transform, err := w.TargetSchema(ctx, task, to)
+	if transform != nil {
+		whole = !transform.RowLocal()
+		transform.Close()
+	}
+	return rows, whole, err
+}
+
+// becomes is the change that rows with these columns are to a table.
+func (t *target) becomes(rows *schema.Struct, rules evolve.Options) *change {
+	c := &change{Schema: rows, PartitionBy: t.given.PartitionBy, Properties: t.given.Properties, Evolves: t.mergeSchema, Replaces: t.replaces}
+	if t.merge != nil {
+		c.Source, c.Schema = rows, merge.Columns(*t.merge, rows)
+	}
+	if rules.Mode == evolve.AddNewColumnsWithTypeWidening && !rules.TypesFixed {
+		c.Widens = true
+		c.Properties = map[string]string{}
+		maps.Copy(c.Properties, t.given.Properties)
+		c.Properties[typeWidening] = "true"
+	}
+	return c
+}
+
+// mayLeaveRows reports whether the target may be left as it is when there is no record, without knowing the columns of
+// its rows: not when the table gets those of the SQL all the same.
+func (t *target) mayLeaveRows() bool { return t.transform == "" || t.replaces == nil }
+
+// leaveRows takes from a target what cannot be done without knowing the columns of its rows.
+func leaveRows(to *convert.Target) { to.Flatten, to.SQL, to.Rules = nil, "", nil }
+
+// unmade fails when a row was made all the same for a target that has [delivery.unmade].
+func (c *conversion) unmade() error {
+	for i, d := range c.deliveries {
+		if d.unmade != nil && slices.ContainsFunc(c.results, func(r *convert.Result) bool { return len(r.Targets) > 0 && r.Targets[i].Rows > 0 }) {
+			return d.unmade
+		}
+	}
+	return nil
 }
 
 // mergesBySQL reports whether SQL decides about rows that are merged.

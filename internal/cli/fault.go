@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/internal/duck"
 )
 
 // The codes of mistakes that this package finds; the root has more.
@@ -85,6 +87,9 @@ func locate(e *silt.ConfigError, document, v *value, prefix ...string) []fault {
 			at = found.at
 		}
 		hint := f.Hint
+		if mistake, ok := errors.AsType[*duck.SQLError](f.Err); ok {
+			at, hint = inSQL(found, at, mistake), withNearest(mistake, hint)
+		}
 		if hint == "" && f.Code == silt.CodeUnknownOption && len(f.Key) > 0 {
 			if n := nearest(f.Key[len(f.Key)-1], optionNames()); n != "" {
 				hint = "did you mean " + n + "?"
@@ -93,6 +98,17 @@ func locate(e *silt.ConfigError, document, v *value, prefix ...string) []fault {
 		faults = append(faults, fault{f.Code, faultTitle(f), hint, at, strings.Join(path, ".")})
 	}
 	return faults
+}
+
+// inSQL is the place of a mistake in the SQL that a value is, or has as its check.
+func inSQL(v *value, at place, mistake *duck.SQLError) place {
+	if check := v.get("check"); check != nil {
+		v, at = check.value, check.value.at
+	}
+	if offset, ok := offsetOf(mistake.SQL, mistake.Line, mistake.Column); ok && v != nil && v.text == mistake.SQL {
+		return at.along(v.text, offset)
+	}
+	return at
 }
 
 // faultTitle is what the root found, with the key that it is about.

@@ -1,7 +1,7 @@
 package cli
 
 import (
-	"fmt"
+	"cmp"
 	"os"
 	"reflect"
 	"slices"
@@ -245,15 +245,13 @@ func (a *app) explained(err error) []problem {
 
 // sqlHint is the way out of a mistake in SQL.
 func sqlHint(e *duck.SQLError) string {
-	var parts []string
+	return cmp.Or(withNearest(e, e.Later()), e.Hint)
+}
+
+// withNearest is a hint after the name that was meant, as far as that can be told.
+func withNearest(e *duck.SQLError, hint string) string {
 	if n := nearest(e.Name, e.Known); n != "" {
-		parts = append(parts, "did you mean "+n+"?")
+		return strings.TrimSpace("did you mean " + n + "? " + hint)
 	}
-	if e.Missing != "" {
-		parts = append(parts, fmt.Sprintf("a field that records will have later reads as NULL once its type is known: schemaHints: %s STRING", e.Missing))
-	}
-	if len(parts) == 0 {
-		return e.Hint
-	}
-	return strings.Join(parts, " ")
+	return hint
 }

@@ -78,7 +78,7 @@ type Expectations struct {
 func (e *Expectations) Merge(more *Expectations) {
 	e.Quarantined += more.Quarantined
 	e.Dropped += more.Dropped
-	if e.Rules == nil {
+	if len(e.Rules) == 0 {
 		e.Rules = make([]RuleOutcome, len(more.Rules))
 	}
 	for i, o := range more.Rules {
@@ -135,18 +135,10 @@ func ofCheck(r Rule, err error) error {
 	if !errors.As(err, &mistake) {
 		return err
 	}
-	out := *mistake
-	out.SQL = r.Check
-	switch last := strings.Count(r.Check, "\n") + 1; {
-	case out.Line > last+1:
-		out.Message, out.Line, out.Column = "it ends too early: "+out.Message, 0, 0
-	case out.Line > 0:
-		out.Line--
-	}
-	if strings.HasPrefix(out.Message, "column ok:") {
+	if strings.HasPrefix(mistake.Message, "column ok:") {
 		return notOne(r)
 	}
-	return &out
+	return mistake.In(r.Check, 2)
 }
 
 func notOne(r Rule) error {

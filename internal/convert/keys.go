@@ -18,15 +18,19 @@ import (
 func (o *output) keyless(rec arrow.RecordBatch) []string {
 	var why []string
 	for _, key := range o.to.Keys {
-		for _, a := range steps(rec, key) {
-			if a.NullN() == 0 && a.DataType().ID() != arrow.NULL {
+		all := steps(rec, key)
+		if len(all) < len(key) { // no record has had it so far
+			all = append(all, nil)
+		}
+		for _, a := range all {
+			if a != nil && a.NullN() == 0 && a.DataType().ID() != arrow.NULL {
 				continue
 			}
 			if why == nil {
 				why = make([]string, rec.NumRows())
 			}
 			for row := range why {
-				if why[row] == "" && a.IsNull(row) {
+				if why[row] == "" && (a == nil || a.IsNull(row)) {
 					why[row] = "the key column " + schema.Path(key...) + " is NULL"
 				}
 			}

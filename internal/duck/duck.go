@@ -95,6 +95,27 @@ type SQLError struct {
 	Known         []string
 }
 
+// Later is what to do about a column or field that records will have later; empty when that is not the mistake.
+func (e *SQLError) Later() string {
+	if e.Missing == "" {
+		return ""
+	}
+	return "a field that records will have later reads as NULL once its type is known: schemaHints: " + e.Missing + " STRING"
+}
+
+// In is the mistake as one in a part of the SQL, which stands in lines of its own from the given one on.
+func (e *SQLError) In(part string, line int) *SQLError {
+	out := *e
+	out.SQL = part
+	switch lines := strings.Count(part, "\n") + 1; {
+	case out.Line >= line+lines:
+		out.Message, out.Line, out.Column = "it ends too early: "+out.Message, 0, 0
+	case out.Line > 0:
+		out.Line -= line - 1
+	}
+	return &out
+}
+
 func (e *SQLError) Error() string {
 	if e.Line == 0 {
 		return "sql: " + e.Message

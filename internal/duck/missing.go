@@ -13,10 +13,13 @@ import (
 
 // What DuckDB says of a column or field that is not there.
 var (
-	noColumnText = regexp.MustCompile(`^Referenced column "(.+)" not found in FROM clause|^(?:Values list|Table) ".+" does not have a column named "(.+)"`)
-	noFieldText  = regexp.MustCompile(`^Could not find key "(.+)" in struct`)
-	noTableText  = regexp.MustCompile(`^Referenced table "(.+)" not found`)
-	quotedText   = regexp.MustCompile(`"([^"]+)"`)
+	noColumnText = regexp.MustCompile(`^Referenced column "(.+)" not found in FROM clause` +
+		`|^Referenced column (.+) not found in FROM clause and can't find in alias map` +
+		`|^(?:Values list|Table) ".+" does not have a column named "(.+)"` +
+		`|^Column "(?:"[^"]+"\.)?(.+)" (?:referenced that exists in the SELECT clause|in (?:EXCLUDE|REPLACE) list not found|was selected but was not found|does not exist on (?:left|right) side of join)`)
+	noFieldText = regexp.MustCompile(`^Could not find key "(.+)" in struct`)
+	noTableText = regexp.MustCompile(`^Referenced table "(.+)" not found`)
+	quotedText  = regexp.MustCompile(`"([^"]+)"`)
 )
 
 // missing fills in what there is to say about a column or field that the SQL names and the source lacks.
@@ -31,10 +34,12 @@ func missing(err error, tree node, source *schema.Struct) error {
 	}
 	switch {
 	case noColumnText.MatchString(e.Message):
-		m := noColumnText.FindStringSubmatch(e.Message)
-		name := siltName(m[1] + m[2])
+		name := siltName(strings.Join(noColumnText.FindStringSubmatch(e.Message)[1:], ""))
 		e.Name, e.Missing, e.Known = name, schema.Path(name), merge(candidates, source.Names())
 		e.Message = "there is no column " + schema.Quote(name)
+		if ref := mentioned(tree, name); ref != nil && e.Line == 0 {
+			e.place(location(ref))
+		}
 	case noFieldText.MatchString(e.Message):
 		name := siltName(noFieldText.FindStringSubmatch(e.Message)[1])
 		e.field(name, candidates, tree, source)

@@ -23,6 +23,11 @@ func TestAMistakeTellsWhatIsMissingInTheSource(t *testing.T) {
 		{"SELECT vehicle['vinn'] FROM source", "1:16 vinn vehicle.vinn [vin]"},
 		{"SELECT vehicl.vin FROM source", "1:8 vehicl vehicl.vin [id vehicle l a b m]"},
 		{"SELECT x.vv FROM source, unnest(l) AS t(x)", "1:8 vv l.element.vv ["},
+		{"SELECT upper(op) AS op FROM source", "1:14 op op ["},
+		{"SELECT * EXCLUDE (op) FROM source", "0:0 op op ["},
+		{"SELECT * EXCLUDE (source.op) FROM source", "0:0 op op ["},
+		{"SELECT id FROM source QUALIFY row_number() OVER (PARTITION BY id ORDER BY seq) = 1", "1:75 seq seq ["},
+		{"SELECT id FROM source JOIN (SELECT 1 AS z) AS t USING (z)", "0:0 z z ["},
 		{"SELECT l[1].vv FROM source", "0:0 vv l.element.vv [v]"},
 	} {
 		_, err := e.Prepare(t.Context(), c.sql, s, TransformOptions{})

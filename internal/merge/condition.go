@@ -2,8 +2,10 @@ package merge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -24,20 +26,18 @@ type conditions struct {
 
 // condition is one of them.
 type condition struct {
-	sql string
+	name string // in the spec
+	sql  string
 	// holds is the value for each change row; nil when there is no condition, or when it asks for the
 	// target.
 	holds []bool
 }
 
-// sourceTable and pairTable are the names that conditions are evaluated on.
-var (
-	sourceTable = duck.TableName{Name: "source"}
-	pairTable   = duck.TableName{Name: "pairs"}
-)
+// rowTable is the table that conditions are evaluated on: the change rows, or the pairs.
+var rowTable = duck.TableName{Name: duck.Source}
 
 func newConditions(ctx context.Context, spec Spec, o Options, src *source, from, table *schema.Struct) (*conditions, error) {
-	c := &conditions{src: src, delete: condition{sql: spec.DeleteWhen}, update: condition{sql: spec.UpdateWhen}}
+	c := &conditions{src: src, delete: condition{name: "deleteWhen", sql: spec.DeleteWhen}, update: condition{name: "updateWhen", sql: spec.UpdateWhen}}
 	if spec.DeleteWhen == "" && spec.UpdateWhen == "" {
 		return c, nil
 	}
@@ -48,24 +48,35 @@ func newConditions(ctx context.Context, spec Spec, o Options, src *source, from,
 	if c.engine, err = o.SQL(ctx); err != nil {
 		return nil, err
 	}
-	for name, x := range map[string]*condition{"deleteWhen": &c.delete, "updateWhen": &c.update} {
+	for _, x := range []*condition{&c.delete, &c.update} {
 		if x.sql == "" {
 			continue
 		}
 		if err := c.bind(ctx, x, from, table); err != nil {
-			return nil, &ConditionError{name, err}
+			return nil, x.failed(err)
 		}
 	}
 	return c, nil
 }
 
+// failed is the error of a condition.
+func (x *condition) failed(err error) error { return &ConditionError{x.name, inCondition(err, x.sql)} }
+
+// inCondition is an error of what [holdsSQL] made of a condition, with its place in the condition.
+func inCondition(err error, condition string) error {
+	if mistake, ok := errors.AsType[*duck.SQLError](err); ok {
+		return mistake.In(condition, 2)
+	}
+	return err
+}
+
 // bind evaluates a condition on the source, or else finds that it can be on pairs.
 func (c *conditions) bind(ctx context.Context, x *condition, from, table *schema.Struct) error {
-	sql, empty := "SELECT coalesce(CAST(("+x.sql+"\n) AS BOOLEAN), false) AS holds FROM source", c.src.raw.NewSlice(0, 0)
+	sql, empty := holdsSQL(x.sql, "source"), c.src.raw.NewSlice(0, 0)
 	defer empty.Release()
-	_, err := c.eval(ctx, sql, sourceTable, empty)
+	_, err := c.eval(ctx, sql, rowTable, empty)
 	if err == nil { // one that fails on a row is none over pairs
-		x.holds, err = c.eval(ctx, sql, sourceTable, c.src.raw)
+		x.holds, err = c.eval(ctx, sql, rowTable, c.src.raw)
 		return err
 	}
 	none, noneErr := pairOf(empty, emptyOf(table))
@@ -73,8 +84,41 @@ func (c *conditions) bind(ctx context.Context, x *condition, from, table *schema
 		return noneErr
 	}
 	defer none.Release()
-	if _, pairErr := c.eval(ctx, pairSQL(x.sql), pairTable, none); pairErr != nil {
-		return err // that of the simpler form says more
+	if _, pairErr := c.eval(ctx, pairSQL(x.sql), rowTable, none); pairErr != nil {
+		return c.explain(ctx, x, from, table, err, pairErr)
+	}
+	return nil
+}
+
+// explain is the error of a condition that is none over rows of these columns. ofRows is what it says of the change
+// rows alone, ofPairs what it says of pairs; where a column is missing, there is more to say.
+func (c *conditions) explain(ctx context.Context, x *condition, from, table *schema.Struct, ofRows, ofPairs error) error {
+	missing := c.missing(ctx, holdsSQL(x.sql, "source"), from)
+	switch {
+	case missing == nil:
+		return ofRows // it is the simpler form
+	case schema.Fold(missing.Name) != "target":
+		return missing
+	}
+	both := &schema.Struct{Fields: []schema.Field{schema.Nullable("source", from), schema.Nullable("target", table)}}
+	if missing = c.missing(ctx, pairSQL(x.sql), both); missing == nil {
+		return ofPairs
+	}
+	for _, side := range []string{"source.", "target."} {
+		missing.Missing = strings.TrimPrefix(missing.Missing, side)
+	}
+	return missing
+}
+
+// missing is the mistake in SQL that names what is not among the columns, nil when that is not its mistake.
+func (c *conditions) missing(ctx context.Context, sql string, columns *schema.Struct) *duck.SQLError {
+	t, err := c.engine.Prepare(ctx, sql, columns, duck.TransformOptions{})
+	if err == nil {
+		t.Close()
+		return nil
+	}
+	if mistake, ok := errors.AsType[*duck.SQLError](err); ok && mistake.Name != "" {
+		return mistake
 	}
 	return nil
 }
@@ -84,8 +128,13 @@ func emptyOf(table *schema.Struct) arrow.RecordBatch {
 	return rec
 }
 
-func pairSQL(sql string) string {
-	return "SELECT coalesce(CAST((" + sql + "\n) AS BOOLEAN), false) AS holds FROM (SELECT source.*, source, target FROM pairs) AS pairs"
+// holdsSQL asks for the value of a condition, the first line of which is the second.
+func holdsSQL(condition, from string) string {
+	return "SELECT coalesce(CAST((\n" + condition + "\n) AS BOOLEAN), false) AS holds FROM " + from
+}
+
+func pairSQL(condition string) string {
+	return holdsSQL(condition, "(SELECT source.*, source, target FROM source AS pairs) AS pairs")
 }
 
 // pairOf makes one record of two with as many rows, each of which becomes a column.
@@ -157,10 +206,10 @@ func (c *conditions) deletesNew(row int32) bool { return c.delete.holds != nil &
 // pairs evaluates the conditions for rows of the table and the change rows that they meet.
 func (c *conditions) pairs(ctx context.Context, old arrow.RecordBatch, at, by []int32) (deletes, updates []bool, err error) {
 	if deletes, err = c.delete.pairs(ctx, c, old, at, by, false); err != nil {
-		return nil, nil, &ConditionError{"deleteWhen", err}
+		return nil, nil, c.delete.failed(err)
 	}
 	if updates, err = c.update.pairs(ctx, c, old, at, by, true); err != nil {
-		return nil, nil, &ConditionError{"updateWhen", err}
+		return nil, nil, c.update.failed(err)
 	}
 	return deletes, updates, nil
 }
@@ -191,5 +240,5 @@ func (x *condition) pairs(ctx context.Context, c *conditions, old arrow.RecordBa
 		return nil, err
 	}
 	defer both.Release()
-	return c.eval(ctx, pairSQL(x.sql), pairTable, both)
+	return c.eval(ctx, pairSQL(x.sql), rowTable, both)
 }

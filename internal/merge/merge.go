@@ -140,7 +140,13 @@ func (e *DuplicateError) Error() string {
 }
 
 // A ColumnError says that a spec names a column that cannot be used. The Column is written as the spec does.
-type ColumnError struct{ Column, Problem string }
+type ColumnError struct {
+	Column, Problem string
+	// Setting is what names it: keys or sequenceBy; empty: something else.
+	Setting string
+	// Missing means that the rows do not have it.
+	Missing bool
+}
 
 func (e *ColumnError) Error() string { return fmt.Sprintf("column %s %s", e.Column, e.Problem) }
 

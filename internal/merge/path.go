@@ -22,7 +22,7 @@ func (s Spec) met() (m met, err error) {
 	for _, text := range s.Keys {
 		path, err := schema.ParsePath(text)
 		if err != nil {
-			return m, &ColumnError{text, "is a key, and is no name of a column: " + err.Error()}
+			return m, &ColumnError{Column: text, Problem: "is a key, and is no name of a column: " + err.Error(), Setting: "keys"}
 		}
 		m.keys = append(m.keys, path)
 	}
@@ -30,7 +30,7 @@ func (s Spec) met() (m met, err error) {
 		return m, nil
 	}
 	if m.seq, err = schema.ParsePath(s.SequenceBy); err != nil {
-		return m, &ColumnError{s.SequenceBy, "is what orders the changes, and is no name of a column: " + err.Error()}
+		return m, &ColumnError{Column: s.SequenceBy, Problem: "is what orders the changes, and is no name of a column: " + err.Error(), Setting: "sequenceBy"}
 	}
 	return m, nil
 }

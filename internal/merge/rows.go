@@ -84,12 +84,12 @@ type rowPlan struct {
 func newRowPlan(ctx context.Context, m *merger, c RowChange) (*rowPlan, error) {
 	p := &rowPlan{merger: m}
 	if c.Where != "" {
-		p.where = "SELECT coalesce(CAST((" + c.Where + "\n) AS BOOLEAN), false) AS holds FROM target"
+		p.where = holdsSQL(c.Where, "target")
 		none := emptyOf(m.table)
 		_, err := m.sql.eval(ctx, p.where, targetTable, none)
 		none.Release()
 		if err != nil {
-			return nil, fmt.Errorf("where: %w", err)
+			return nil, fmt.Errorf("where: %w", inCondition(err, c.Where))
 		}
 		filter, err := m.sql.engine.FilterOf(ctx, c.Where, targetTable.Name)
 		if err != nil {
@@ -105,9 +105,9 @@ func newRowPlan(ctx context.Context, m *merger, c RowChange) (*rowPlan, error) {
 		at := m.table.IndexFold(a.Column)
 		switch {
 		case at < 0:
-			return nil, &ColumnError{schema.Quote(a.Column), "gets a value, and the table does not have it"}
+			return nil, &ColumnError{Column: schema.Quote(a.Column), Problem: "gets a value, and the table does not have it"}
 		case slices.Contains(p.set, at) || slices.Contains(p.nulls, at):
-			return nil, &ColumnError{schema.Quote(a.Column), "gets two values"}
+			return nil, &ColumnError{Column: schema.Quote(a.Column), Problem: "gets two values"}
 		case strings.EqualFold(strings.TrimSpace(a.SQL), "null"): // which has no type in SQL
 			p.nulls = append(p.nulls, at)
 			continue

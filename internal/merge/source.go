@@ -202,14 +202,14 @@ func (s *source) columns(table *schema.Struct) error {
 		return err
 	}
 	for i, path := range s.met.keys {
-		if problem := s.unfit(table, path); problem != "" {
-			return &ColumnError{s.spec.Keys[i], "is a key, and " + problem}
+		if problem, missing := s.unfit(table, path); problem != "" {
+			return &ColumnError{s.spec.Keys[i], "is a key, and " + problem, "keys", missing}
 		}
 		s.keys = append(s.keys, valuesAt(s.rows, path))
 	}
 	if s.met.seq != nil {
-		if problem := s.unfit(table, s.met.seq); problem != "" {
-			return &ColumnError{s.spec.SequenceBy, "is what orders the changes, and " + problem}
+		if problem, missing := s.unfit(table, s.met.seq); problem != "" {
+			return &ColumnError{s.spec.SequenceBy, "is what orders the changes, and " + problem, "sequenceBy", missing}
 		}
 		s.seq = valuesAt(s.rows, s.met.seq)
 	}
@@ -219,37 +219,38 @@ func (s *source) columns(table *schema.Struct) error {
 		}
 		for _, name := range []string{ValidFrom, ValidTo, IsCurrent} {
 			if s.fields[table.IndexFold(name)].has {
-				return &ColumnError{name, "is one that the history of rows fills, and the rows have it too"}
+				return &ColumnError{Column: name, Problem: "is one that the history of rows fills, and the rows have it too"}
 			}
 		}
 	}
 	return nil
 }
 
-// unfit says why the field at a path has no values that can be compared, empty when it has.
-func (s *source) unfit(table *schema.Struct, path []string) string {
+// unfit says why the field at a path has no values that can be compared, empty when it has, and whether that is
+// because the rows do not have it.
+func (s *source) unfit(table *schema.Struct, path []string) (problem string, missing bool) {
 	st, fields := table, s.fields
 	for n, name := range path {
 		i := st.IndexFold(name)
 		if i < 0 || fields == nil || !fields[i].has {
 			if whole := strings.Join(path, "."); len(path) > 1 && table.IndexFold(whole) >= 0 {
-				return "the rows do not have it; a name with points in it is written in back-ticks: `" + whole + "`"
+				return "the rows do not have it; a name with points in it is written in back-ticks: `" + whole + "`", true
 			}
-			return "the rows do not have it"
+			return "the rows do not have it", true
 		}
 		typ := st.Fields[i].Type
 		in, isStruct := typ.(*schema.Struct)
 		switch {
 		case n == len(path)-1 && isStruct && len(in.Fields) > 0:
-			return "cannot be: it is a struct; name a field in it, such as " + schema.Path(append(slices.Clip(path), in.Fields[0].Name)...)
+			return "cannot be: it is a struct; name a field in it, such as " + schema.Path(append(slices.Clip(path), in.Fields[0].Name)...), false
 		case n == len(path)-1 && !orderable(schema.ArrowType(typ)):
-			return fmt.Sprintf("cannot be: it is %s", typ)
+			return fmt.Sprintf("cannot be: it is %s", typ), false
 		case n < len(path)-1 && !isStruct:
-			return fmt.Sprintf("cannot be: %s is %s, which has no fields that a row has once", schema.Path(path[:n+1]...), typ)
+			return fmt.Sprintf("cannot be: %s is %s, which has no fields that a row has once", schema.Path(path[:n+1]...), typ), false
 		}
 		st, fields = in, fields[i].kids
 	}
-	return ""
+	return "", false
 }
 
 // choose finds the rows that count.
