@@ -56,6 +56,15 @@ func TestExpectations(t *testing.T) {
 			t.Errorf("warnings %+v", s.Warnings)
 		}
 	})
+	t.Run("the_values_are_those_of_the_columns_that_the_check_names_whatever_their_names", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Target.Expect = expect("r", `"a.b"."c d" > 0 AND source.e > 0`, "")
+		l.file("a.json", `{"a":1,"b":2,"c":3,"d":4,"e":5,"a.b":{"c d":0}}`+"\n")
+		s := l.run()
+		if got, want := s.Expect.Rules[0].Values, "`a.b` = {\"c d\":0}, e = 5"; got != want {
+			t.Errorf("values %s, want %s", got, want)
+		}
+	})
 	t.Run("a_row_that_breaks_several_goes_to_quarantine_once", func(t *testing.T) {
 		l := newLab(t)
 		l.cfg.Target.Expect = expect("a", "id > 0", "quarantine", "b", "v = 'x'", "", "c", "id < 0", "drop")

@@ -234,6 +234,7 @@ type rules struct {
 	list   []Rule
 	asked  *duck.Transform
 	shaper *delta.Shaper // to the columns that the rules see; nil when the rows have them all
+	looks  [][]string    // of each rule, the columns that it looks at; nil when that cannot be told
 	names  [][]int       // of each rule, the places of the columns that it names
 	row    *arrow.Schema // that the places are of
 }
@@ -247,7 +248,14 @@ func (c *Converter) newRules(ctx context.Context, list []Rule, known, rows *sche
 	if err != nil {
 		return nil, err
 	}
-	out := &rules{list: list}
+	out := &rules{list: list, looks: make([][]string, len(list))}
+	for i, r := range list {
+		f, err := engine.FilterOf(ctx, r.Check, duck.Source)
+		if err != nil {
+			return nil, fmt.Errorf("expectations: %w", err)
+		}
+		out.looks[i] = f.Columns
+	}
 	columns := RuleColumns(rows, known)
 	if !schema.Equal(columns, rows) {
 		if out.shaper, err = delta.NewShaper(columns); err != nil {
@@ -332,7 +340,12 @@ func (s *rules) values(rule int, rec arrow.RecordBatch, row int) string {
 	if s.row != rec.Schema() {
 		s.row, s.names = rec.Schema(), make([][]int, len(s.list))
 		for i, r := range s.list {
-			s.names[i] = named(r.Check, rec.Schema())
+			if s.names[i] = named(r.Check, rec.Schema()); s.looks[i] != nil {
+				s.names[i] = slices.DeleteFunc(s.names[i], func(place int) bool {
+					name := schema.Fold(rec.ColumnName(place))
+					return !slices.ContainsFunc(s.looks[i], func(column string) bool { return schema.Fold(column) == name })
+				})
+			}
 		}
 	}
 	return shown(rec, s.names[rule], row)
