@@ -423,7 +423,7 @@ func (s *Summary) addTable(v TableVersion, c checkpoint.Committed, to *target) {
 		s.Targets = append(s.Targets, TargetSummary{Table: v.Table})
 	}
 	t := &s.Targets[k]
-	t.Rows, t.Version = t.Rows+v.Rows, v.Version
+	t.Rows, t.Version = t.Rows+v.Rows, &v.Version
 	if n := replacedRows(c); n != nil {
 		if t.Replaced == nil {
 			t.Replaced = new(int64)

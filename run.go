@@ -57,7 +57,7 @@ func newRun(p *Pipeline, log *checkpoint.Log) *run {
 		Started: now, Schema: SchemaChange{From: -2, To: -1}, Warnings: slices.Clone(p.set.notes),
 	}
 	for _, t := range p.targets {
-		r.summary.Targets = append(r.summary.Targets, TargetSummary{Table: t.name, Version: -1})
+		r.summary.Targets = append(r.summary.Targets, TargetSummary{Table: t.name})
 	}
 	r.progress.emit = p.emit
 	return r

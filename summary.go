@@ -144,9 +144,10 @@ type RescuedPath struct {
 
 // TargetSummary is what a run did to one table.
 type TargetSummary struct {
-	Table   string       `json:"table"`
-	Rows    int64        `json:"rows"`    // made for it
-	Version int64        `json:"version"` // by the last commit; -1: there was none
+	Table string `json:"table"`
+	Rows  int64  `json:"rows"` // made for it
+	// Version is that of the last commit; nil when the run has made none, and the table is as it was.
+	Version *int64       `json:"version,omitempty"`
 	Merge   *MergeCounts `json:"merge,omitempty"`
 	// Replaced is the number of rows in whose place they came; nil when they came in the place of none.
 	Replaced *int64 `json:"replaced,omitempty"`
