@@ -230,9 +230,10 @@ func (in *jsonReader) misfit(r *decode.Reader, b *decode.Batch, row int, part st
 		}
 		row -= run.Rows
 	}
-	const shown = 200 // bytes of what is lost
-	if len(part) > shown {
-		part = strings.ToValidUTF8(part[:shown], "") + "…"
+	const most = 200 // bytes of what is lost
+	shown := part
+	if len(shown) > most {
+		shown = strings.ToValidUTF8(shown[:most], "") + "…"
 	}
 	misfits := r.Misfits()
 	for _, column := range sortedKeys(misfits) {
@@ -241,8 +242,27 @@ func (in *jsonReader) misfit(r *decode.Reader, b *decode.Batch, row int, part st
 			if path, err := schema.ParsePath(column); err == nil {
 				t = schema.At(in.opts.Schema, path)
 			}
-			return &MergeError{fmt.Errorf("%s line %d: %s is %v, which %s does not fit, or the key is there twice", at.File, at.Line, column, t, part)}
+			if in.fits(part) {
+				return &MergeError{fmt.Errorf("%s line %d: the key of %s is there twice: %s beside another", at.File, at.Line, column, shown)}
+			}
+			return &MergeError{fmt.Errorf("%s line %d: %s is %v, which %s does not fit", at.File, at.Line, column, t, shown)}
 		}
 	}
-	return &MergeError{fmt.Errorf("%s line %d: no column can hold %s", at.File, at.Line, part)}
+	return &MergeError{fmt.Errorf("%s line %d: no column can hold %s", at.File, at.Line, shown)}
+}
+
+// fits reports whether the columns can hold a text of JSON that was left over from a record.
+func (in *jsonReader) fits(text string) bool {
+	file := decode.File{Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil }}
+	r, err := decode.NewReader([]decode.File{file}, in.opts)
+	if err != nil {
+		return false
+	}
+	defer r.Close()
+	b, err := r.Next(context.Background())
+	if err != nil {
+		return false
+	}
+	defer b.Record.Release()
+	return b.Record.NumRows() == 1 && b.Record.Column(len(in.opts.Schema.Fields)).IsNull(0)
 }

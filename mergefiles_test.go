@@ -103,7 +103,7 @@ func TestAFileOfJSONThatCannotBeMergedWholeIsAnError(t *testing.T) {
 		{"a_value_that_does_not_fit_its_column", `{"id":"1"}` + "\n" + `{"id":"2","n":"x"}`, `a.json line 2: n is BIGINT, which {"n":"x"} does not fit`},
 		{"in_a_struct", `{"id":"1","s":{"a":true}}`, `a.json line 1: s.a is BIGINT, which {"s":{"a":true}} does not fit`},
 		{"a_name_that_no_column_of_the_table_can_have", `{"id":"1","a b":1}`, `a.json line 1: no column can hold {"a b":1}`},
-		{"a_key_that_is_there_twice", "\n" + `{"id":"1","n":1,"n":2}`, `a.json line 2: n is BIGINT, which {"n":1} does not fit, or the key is there twice`},
+		{"a_key_that_is_there_twice", "\n" + `{"id":"1","n":1,"n":2}`, `a.json line 2: the key of n is there twice: {"n":1} beside another`},
 		{"text_that_is_no_record", `{"id":"1","n":1}` + "\n" + `{"id":"1",`, `a.json line 2: the text ends inside a value`},
 		{"a_file_without_a_record", "\n", "a.json has a field"},
 		{"a_key_that_the_records_lack", `{"n":1}`, "column id is a key, and the rows do not have it"},
