@@ -77,7 +77,11 @@ func (l *looker) tell(out *Plan, seen *convert.Look) {
 			Reason: convert.ReasonNotJSON, Detail: b.Reason.String(), ErrorAt: b.At, Record: b.Text})
 	}
 	for _, u := range seen.Unreadable {
-		out.Unreadable = append(out.Unreadable, UnreadableFile{u.URI, u.Err.Error()})
+		text := u.Err.Error()
+		if u.State == convert.Deferred {
+			text += ", and the file may still be written"
+		}
+		out.Unreadable = append(out.Unreadable, UnreadableFile{u.URI, text})
 	}
 }
 

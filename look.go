@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/siltlake/silt/delta"
 	"github.com/siltlake/silt/internal/convert"
@@ -33,8 +34,9 @@ func (l *looker) close() {
 	}
 }
 
-// look reads all files by a schema, as many at once as there are workers.
-func (l *looker) look(ctx context.Context, opts decode.Options) (*convert.Look, error) {
+// look reads all files by a schema, as many at once as there are workers. Those that are torn and younger than the
+// grace are not read.
+func (l *looker) look(ctx context.Context, opts decode.Options, grace time.Duration) (*convert.Look, error) {
 	if l.workers == nil {
 		stores := l.stores()
 		if isRemote(l.source.path) {
@@ -56,6 +58,7 @@ func (l *looker) look(ctx context.Context, opts decode.Options) (*convert.Look, 
 	if err != nil {
 		return nil, err
 	}
+	convert.Wait(pieces, time.Now(), grace)
 	return looks(ctx, l.workers, pieces, opts)
 }
 
@@ -83,7 +86,7 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 	}
 	task := l.task(v)
 	task.Decode.Observe = true
-	seen, err := l.look(ctx, task.Decode)
+	seen, err := l.look(ctx, task.Decode, tornGrace)
 	if err != nil {
 		return err
 	}
@@ -93,7 +96,7 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 		}
 	}
 	if len(out.Schema.Added)+len(out.Schema.Widened) > 0 && before != nil && l.adds() { // their values would not be rescued
-		if seen, err = l.look(ctx, l.task(v).Decode); err != nil {
+		if seen, err = l.look(ctx, l.task(v).Decode, tornGrace); err != nil {
 			return err
 		}
 	}
@@ -260,7 +263,7 @@ func (l *looker) begin(ctx context.Context, out *Plan, before *evolve.Version, r
 	}
 	task := l.set.task(&schema.Struct{})
 	task.Decode.Rescue, task.Decode.Corrupt, task.Decode.Observe = "", "", true
-	first, err := l.look(ctx, task.Decode)
+	first, err := l.look(ctx, task.Decode, 0) // as for a first schema, a torn file counts as far as it goes
 	if err != nil {
 		return nil, err
 	}

@@ -3,8 +3,10 @@ package silt_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/siltlake/silt"
 	"github.com/siltlake/silt/schema"
@@ -43,6 +45,22 @@ func TestPlan(t *testing.T) {
 		}
 		if _, err := os.Stat(l.cfg.Target.Path); err == nil {
 			t.Error("there is a table")
+		}
+	})
+	t.Run("a_torn_file_that_may_still_be_written_waits_in_a_plan_as_in_a_run", func(t *testing.T) {
+		l := newLab(t)
+		l.file("1.json", `{"id":1}`+"\n")
+		l.file("2.json", `{"id":2}`+"\n"+`{"id":`)
+		now := time.Now()
+		if err := os.Chtimes(filepath.Join(l.cfg.Source, "2.json"), now, now); err != nil {
+			t.Fatal(err)
+		}
+		p := l.plan(false)
+		if p.Read.Records != 1 || p.Read.Quarantine != 0 || len(p.Unreadable) != 1 || !strings.Contains(p.Unreadable[0].Error, "may still be written") {
+			t.Errorf("read %+v, unreadable %+v", p.Read, p.Unreadable)
+		}
+		if s := l.run(); s.Records.Read != 1 || s.Files.Deferred != 1 {
+			t.Errorf("the run: %+v, %+v", s.Records, s.Files)
 		}
 	})
 	t.Run("a_plan_does_not_repeat_advice_that_was_taken", func(t *testing.T) {

@@ -364,8 +364,7 @@ func (r *run) do(ctx context.Context) error {
 	files := make([]decode.File, len(r.files))
 	for k, i := range r.files {
 		o := t.Files[i]
-		young := t.Time.Sub(o.ModTime) < t.TornGrace && (t.Part.End == 0 || t.Part.End == o.Size)
-		files[k] = r.open(Piece{o, t.Part}, young)
+		files[k] = r.open(Piece{Object: o, Part: t.Part}, mayWait(o, t.Part, t.Time, t.TornGrace))
 	}
 	opts := Piece{Part: t.Part}.framed(t.Decode)
 	opts.KeepText = slices.ContainsFunc(t.Targets, func(to Target) bool { return to.keepsText() })

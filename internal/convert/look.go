@@ -38,7 +38,7 @@ func (c *Converter) Look(ctx context.Context, files []Piece, opts decode.Options
 	out := &Look{Observed: map[string]*decode.Observed{}, Misfits: map[string]decode.Rescued{}, Demands: map[string]*decode.Observed{}}
 	var last *decode.Reader
 	for _, o := range files { // one reader each, so that a file that fails leaves nothing behind
-		r, err := decode.NewReader([]decode.File{c.open(o, false)}, o.framed(opts))
+		r, err := decode.NewReader([]decode.File{c.open(o, o.Waits)}, o.framed(opts))
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"time"
 
 	"github.com/siltlake/silt/internal/decode"
 	"github.com/siltlake/silt/objstore"
@@ -21,6 +22,21 @@ type Part struct {
 type Piece struct {
 	objstore.Object
 	Part Part `json:"part,omitzero"`
+	// Waits means that a record that is torn at its end makes the file one that is not read.
+	Waits bool `json:"waits,omitempty"`
+}
+
+// mayWait reports whether a file that ends inside a record, or this last part of it, waits at a time, since it may
+// still be written.
+func mayWait(o objstore.Object, part Part, now time.Time, grace time.Duration) bool {
+	return now.Sub(o.ModTime) < grace && (part.End == 0 || part.End == o.Size)
+}
+
+// Wait makes pieces wait as tasks with this grace would at a time.
+func Wait(pieces []Piece, now time.Time, grace time.Duration) {
+	for i, p := range pieces {
+		pieces[i].Waits = mayWait(p.Object, p.Part, now, grace)
+	}
 }
 
 // bytes is how much there is to read.
