@@ -450,6 +450,9 @@ func (w *planWriter) data() {
 		return
 	}
 	rows := p.Read.Records - p.Read.Quarantine
+	if p.Expect != nil && !p.Transform && len(p.Targets) == 1 {
+		rows = p.Expect.Kept
+	}
 	about := ""
 	if !p.Read.Full && p.Read.Bytes > 0 {
 		rows = int64(float64(rows) / float64(p.Read.Bytes) * float64(p.Files.Bytes))
