@@ -36,7 +36,9 @@ type column struct {
 	body   blob
 	pages  []page
 	stored bool // pages do not get smaller, and are not compressed
-	coded  bool // pages without the dictionary are compressed by codes alone
+	tried  bool // whether such frames suit pages without the dictionary
+	framed bool // they do
+	find   finder
 	bounds bounds
 	remaps map[*parquetleaf.Leaf][]uint32 // from the places in other dictionaries to those in this one, plus one
 	copied *Chunk                         // nil: the chunk is made here
@@ -67,7 +69,7 @@ func newColumn(n *node, maxDef, maxRep int) *column {
 
 // reset begins a chunk.
 func (c *column) reset() {
-	c.pages, c.total, c.values, c.stored, c.coded = c.pages[:0], 0, 0, false, false
+	c.pages, c.total, c.values, c.stored, c.tried, c.framed = c.pages[:0], 0, 0, false, false, false
 	c.bounds.reset()
 	clear(c.remaps)
 	c.copied = nil
@@ -405,15 +407,8 @@ func (c *column) flush(w *Writer) {
 		if isLarge {
 			w.packed = make([]byte, 0, len(b)+len(b)/128) // or it grows, and is there twice for a while
 		}
-		var packed []byte
-		if c.coded && !dict {
-			packed = w.codesOf(b)
-		} else {
-			packed = w.compress(b)
-		}
-		first := len(c.pages) == 0
-		if c.stored = first && len(packed)*20 > len(b)*19; !c.stored {
-			c.coded = c.coded || first && !dict && w.codesSuit(b, len(packed))
+		packed := c.compress(w, b, dict)
+		if c.stored = len(c.pages) == 0 && len(packed)*20 > len(b)*19; !c.stored {
 			b = packed
 		}
 	}
@@ -431,6 +426,47 @@ func (c *column) flush(w *Writer) {
 		c.defs, c.reps, c.indices = nil, nil, nil
 		w.packed, w.numbers = nil, nil
 	}
+}
+
+// compress compresses a page.
+func (c *column) compress(w *Writer, b []byte, dict bool) []byte {
+	if dict || w.codec != Zstd {
+		return w.compress(b)
+	}
+	width := c.pageWidth()
+	if !c.tried && len(b) >= enough {
+		c.tried = true
+		c.find = nothing
+		if c.framed = w.suits(b, c.find, width); !c.framed && width > 0 {
+			if c.find = above; c.physical == typeDouble {
+				c.find = decimals
+			}
+			c.framed = w.suits(b, c.find, width)
+		}
+	}
+	if c.framed && (width > 0 || c.find == nothing) {
+		return w.compressBy(b, c.find, width)
+	}
+	return w.compress(b)
+}
+
+// pageWidth is how many bytes each value takes in the open page, 0 when they differ. Of texts it looks at some.
+func (c *column) pageWidth() int {
+	if c.physical != typeByteArray || len(c.plain) < 4 {
+		return c.width
+	}
+	length := binary.LittleEndian.Uint32(c.plain)
+	width := int64(length) + 4
+	n := int64(len(c.plain)) / width
+	if n*width != int64(len(c.plain)) {
+		return 0
+	}
+	for i := range int64(16) {
+		if binary.LittleEndian.Uint32(c.plain[n*i/16*width:]) != length {
+			return 0
+		}
+	}
+	return int(width)
 }
 
 // unstore compresses the pages that were stored as they are: another part of the chunk gains from

@@ -27,7 +27,7 @@ func (c Codec) number() int { return [...]int{Zstd: 6, Snappy: 1, Gzip: 2, Uncom
 type packer struct {
 	kind   Codec
 	zstd   *zstd.Encoder
-	codes  huffman
+	frames framer
 	gzip   *gzip.Writer
 	buf    bytes.Buffer // of gzip
 	packed []byte
@@ -54,15 +54,24 @@ func (p *packer) close() {
 	}
 }
 
-// codesOf makes a frame of the codes alone.
-func (p *packer) codesOf(b []byte) []byte {
-	p.packed = p.codes.append(p.packed[:0], b)
+// compressBy makes a frame of a page whose values have width bytes.
+func (p *packer) compressBy(b []byte, how finder, width int) []byte {
+	p.packed = p.frames.append(p.packed[:0], b, how, width)
 	return p.packed
 }
 
-// codesSuit reports whether codesOf is to be used for what follows b, of which compress made packed bytes.
-func (p *packer) codesSuit(b []byte, packed int) bool {
-	return p.kind == Zstd && p.codes.suits(b, packed)
+// enough is the size from which on it pays to find out how a page is to be compressed.
+const enough = 64 << 10
+
+// suits reports whether a frame of the page, and of those like it, is about as small as that of compress,
+// which takes several times as long. It tries a part.
+func (p *packer) suits(b []byte, how finder, width int) bool {
+	part := b[len(b)-enough/4:]
+	general := len(p.compress(part))
+	if how == nothing {
+		return len(p.compressBy(part, how, width))*3 <= general*4
+	}
+	return len(p.compressBy(part, how, width))*8 <= general*9
 }
 
 func (p *packer) compress(b []byte) []byte {
