@@ -37,7 +37,9 @@ type StagedMergeError struct {
 	Files []string
 	// Condition is deleteWhen or updateWhen, Key what several rows have; one of them is empty.
 	Condition, Key string
-	Err            error
+	// Setting is the path of the Condition in the configuration; nil when the table is no target any more.
+	Setting []string
+	Err     error
 }
 
 func (e *StagedMergeError) Error() string {

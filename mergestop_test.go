@@ -5,6 +5,7 @@ package silt_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/siltlake/silt"
@@ -38,7 +39,7 @@ func TestAStagedBatchThatCannotBeMergedNamesItsFilesAndHasAWayOut(t *testing.T) 
 			l.run()
 			l.cfg.Target.Merge.DeleteWhen = c.broken
 			l.file("b.json", `{"id":1,"op":"9"}`+"\n"+`{"id":2,"op":"x"}`+"\n")
-			if e := stops(t, l); e.Condition != "deleteWhen" || e.Key != "" {
+			if e := stops(t, l); e.Condition != "deleteWhen" || e.Key != "" || strings.Join(e.Setting, ".") != "target.merge.deleteWhen" {
 				t.Errorf("got %+v", e)
 			}
 			l.cfg.Target.Merge.DeleteWhen = c.mended

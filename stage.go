@@ -334,6 +334,9 @@ func (r *run) Commit(ctx context.Context, plan checkpoint.Plan, staged checkpoin
 		t.txn = r.set.txn
 	}
 	done, after, err := t.commit(ctx, r.log.ID(), plan, staged, staged.Targets[target], r.merger(to), r.recheck)
+	if stopped := (*StagedMergeError)(nil); errors.As(err, &stopped) && to != nil {
+		stopped.Setting = to.mergeKeys[stopped.Condition]
+	}
 	if err == nil && t == &r.quarantine && r.set.badRecords != "" {
 		err = r.putBadRecords(ctx, after, plan, staged.Targets[target])
 	}

@@ -137,7 +137,7 @@ var rules = []rule{
 	sentinel(duck.ErrNoSQL, exitUsage, "no_sql", func(err error) problem {
 		return problem{Code: codeNoSQL, Title: "this silt was built without SQL", Hint: "make build, or CGO_ENABLED=1 go build -tags duckdb_arrow ./cmd/silt (needs a C++ compiler)"}
 	}),
-	typed(exitFailed, "merge", stagedMergeProblem), // before the errors that it wraps
+	stagedMergeRule, // before those of the errors that it wraps
 	typed(exitUsage, "sql", sqlProblem),
 	typed(exitUsage, "merge", func(e *silt.MergeError) problem {
 		return problem{Code: codeMerge, Title: e.Error(), Hint: "nothing has changed"}
@@ -436,9 +436,26 @@ func newFieldLines(fields []silt.NewField) string {
 	return strings.Join(lines, "\n")
 }
 
+// stagedMergeRule is the rule for staged batches that cannot be merged.
+func stagedMergeRule(err error) ([]problem, bool) {
+	all, ok := typed(exitFailed, "merge", stagedMergeProblem)(err)
+	var placed *placedError
+	if ok && errors.As(err, &placed) {
+		p := &all[0]
+		p.excerpt = excerpt(placed.at, true)
+		if s := placed.at.source; s != nil && s.file {
+			p.File, p.Line, p.place = s.name, placed.at.line, placed.at.String()
+		}
+	}
+	return all, ok
+}
+
 func stagedMergeProblem(e *silt.StagedMergeError) problem {
 	p := problem{Code: codeStagedMerge, Title: fmt.Sprintf("batch %d is staged, and its rows cannot be merged into table %s", e.Batch, e.Table)}
 	p.Detail = cut(e.Err.Error(), 300)
+	if mistake, ok := errors.AsType[*duck.SQLError](e.Err); ok {
+		p.Detail = e.Condition + ": " + cut(mistake.Message, 300)
+	}
 	if n := len(e.Files); n > 0 {
 		shown := e.Files[:min(n, 3)]
 		p.File = shown[0]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/internal/duck"
 )
 
 // expectations are the rules of a pipeline of the file.
@@ -22,11 +23,31 @@ func expectations(docs map[string]expectDoc) map[string]silt.Expectation {
 // placed puts the mistakes that a run found in the configuration of its pipeline into their places.
 func (c *configuration) placed(p *pipeline, err error) error {
 	var mistakes *silt.ConfigError
-	if p == nil || !errors.As(err, &mistakes) {
-		return err
+	var stopped *silt.StagedMergeError
+	switch {
+	case p == nil:
+	case errors.As(err, &mistakes):
+		return faultsOrNil(locate(mistakes, c.root, p.value, p.path()...))
+	case errors.As(err, &stopped) && stopped.Setting != nil:
+		found, at := p.value.find(stopped.Setting)
+		if found != nil && found.at.line > 0 {
+			at = found.at
+		}
+		if mistake, ok := errors.AsType[*duck.SQLError](stopped.Err); ok {
+			at = inSQL(found, at, mistake)
+		}
+		return &placedError{err, at}
 	}
-	return faultsOrNil(locate(mistakes, c.root, p.value, p.path()...))
+	return err
 }
+
+// placedError is an error with the place in the configuration that it comes from.
+type placedError struct {
+	error
+	at place
+}
+
+func (e *placedError) Unwrap() error { return e.error }
 
 // expectText is the sum of the rows that were held against rules.
 func expectText(e *silt.ExpectCounts) string {
