@@ -62,19 +62,11 @@ func (r *run) clean(ctx context.Context) {
 	if r.set.clean.mode == cleanOff {
 		return
 	}
-	err := r.log.Sweep(ctx, func(ctx context.Context, b checkpoint.Batch) error {
+	err := r.log.Sweep(ctx, func(ctx context.Context, b *checkpoint.Cleaning) (checkpoint.Archived, error) {
 		if r.cfg.world.now().Sub(b.Commits.Time) < r.set.clean.after {
-			return checkpoint.ErrLater
+			return checkpoint.Archived{}, checkpoint.ErrLater
 		}
-		for _, f := range b.Files {
-			if f.Outcome.State != checkpoint.Loaded {
-				continue
-			}
-			if err := r.cleanFile(ctx, &b, f); err != nil {
-				return err
-			}
-		}
-		return nil
+		return r.cleanBatch(ctx, b)
 	})
 	held := (*checkpoint.HeldError)(nil)
 	if err != nil && ctx.Err() == nil && !errors.As(err, &held) {
@@ -83,67 +75,201 @@ func (r *run) clean(ctx context.Context) {
 	}
 }
 
-// cleanFile cleans one file that was loaded. It may be called again after a crash. Another version under
-// the same key is left alone.
-func (r *run) cleanFile(ctx context.Context, b *checkpoint.Batch, f checkpoint.File) (err error) {
-	c := r.set.clean
+// rule is how the files of a batch are cleaned that was planned at a time.
+func (c *cleaning) rule(planned time.Time) checkpoint.Rule {
+	rule := checkpoint.Rule{Mode: string(c.mode)}
+	if c.mode == cleanMove {
+		day := planned.UTC()
+		rule.Location = strings.NewReplacer("{yyyy}", day.Format("2006"), "{MM}", day.Format("01"), "{dd}", day.Format("02")).Replace(c.destination)
+	}
+	return rule
+}
+
+// cleanBatch cleans the files of a batch that were loaded, and says what became of them. It may be called
+// again after a crash.
+func (r *run) cleanBatch(ctx context.Context, b *checkpoint.Cleaning) (checkpoint.Archived, error) {
+	out := checkpoint.Archived{Rule: r.set.clean.rule(b.Plan.Time)}
+	for _, f := range b.Files {
+		if f.Outcome.State != checkpoint.Loaded {
+			continue
+		}
+		was, err := r.cleanFile(ctx, b, f, out.Rule)
+		if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
+			was, err = r.uncleaned(ctx, b, f, out.Rule, err)
+		} else if err == nil && was.Mode != "" {
+			r.summary.Files.Cleaned++
+		}
+		if err != nil {
+			return out, err
+		}
+		if was != (checkpoint.ArchivedFile{Key: f.Key, Mode: out.Mode}) {
+			out.Other = append(out.Other, was)
+		}
+	}
+	return out, nil
+}
+
+// cleanFile cleans one file that was loaded, and says what became of it. It is ErrNotExist when the file is
+// gone, and ErrPrecondition when another version is there, which is left alone.
+func (r *run) cleanFile(ctx context.Context, b *checkpoint.Cleaning, f checkpoint.File, rule checkpoint.Rule) (checkpoint.ArchivedFile, error) {
+	was := checkpoint.ArchivedFile{Key: f.Key, Mode: rule.Mode}
 	store := r.source.store
-	switch c.mode {
+	switch cleanMode(rule.Mode) {
 	case cleanTag:
 		tagger, ok := store.(objstore.Tagger)
 		if !ok {
-			return fmt.Errorf("%s has no tags", r.source)
+			return was, fmt.Errorf("%s has no tags", r.source)
 		}
-		err = tagger.Tag(ctx, f.Key, map[string]string{tagName: b.Plan.Time.UTC().Format(time.DateOnly)})
+		if err := r.inSource(ctx, f); err != nil {
+			return was, err
+		}
+		return was, tagger.Tag(ctx, f.Key, map[string]string{tagName: b.Plan.Time.UTC().Format(time.DateOnly)})
 	case cleanDelete:
-		if f.Outcome.Bad > 0 {
-			return nil // quarantine may hold only the start of a record
+		if err := r.inSource(ctx, f); err != nil { // a store need not say that what it deletes is not there
+			return was, err
 		}
-		err = store.Delete(ctx, f.Key, objstore.Cond{IfMatch: f.ETag})
-	case cleanMove:
-		if err = r.moveFile(ctx, b, f); err == nil {
-			err = store.Delete(ctx, f.Key, objstore.Cond{IfMatch: f.ETag})
+		if !mayDelete(f) {
+			return checkpoint.ArchivedFile{Key: f.Key}, nil
 		}
+		if err := b.Begin(ctx, rule); err != nil {
+			return was, err
+		}
+		return was, store.Delete(ctx, f.Key, objstore.Cond{IfMatch: f.ETag})
 	}
-	if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
-		return nil // it is gone, or another version is there
+	name, err := r.copyFile(ctx, rule.Location, f)
+	if err != nil {
+		return was, err
 	}
-	if err == nil {
-		r.summary.Files.Cleaned++
+	if err := b.Begin(ctx, rule); err != nil {
+		return was, err
 	}
-	return err
+	err = store.Delete(ctx, f.Key, objstore.Cond{IfMatch: f.ETag})
+	if errors.Is(err, objstore.ErrNotExist) {
+		err = nil // gone since it was copied
+	}
+	return movedTo(rule, f.Key, name), err
 }
 
-// moveFile makes sure that the destination has the file. An object of the name that has another content
-// stays, and the file gets the start of its ETag into its name.
-func (r *run) moveFile(ctx context.Context, b *checkpoint.Batch, f checkpoint.File) error {
-	day := b.Plan.Time.UTC()
-	location := strings.NewReplacer("{yyyy}", day.Format("2006"), "{MM}", day.Format("01"), "{dd}", day.Format("02")).Replace(r.set.clean.destination)
-	to := r.at.open(location)
-	name := f.Key
-	for _, key := range []string{name, withETag(name, f.ETag)} {
-		there, same, err := sameContent(ctx, to, key, r.source.store, f.Object)
-		switch {
-		case err != nil:
-			return err
-		case same:
-			return nil
-		case there:
-			continue
-		}
-		copied, err := objstore.Copy(ctx, to, key, r.source.store, f.Object)
-		if errors.Is(err, objstore.ErrPrecondition) { // either end changed since we looked
-			if _, same, err = sameContent(ctx, to, key, r.source.store, f.Object); same && err == nil {
-				return nil
-			}
-			return err
-		}
-		if err == nil && copied.Size != f.Size {
-			err = fmt.Errorf("the copy of %s has %d bytes of %d", r.source.URI(f.Key), copied.Size, f.Size)
-		}
+// inSource is nil when the source has the version of a file that was loaded, ErrNotExist when the file is
+// gone, and ErrPrecondition when another version is there.
+func (r *run) inSource(ctx context.Context, f checkpoint.File) error {
+	there, _, err := r.source.store.Open(ctx, f.Key, objstore.Range{Len: 1, IfMatch: f.ETag})
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%s/%s is another file than %s", location, withETag(name, f.ETag), r.source.URI(f.Key))
+	return there.Close()
+}
+
+// mayDelete reports whether all of a file is in tables: of a bad record quarantine may hold only the start.
+func mayDelete(f checkpoint.File) bool { return f.Outcome.Bad == 0 }
+
+// movedTo says that a file has a name below the location of a rule.
+func movedTo(rule checkpoint.Rule, key, name string) checkpoint.ArchivedFile {
+	was := checkpoint.ArchivedFile{Key: key, Mode: string(cleanMove)}
+	if name != key {
+		was.To = folder{path: rule.Location}.URI(name)
+	}
+	return was
+}
+
+// uncleaned says what became of a file of which cleanFile did not find the version, or returns its error when
+// that was about something else. Silt has taken the version away when an earlier call began to clean the
+// batch, by this rule or the one that was configured then: a move left it at its place. A deletion leaves
+// nothing, and a version that is replaced counts as one that its writer has replaced.
+func (r *run) uncleaned(ctx context.Context, b *checkpoint.Cleaning, f checkpoint.File, rule checkpoint.Rule, why error) (checkpoint.ArchivedFile, error) {
+	left := checkpoint.ArchivedFile{Key: f.Key}
+	err := r.inSource(ctx, f)
+	gone := errors.Is(err, objstore.ErrNotExist)
+	switch {
+	case err == nil:
+		return left, why
+	case !gone && !errors.Is(err, objstore.ErrPrecondition):
+		return left, err
+	}
+	begun, err := b.Begun(ctx)
+	if err != nil || begun.Mode == "" {
+		return left, err
+	}
+	deleted := false
+	for _, by := range []checkpoint.Rule{rule, begun} {
+		switch cleanMode(by.Mode) {
+		case cleanDelete:
+			deleted = gone && mayDelete(f)
+		case cleanMove:
+			name, err := r.findMoved(ctx, by.Location, f)
+			if err != nil {
+				return left, err
+			}
+			if name == "" {
+				continue
+			}
+			was := movedTo(by, f.Key, name)
+			if by != rule {
+				was.To = folder{path: by.Location}.URI(name)
+			}
+			return was, nil
+		}
+	}
+	if deleted {
+		return checkpoint.ArchivedFile{Key: f.Key, Mode: string(cleanDelete)}, nil
+	}
+	return left, nil
+}
+
+// movedNames are those that a moved file may have: its own, or another where that is taken.
+func movedNames(f checkpoint.File) []string { return []string{f.Key, withETag(f.Key, f.ETag)} }
+
+// findMoved returns the name below a location of a file that was moved there, or none.
+func (r *run) findMoved(ctx context.Context, location string, f checkpoint.File) (string, error) {
+	to := r.at.open(location)
+	for _, name := range slices.Backward(movedNames(f)) {
+		got, there, err := to.Open(ctx, name, objstore.Range{Len: 1})
+		if errors.Is(err, objstore.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if err := got.Close(); err != nil {
+			return "", err
+		}
+		if there.Size == f.Size {
+			return name, nil
+		}
+	}
+	return "", nil
+}
+
+// copyFile makes sure that a folder has the file, and returns the name that it has there. An object of the
+// name that has another content stays, and the file gets the start of its ETag into its name.
+func (r *run) copyFile(ctx context.Context, location string, f checkpoint.File) (name string, err error) {
+	to, from := r.at.open(location), r.source.store
+	for _, name := range movedNames(f) {
+		there, same, err := sameContent(ctx, to, name, from, f.Object)
+		if err == nil && !there {
+			var copied objstore.Object
+			copied, err = objstore.Copy(ctx, to, name, from, f.Object)
+			if err == nil && copied.Size != f.Size {
+				err = fmt.Errorf("the copy of %s has %d bytes of %d", r.source.URI(f.Key), copied.Size, f.Size)
+			}
+			if err == nil {
+				return name, nil
+			}
+			if errors.Is(err, objstore.ErrPrecondition) { // either end changed since we looked
+				changed := err
+				if there, same, err = sameContent(ctx, to, name, from, f.Object); err == nil && !there {
+					err = changed
+				}
+			}
+		}
+		if err != nil {
+			return "", err
+		}
+		if same {
+			return name, nil
+		}
+	}
+	return "", fmt.Errorf("%s/%s is another file than %s", location, withETag(f.Key, f.ETag), r.source.URI(f.Key))
 }
 
 // withETag puts the start of an ETag before the end of a name.

@@ -1,16 +1,21 @@
 package silt_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/siltlake/silt"
+	"github.com/siltlake/silt/objstore"
 	"github.com/siltlake/silt/objstore/s3store/s3test"
 )
 
@@ -158,6 +163,15 @@ func TestCleanSourceInS3(t *testing.T) {
 		if got, _ := server.Get("lake", "old/a b/1.json"); got != `{"id":1}` || len(server.Keys("landing", "")) > 0 {
 			t.Errorf("got %s and %v", got, server.Keys("landing", ""))
 		}
+		states, err := silt.States(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f, err := range states[0].Files(t.Context()) {
+			if err != nil || f.ArchiveMode != "MOVE" || f.MoveLocation != "s3://lake/old/a b/1.json" {
+				t.Errorf("got %+v, %v", f, err)
+			}
+		}
 	})
 	t.Run("a_version_that_came_later_stays", func(t *testing.T) {
 		server, cfg := s3Config(t)
@@ -187,6 +201,15 @@ func TestCleanSourceInS3(t *testing.T) {
 		server.Put("landing", "orders/1.json", `{"id":1}`)
 		if s, err := runOnce(t, cfg); err != nil || s.Files.Cleaned != 1 || !strings.Contains(server.Tags("landing", "orders/1.json"), "silt.loaded") {
 			t.Errorf("got %+v, %v, %s", s, err, server.Tags("landing", "orders/1.json"))
+		}
+		states, err := silt.States(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f, err := range states[0].Files(t.Context()) {
+			if err != nil || f.ArchiveMode != "TAG" || f.ArchiveTime == nil || f.MoveLocation != "" {
+				t.Errorf("got %+v, %v", f, err)
+			}
 		}
 	})
 	t.Run("whatever_fails_each_file_is_moved_once_and_none_is_lost", func(t *testing.T) {
@@ -230,4 +253,316 @@ func TestCleanSourceInS3(t *testing.T) {
 			}
 		}
 	})
+}
+
+// archive is a pipeline in memory whose files are cleaned, its clock, and what is done in place of a call of
+// the source.
+type archive struct {
+	t      *testing.T
+	cfg    silt.Config
+	now    time.Time
+	stores map[string]*objstore.Mem
+	source archiveSource
+}
+
+// archiveSource is a source; its hooks, when set, are asked before a file is taken away, and after.
+type archiveSource struct {
+	*objstore.Mem
+	before, after func(key string) error
+}
+
+func (s *archiveSource) Delete(ctx context.Context, key string, cond objstore.Cond) error {
+	if s.before != nil {
+		if err := s.before(key); err != nil {
+			return err
+		}
+	}
+	err := s.Mem.Delete(ctx, key, cond)
+	if err == nil && s.after != nil {
+		err = s.after(key)
+	}
+	return err
+}
+
+func newArchive(t *testing.T, mode, destination string) *archive {
+	a := &archive{t: t, now: time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC), stores: map[string]*objstore.Mem{}}
+	a.source.Mem = a.at("s3://landing/in")
+	a.cfg = silt.Config{Name: "p", Source: "s3://landing/in", Target: silt.Path("s3://lake/t"), CheckpointLocation: "s3://lake/cp",
+		Options: map[string]string{"cleanSource": mode, "cleanSource.retentionDuration": "7 days"}}
+	if destination != "" {
+		a.cfg.Options["cleanSource.moveDestination"] = destination
+	}
+	a.cfg = a.cfg.In(func(location string) objstore.Store {
+		if location == "s3://landing/in" {
+			return &a.source
+		}
+		return a.at(location)
+	}, func() time.Time { return a.now })
+	return a
+}
+
+func (a *archive) at(location string) *objstore.Mem {
+	if a.stores[location] == nil {
+		a.stores[location] = new(objstore.Mem)
+	}
+	return a.stores[location]
+}
+
+func (a *archive) put(location, key, text string) {
+	a.t.Helper()
+	if _, err := objstore.PutBytes(a.t.Context(), a.at(location), key, []byte(text), objstore.Cond{}); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a *archive) remove(location, key string) {
+	a.t.Helper()
+	if err := a.at(location).Delete(a.t.Context(), key, objstore.Cond{}); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// run loads the files that are there.
+func (a *archive) run() {
+	a.t.Helper()
+	if s, err := runOnce(a.t, a.cfg); err != nil || s.Rows == 0 {
+		a.t.Fatalf("got %+v, %v", s, err)
+	}
+}
+
+// clean is a run a week and a minute later.
+func (a *archive) clean() *silt.Summary {
+	a.t.Helper()
+	a.now = a.now.Add(7*24*time.Hour + time.Minute)
+	s, err := runOnce(a.t, a.cfg)
+	if err != nil || s.Rows != 0 {
+		a.t.Fatalf("got %+v, %v", s, err)
+	}
+	return s
+}
+
+// state is what is known of each file, a line each, sorted.
+func (a *archive) state() string {
+	a.t.Helper()
+	states, err := silt.States(a.t.Context(), a.cfg)
+	if err != nil || len(states) != 1 {
+		a.t.Fatalf("got %d states, %v", len(states), err)
+	}
+	var lines []string
+	for f, err := range states[0].Files(a.t.Context()) {
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		at := "-"
+		if f.ArchiveTime != nil {
+			at = f.ArchiveTime.Format("01-02 15:04")
+		}
+		lines = append(lines, strings.TrimSpace(strings.Join([]string{strings.TrimPrefix(f.Path, "s3://landing/in/"), at, f.ArchiveMode, f.MoveLocation}, " ")))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func (a *archive) want(want ...string) {
+	a.t.Helper()
+	if got := a.state(); got != strings.Join(want, "\n") {
+		a.t.Errorf("got\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+func TestTheStateOfFilesSaysWhereTheyWent(t *testing.T) {
+	const landing, old = "s3://landing/in", "s3://lake/old/2026/05/01"
+	t.Run("moved_files_are_at_the_day_of_their_batch", func(t *testing.T) {
+		a := newArchive(t, "MOVE", "s3://lake/old/{yyyy}/{MM}/{dd}")
+		a.put(landing, "a b/1.json", `{"id":1}`)
+		a.put(landing, "2.json", `{"id":2}`)
+		a.put(old, "2.json", "another file")
+		a.run()
+		a.want("2.json -", "a b/1.json -")
+		a.clean()
+		_, o, err := objstore.ReadAll(t.Context(), a.at(old), "2.json")
+		if err != nil || o.Size != int64(len("another file")) {
+			t.Errorf("got %+v, %v", o, err)
+		}
+		renamed := ""
+		for o := range a.at(old).List(t.Context(), "2-", "") {
+			renamed = o.Key
+		}
+		want := []string{"2.json 05-08 12:01 MOVE " + old + "/" + renamed, "a b/1.json 05-08 12:01 MOVE " + old + "/a b/1.json"}
+		a.want(want...)
+		a.clean()
+		a.want(want...)
+		a.cfg.Options["cleanSource.moveDestination"] = "s3://lake/elsewhere"
+		a.want(want...)
+		a.cfg.Options = map[string]string{}
+		a.want(want...)
+	})
+	t.Run("a_file_that_is_not_deleted_has_no_time", func(t *testing.T) {
+		a := newArchive(t, "DELETE", "")
+		a.put(landing, "bad.json", "{\"id\":1}\nnone\n")
+		a.put(landing, "good.json", `{"id":2}`)
+		a.put(landing, "removed.json", `{"id":3}`)
+		a.put(landing, "written_again.json", `{"id":4}`)
+		a.put(landing, "written_while_it_is_cleaned.json", `{"id":5}`)
+		a.run()
+		a.remove(landing, "removed.json")
+		a.put(landing, "written_again.json", `{"id":44}`)
+		a.source.before = func(key string) error {
+			if strings.HasPrefix(key, "written_while") {
+				a.put(landing, key, `{"id":55}`)
+			}
+			return nil
+		}
+		if s := a.clean(); s.Files.Cleaned != 1 || len(filter(s.Warnings, "SILT-3010")) > 0 {
+			t.Errorf("got %+v", s)
+		}
+		a.want("bad.json -", "good.json 05-08 12:01 DELETE", "removed.json -", "written_again.json -", "written_while_it_is_cleaned.json -")
+	})
+	t.Run("of_what_others_take_away_nothing_is_said_however_it_is_cleaned", func(t *testing.T) {
+		for _, mode := range []string{"DELETE", "MOVE"} {
+			a := newArchive(t, mode, map[string]string{"MOVE": "s3://lake/old"}[mode])
+			a.put(landing, "1.json", `{"id":1}`)
+			a.put("s3://lake/old", "1.json", `{"id":0}`)
+			a.run()
+			a.remove(landing, "1.json")
+			a.clean()
+			a.want("1.json -")
+		}
+	})
+	killed := errors.New("it is killed")
+	// resumed is an archive that was killed when the second of its three files was taken away.
+	resumed := func(t *testing.T, mode, destination string) *archive {
+		a := newArchive(t, mode, destination)
+		for i := range 3 {
+			a.put(landing, fmt.Sprintf("%d.json", i), fmt.Sprintf(`{"id":%d}`, i))
+		}
+		a.run()
+		n := 0
+		a.source.after = func(string) error {
+			if n++; n > 1 {
+				return killed
+			}
+			return nil
+		}
+		if s := a.clean(); len(filter(s.Warnings, "SILT-3010")) != 1 {
+			t.Errorf("got %+v", s)
+		}
+		a.want("0.json -", "1.json -", "2.json -")
+		a.source.after = nil
+		return a
+	}
+	t.Run("who_goes_on_after_a_kill_says_the_same_of_all_files", func(t *testing.T) {
+		a := resumed(t, "DELETE", "")
+		a.clean()
+		want := []string{"0.json 05-15 12:02 DELETE", "1.json 05-15 12:02 DELETE", "2.json 05-15 12:02 DELETE"}
+		a.want(want...)
+		a.clean()
+		a.want(want...)
+		a = resumed(t, "MOVE", "s3://lake/old")
+		a.clean()
+		a.want("0.json 05-15 12:02 MOVE s3://lake/old/0.json", "1.json 05-15 12:02 MOVE s3://lake/old/1.json", "2.json 05-15 12:02 MOVE s3://lake/old/2.json")
+	})
+	t.Run("a_file_that_was_written_again_since_it_was_moved_is_there", func(t *testing.T) {
+		a := resumed(t, "MOVE", "s3://lake/old")
+		a.put(landing, "1.json", `{"id":11}`)
+		a.put(landing, "2.json", `{"id":22}`)
+		a.clean()
+		a.want("0.json 05-15 12:02 MOVE s3://lake/old/0.json", "1.json 05-15 12:02 MOVE s3://lake/old/1.json", "2.json -")
+		a = resumed(t, "DELETE", "")
+		a.put(landing, "1.json", `{"id":11}`)
+		a.clean()
+		a.want("0.json 05-15 12:02 DELETE", "1.json -", "2.json 05-15 12:02 DELETE")
+	})
+	t.Run("a_file_that_was_moved_by_a_rule_before_is_there", func(t *testing.T) {
+		a := resumed(t, "MOVE", "s3://lake/old")
+		a.cfg.Options["cleanSource.moveDestination"] = "s3://lake/new"
+		a.clean()
+		a.want("0.json 05-15 12:02 MOVE s3://lake/old/0.json", "1.json 05-15 12:02 MOVE s3://lake/old/1.json", "2.json 05-15 12:02 MOVE s3://lake/new/2.json")
+		a = resumed(t, "MOVE", "s3://lake/old")
+		a.cfg.Options["cleanSource"] = "DELETE"
+		delete(a.cfg.Options, "cleanSource.moveDestination")
+		a.clean()
+		a.want("0.json 05-15 12:02 MOVE s3://lake/old/0.json", "1.json 05-15 12:02 MOVE s3://lake/old/1.json", "2.json 05-15 12:02 DELETE")
+	})
+	t.Run("what_is_said_stays_when_the_objects_of_old_batches_are_removed", func(t *testing.T) {
+		a := newArchive(t, "MOVE", "s3://lake/old/{yyyy}/{MM}/{dd}")
+		a.cfg.Options["maxFilesPerTrigger"] = "1"
+		var want []string
+		for i := range 115 {
+			key := fmt.Sprintf("%03d.json", i)
+			a.put(landing, key, fmt.Sprintf(`{"id":%d}`, i))
+			want = append(want, key+" 05-08 12:01 MOVE "+old+"/"+key)
+		}
+		a.put(old, "000.json", "another file")
+		a.run()
+		a.clean()
+		want[0] = strings.Split(a.state(), "\n")[0]
+		a.want(want...)
+		for i := range 15 {
+			key := fmt.Sprintf("later%02d.json", i)
+			a.put(landing, key, `{"id":1}`)
+			want = append(want, key+" -")
+		}
+		a.run()
+		if _, err := runOnce(t, a.cfg); err != nil { // which begins with that
+			t.Fatal(err)
+		}
+		a.want(want...)
+		for o := range a.at("s3://lake/cp").List(t.Context(), "archive/", "") {
+			if o.Key == "archive/0" || o.Key == "archive/begun/0" {
+				t.Errorf("%s is there still", o.Key)
+			}
+		}
+		if !strings.HasPrefix(want[0], "000.json 05-08 12:01 MOVE "+old+"/000-") {
+			t.Errorf("got %s", want[0])
+		}
+	})
+	t.Run("a_place_that_another_takes_while_a_file_is_copied_costs_no_file", func(t *testing.T) {
+		a := newArchive(t, "MOVE", "s3://lake/old")
+		a.put(landing, "1.json", `{"id":1}`)
+		a.run()
+		rival := &takenPlace{Mem: a.at("s3://lake/old"), key: "1.json"}
+		cfg := a.cfg
+		a.cfg = a.cfg.In(func(location string) objstore.Store {
+			switch location {
+			case landing:
+				return &a.source
+			case "s3://lake/old":
+				return rival
+			}
+			return a.at(location)
+		}, func() time.Time { return a.now })
+		a.clean()
+		a.cfg = cfg
+		place := strings.TrimPrefix(a.state(), "1.json 05-08 12:01 MOVE s3://lake/old/")
+		content, _, err := objstore.ReadAll(t.Context(), a.at("s3://lake/old"), place)
+		if err != nil || string(content) != `{"id":1}` || place == "1.json" {
+			t.Errorf("%s: got %s, %v", place, content, err)
+		}
+	})
+}
+
+// takenPlace is a folder where another writes under a key just before somebody else does.
+type takenPlace struct {
+	*objstore.Mem
+	key string
+}
+
+func (s *takenPlace) Put(ctx context.Context, key string, body io.ReadSeeker, cond objstore.Cond) (objstore.Object, error) {
+	if key == s.key {
+		if _, err := objstore.PutBytes(ctx, s.Mem, key, []byte("another file"), objstore.Cond{}); err != nil {
+			return objstore.Object{}, err
+		}
+	}
+	return s.Mem.Put(ctx, key, body, cond)
+}
+
+// filter are the warnings of a code.
+func filter(all []silt.Warning, code string) (some []silt.Warning) {
+	for _, w := range all {
+		if w.Code == code {
+			some = append(some, w)
+		}
+	}
+	return some
 }

@@ -239,8 +239,8 @@ var ownTables = map[string]func(context.Context, *ownRows, Config) error{
 				if err != nil {
 					return err
 				}
-				rows.add(s.Pipeline, f.Path, f.Size, f.ModTime, f.ETag, f.Status, f.Batch, f.DiscoveryTime, orNull(f.ProcessedTime), orNull(f.CommitTime),
-					f.Records, f.Rows, f.Rescued, f.Bad, int64(f.Tries), f.Error, f.Reason, f.SchemaVersion)
+				rows.add(s.Pipeline, f.Path, f.Size, f.ModTime, f.ETag, f.Status, f.Batch, f.DiscoveryTime, timeOrNull(f.ProcessedTime), timeOrNull(f.CommitTime),
+					timeOrNull(f.ArchiveTime), textOrNull(f.ArchiveMode), textOrNull(f.MoveLocation), f.Records, f.Rows, f.Rescued, f.Bad, int64(f.Tries), f.Error, f.Reason, f.SchemaVersion)
 			}
 			return nil
 		})
@@ -255,7 +255,8 @@ var ownTables = map[string]func(context.Context, *ownRows, Config) error{
 				}
 				if !told[f.Path] {
 					told[f.Path] = true
-					rows.add(f.Path, f.Size, f.CreateTime, f.DiscoveryTime, orNull(f.ProcessedTime), orNull(f.CommitTime), "0", s.Pipeline, f.Status)
+					rows.add(f.Path, f.Size, f.CreateTime, f.DiscoveryTime, timeOrNull(f.ProcessedTime), timeOrNull(f.CommitTime),
+						timeOrNull(f.ArchiveTime), textOrNull(f.ArchiveMode), textOrNull(f.MoveLocation), "0", s.Pipeline, f.Status)
 				}
 			}
 			return nil
@@ -296,9 +297,9 @@ var ownTables = map[string]func(context.Context, *ownRows, Config) error{
 // ownColumns are the columns of silt's own tables: a name, and the kind of what is added.
 var ownColumns = map[string][]string{
 	"files": {"pipeline:s", "path:s", "size:i", "modification_time:t", "etag:s", "status:s", "batch_id:i", "discovery_time:t",
-		"processed_time:t", "commit_time:t", "records:i", "rows:i", "rescued_rows:i", "corrupt_records:i", "tries:i", "error:s", "reason:s", "schema_version:i"},
-	"cloud_files_state": {"path:s", "size:i", "create_time:t", "discovery_time:t", "processed_time:t", "commit_time:t", "source_id:s",
-		"flow_name:s", "status:s"},
+		"processed_time:t", "commit_time:t", "archive_time:t", "archive_mode:s", "move_location:s", "records:i", "rows:i", "rescued_rows:i", "corrupt_records:i", "tries:i", "error:s", "reason:s", "schema_version:i"},
+	"cloud_files_state": {"path:s", "size:i", "create_time:t", "discovery_time:t", "processed_time:t", "commit_time:t",
+		"archive_time:t", "archive_mode:s", "move_location:s", "source_id:s", "flow_name:s", "status:s"},
 	"runs": {"pipeline:s", "run:s", "source:s", "target:s", "started:t", "seconds:f", "batches:i", "files_found:i", "files_loaded:i",
 		"files_failed:i", "bytes:i", "records_read:i", "records_loaded:i", "records_quarantined:i", "rows:i", "rescued_rows:i", "error:s"},
 	"schema_history": {"pipeline:s", "version:i", "written_at:t", "reason:s", "batch_id:i", "added:i", "schema:s"},
@@ -306,11 +307,18 @@ var ownColumns = map[string][]string{
 		"reason:s", "detail:s", "error_at:i", "rules:s", "record:s"},
 }
 
-func orNull(t *time.Time) any {
+func timeOrNull(t *time.Time) any {
 	if t == nil {
 		return nil
 	}
 	return *t
+}
+
+func textOrNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
 }
 
 var ownKinds = map[string]arrow.DataType{

@@ -30,6 +30,7 @@ import (
 //   - a batch is one version of each table, under the name of the checkpoint, and the logs of the tables
 //     have no gap
 //   - the archive has the files that are loaded, and the source does not have them any more
+//   - what the state says of where files went is so
 func (s *simulation) check(ctx context.Context) error {
 	for len(s.flying) > 0 { // what lands after everything does no harm
 		s.land()
@@ -52,7 +53,7 @@ func (s *simulation) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return cmp.Or(s.checkSource(loaded), s.checkArchive(loaded), s.checkTable(ctx, loaded), s.checkQuarantine(ctx, loaded),
+	return cmp.Or(s.checkSource(loaded), s.checkArchive(loaded), s.checkState(ctx), s.checkTable(ctx, loaded), s.checkQuarantine(ctx, loaded),
 		s.checkLog(loaded, "t"), s.checkLog(loaded, "t_quarantine"))
 }
 
@@ -105,7 +106,7 @@ func (s *simulation) loaded(ctx context.Context, some bool) (*outcomes, error) {
 		if b.Commits == nil && some {
 			continue
 		}
-		if b.Commits == nil || !b.Archived && s.clean == "OFF" && !some {
+		if b.Commits == nil || b.Archived == nil && s.clean == "OFF" && !some {
 			return nil, fmt.Errorf("batch %d is not closed", b.Plan.Batch)
 		}
 		out.batches[b.Plan.Batch] = b.Staged
@@ -179,6 +180,44 @@ func (s *simulation) checkArchive(o *outcomes) error {
 	}
 	for _, key := range archived {
 		return fmt.Errorf("%s is archived, and was not loaded", key)
+	}
+	return nil
+}
+
+// checkState holds that a file of which it is said that it was moved or deleted is so, and that all are that
+// nobody else took away.
+func (s *simulation) checkState(ctx context.Context) error {
+	states, err := silt.States(ctx, s.config(s.outside(), time.Now))
+	if err != nil {
+		return err
+	}
+	for f, err := range states[0].Files(ctx) {
+		if err != nil {
+			return err
+		}
+		v := s.files.versions[strings.TrimPrefix(f.Path, "s3://")+" "+f.ETag]
+		told := fmt.Errorf("%s of batch %d: the state says %q, %v, %q", f.Path, f.Batch, f.ArchiveMode, f.ArchiveTime, f.MoveLocation)
+		if f.ArchiveMode == "" {
+			// A deleted file that is there again is not told from one that was replaced.
+			kept := s.clean == "OFF" || s.clean == "DELETE" && (len(v.bad) > 0 || s.files.again(v))
+			if f.ArchiveTime != nil || f.MoveLocation != "" || f.Status == "loaded" && !kept && !v.replaced && s.weather.loaders == 1 {
+				return told
+			}
+			continue
+		}
+		if f.ArchiveMode != s.clean || f.ArchiveTime == nil || f.Status != "loaded" {
+			return told
+		}
+		if there, _, err := s.cloud.mem.Open(ctx, v.key, objstore.Range{IfMatch: v.etag}); err == nil {
+			there.Close()
+			return fmt.Errorf("%w, and it is in the source", told)
+		}
+		if s.clean == "MOVE" {
+			content, _, err := objstore.ReadAll(ctx, &s.cloud.mem, strings.TrimPrefix(f.MoveLocation, "s3://"))
+			if err != nil || string(content) != v.text {
+				return fmt.Errorf("%w, and that is %q, %w", told, content, err)
+			}
+		}
 	}
 	return nil
 }

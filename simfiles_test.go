@@ -37,6 +37,16 @@ type version struct {
 	replaced        bool     // by another version, or removed, by who wrote it
 }
 
+// again reports whether there was another version under the key.
+func (f *simFiles) again(v *version) bool {
+	for _, other := range f.versions {
+		if other.key == v.key && other != v {
+			return true
+		}
+	}
+	return false
+}
+
 // simRow is a record, and a row of the table.
 type simRow struct {
 	ID, K, Seq int64

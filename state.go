@@ -49,6 +49,11 @@ type FileState struct {
 	// later batch is to take the file again.
 	ProcessedTime *time.Time `json:"processed_time"`
 	CommitTime    *time.Time `json:"commit_time"`
+	// ArchiveTime is when cleanSource was done with all files of the batch. It is nil of a file that was
+	// left, or taken away by somebody else.
+	ArchiveTime   *time.Time `json:"archive_time"`
+	ArchiveMode   string     `json:"archive_mode,omitempty"`  // MOVE, DELETE or TAG
+	MoveLocation  string     `json:"move_location,omitempty"` // URI of where the file was moved to
 	Records       int64      `json:"records"`
 	Rows          int64      `json:"rows"`
 	Rescued       int64      `json:"rescued_rows"`
@@ -182,12 +187,19 @@ func (s *State) Files(ctx context.Context) iter.Seq2[FileState, error] {
 				}
 			}
 		}
+		archives, err := s.log.Archives(ctx, oldest)
+		if err != nil {
+			yield(FileState{}, err)
+			return
+		}
 		for r, err := range s.log.Rows(ctx, oldest) {
 			if err != nil {
 				yield(FileState{}, err)
 				return
 			}
-			if !yield(s.row(&last, r), nil) {
+			out := s.row(&last, r)
+			out.archived(archives[r.Batch])
+			if !yield(out, nil) {
 				return
 			}
 		}
@@ -225,6 +237,21 @@ func (f *FileState) closed(at time.Time) {
 	}
 }
 
+// archived says what became of the file in the source; nil is nothing yet.
+func (f *FileState) archived(a *checkpoint.Archived) {
+	if a == nil || checkpoint.FileState(f.Status) != checkpoint.Loaded {
+		return
+	}
+	was := a.Of(f.key)
+	if was.Mode == "" {
+		return
+	}
+	f.ArchiveTime, f.ArchiveMode, f.MoveLocation = &a.Time, was.Mode, was.To
+	if cleanMode(was.Mode) == cleanMove && was.To == "" {
+		f.MoveLocation = folder{path: a.Location}.URI(f.key)
+	}
+}
+
 func (s *State) file(b *checkpoint.Batch, f checkpoint.File) FileState {
 	out := newFileState(f.Object, s.uri(b, f.Key), f.Outcome)
 	out.Batch, out.DiscoveryTime, out.SchemaVersion = b.Plan.Batch, b.Plan.Time, b.Plan.SchemaVersion
@@ -233,6 +260,7 @@ func (s *State) file(b *checkpoint.Batch, f checkpoint.File) FileState {
 	}
 	if b.Commits != nil {
 		out.closed(b.Commits.Time)
+		out.archived(b.Archived)
 	} else {
 		out.Status = "planned"
 	}

@@ -354,90 +354,13 @@ func (b *batch) archive(ctx context.Context) error {
 	return nil
 }
 
-// archived is the object archive/N.
-type archived struct {
-	Batch int64  `json:"batch"`
-	Nonce string `json:"nonce"`
-}
-
 func (b *batch) putArchive(ctx context.Context) error {
-	content, err := encode(headed[archived]{Body: archived{b.n, b.newID()}})
+	content, err := encode(headed[Archived]{Body: Archived{Batch: b.n, Nonce: b.newID()}})
 	if err != nil {
 		return err
 	}
 	b.s.Archive, err = b.putOnce(ctx, "archive", content)
 	if err == nil {
-		crash.Point("after-archive-put")
-	}
-	return err
-}
-
-// Sweep cleans the sources of closed batches for which that was left for later, the oldest first, until
-// one is not due: clean returns ErrLater. Whatever it returns, nothing is wrong with the batches, and
-// the next Sweep goes on where this one stopped.
-func (l *Log) Sweep(ctx context.Context, clean func(context.Context, Batch) error) error {
-	if l.lease == nil {
-		return errors.New("the checkpoint is open to be looked at only")
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(l.lease.gone, func() { cancel(context.Cause(l.lease.gone)) })()
-	if l.cleaned == nil {
-		cleaned, err := l.ids(ctx, "archive")
-		if err != nil {
-			return err
-		}
-		closed, err := l.ids(ctx, "commits")
-		if err != nil {
-			return err
-		}
-		l.cleaned, l.swept = cleaned, l.at
-		for closed[l.swept-1] { // what is below a gap was removed, because it was cleaned
-			l.swept--
-		}
-	}
-	for ; l.swept < l.at; l.swept++ {
-		n := l.swept
-		if l.cleaned[n] {
-			delete(l.cleaned, n)
-			continue
-		}
-		switch err := l.sweep(ctx, n, clean); {
-		case errors.Is(err, ErrLater):
-			return nil
-		case err != nil:
-			return fmt.Errorf("batch %d: clean: %w", n, err)
-		}
-	}
-	return nil
-}
-
-func (l *Log) sweep(ctx context.Context, n int64, clean func(context.Context, Batch) error) error {
-	b, _, err := l.readBatch(ctx, n)
-	if err == nil {
-		err = l.readEnd(ctx, n, &b)
-	}
-	if isMissing(err) && n < l.held() {
-		return nil // it was removed, because it was cleaned, and a late put brought a part of it back
-	}
-	if err != nil || b.Archived {
-		return err
-	}
-	if b.Commits == nil || b.Staged == nil {
-		return &StateError{name("commits", n), "it is missing, and " + name("offsets", l.at) + " may be there", nextDoctor}
-	}
-	if err := l.lease.hold(ctx); err != nil {
-		return err
-	}
-	if err := clean(ctx, b); err != nil {
-		return err
-	}
-	crash.Point("after-archive")
-	content, err := encode(headed[archived]{Body: archived{n, l.newID()}})
-	if err != nil {
-		return err
-	}
-	if _, err = l.put(ctx, name("archive", n), content); err == nil {
 		crash.Point("after-archive-put")
 	}
 	return err

@@ -10,7 +10,7 @@
 //	offsets/N     the plan of batch N
 //	staged/N      what each table gets, to the byte; the sources are not needed any more
 //	commits/N     the tables have it; the batch is closed
-//	archive/N     the sources are cleaned; nothing is left to do
+//	archive/N     what became of the sources; nothing is left to do
 //	seen/A-B      what batches A to B did with each file, sorted; made of the objects of the batches
 //	runs/ID       the summary of a run
 //	requests/ID   what somebody wants to be done about files, and requests/done/ID when it is

@@ -336,7 +336,7 @@ func (l *Log) remove(ctx context.Context, object string) error {
 
 // purge removes what is not needed any more: runs that longer ones hold, with their data, and the
 // objects of old batches. A plan stays, small as it is: a process that slept for long meets it, and does
-// not take the batch for one that nobody has planned.
+// not take the batch for one that nobody has planned. What became of the files in the source stays in a list.
 func (l *Log) purge(ctx context.Context, s *Seen) error {
 	runs, old, err := l.findRuns(ctx)
 	if err != nil {
@@ -371,11 +371,30 @@ func (l *Log) purge(ctx context.Context, s *Seen) error {
 	if err != nil {
 		return err
 	}
+	var done []int64
+	var facts []Archived
+	begun := map[int64]bool{} // where archive/begun/N may be
 	for _, n := range slices.Sorted(maps.Keys(archived)) {
 		if n >= s.runsEnd() || n >= s.end-l.keep {
 			continue
 		}
-		for _, kind := range []string{"sources/0", "staged", "commits", "archive"} {
+		done = append(done, n)
+		a, err := l.readArchived(ctx, n)
+		if err != nil {
+			return err
+		}
+		if a != nil && a.Mode != "" {
+			facts, begun[n] = append(facts, *a), true
+		}
+	}
+	if err := l.keepArchived(ctx, facts); err != nil {
+		return err
+	}
+	for _, n := range done {
+		for _, kind := range []string{"sources/0", "staged", "commits", "archive/begun", "archive"} {
+			if kind == "archive/begun" && !begun[n] {
+				continue
+			}
 			if err := l.remove(ctx, name(kind, n)); err != nil {
 				return err
 			}

@@ -175,7 +175,8 @@ func (p *process) load(ctx context.Context, y *toy) error {
 	return errors.New("no end")
 }
 
-// check holds that each record is in a table once, and each file archived unless it is kept.
+// check holds that each record is in a table once, and each file archived unless it is kept; and that a file
+// of which it is said to be moved is so.
 func check(s objstore.Store, keep bool, want []string) error {
 	if got := rows(s); !slices.Equal(got, want) {
 		return fmt.Errorf("rows: got %v, want %v", got, want)
@@ -189,22 +190,69 @@ func check(s objstore.Store, keep bool, want []string) error {
 	if err != nil {
 		return err
 	}
-	files := map[string]bool{}
-	for r, err := range log.Rows(context.Background(), 1000) {
-		if err != nil {
-			return err
-		}
-		files[r.Key] = true
+	moved, err := movedFiles(log)
+	if err != nil {
+		return err
 	}
-	for b, err := range log.Batches(context.Background()) {
-		if err != nil {
-			return err
+	for _, key := range moved {
+		if _, _, err := objstore.ReadAll(context.Background(), s, archiveOf(key)); err != nil {
+			return fmt.Errorf("%s is said to be moved: %w", key, err)
 		}
-		if b.Commits == nil || !b.Archived {
-			return fmt.Errorf("batch %d is not closed and archived", b.Plan.Batch)
+		if _, _, err := objstore.ReadAll(context.Background(), s, key); !errors.Is(err, objstore.ErrNotExist) {
+			return errors.Join(fmt.Errorf("%s is said to be moved, and is there", key), err)
 		}
 	}
 	return nil
+}
+
+// movedFiles are the keys of those that the log says to be moved. All batches must be closed and archived.
+func movedFiles(log *checkpoint.Log) (moved []string, err error) {
+	ctx := context.Background()
+	oldest := int64(1000)
+	tell := func(a *checkpoint.Archived, key string) error {
+		was := a.Of(key)
+		if was.Mode == "" {
+			return nil
+		}
+		if want := toyRule(a.Batch); a.Rule != want || a.Time.IsZero() || was.To != "" {
+			return fmt.Errorf("%s of batch %d: archived is %+v", key, a.Batch, a)
+		}
+		moved = append(moved, key)
+		return nil
+	}
+	for b, err := range log.Batches(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		oldest = b.Plan.Batch
+		if b.Commits == nil || b.Archived == nil {
+			return nil, fmt.Errorf("batch %d is not closed and archived", b.Plan.Batch)
+		}
+		for _, f := range b.Files {
+			if f.Outcome.State != checkpoint.Loaded {
+				continue
+			}
+			if err := tell(b.Archived, f.Key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	archives, err := log.Archives(ctx, oldest)
+	if err != nil {
+		return nil, err
+	}
+	for r, err := range log.Rows(ctx, oldest) {
+		if err != nil {
+			return nil, err
+		}
+		if a := archives[r.Batch]; a != nil && r.Outcome.State == checkpoint.Loaded {
+			if err := tell(a, r.Key); err != nil {
+				return nil, err
+			}
+		}
+	}
+	slices.Sort(moved)
+	return moved, nil
 }
 
 func TestAFaultAtEachCall(t *testing.T) {
@@ -262,6 +310,15 @@ func oneFault(t *testing.T, v verdict, at int, keep, later bool) bool {
 	}
 	if err := check(mem, keep, []string{"a1", "a2", "b1", "b2", "c1", "c2"}); err != nil {
 		t.Errorf("%s at %s: %v", v, what, err)
+	}
+	if later && !keep {
+		log, err := checkpoint.OpenReadOnly(t.Context(), mem, "cp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if moved, err := movedFiles(log); err != nil || len(moved) != 3 {
+			t.Errorf("%s at %s: moved are %v, %v", v, what, moved, err)
+		}
 	}
 	return n > at
 }

@@ -133,9 +133,9 @@ type File struct {
 type Batch struct {
 	Plan     Plan
 	Files    []File
-	Staged   *Staged  // nil: not yet
-	Commits  *Commits // nil: not closed yet
-	Archived bool
+	Staged   *Staged   // nil: not yet
+	Commits  *Commits  // nil: not closed yet
+	Archived *Archived // nil: its files are not cleaned yet
 }
 
 // Run is an object of runs/: one run's summary as the root wrote it.

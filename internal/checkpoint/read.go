@@ -39,7 +39,7 @@ func (l *Log) readEnd(ctx context.Context, n int64, b *Batch) error {
 		return l.broken(name("commits", n), err)
 	}
 	b.Commits = &c
-	b.Archived, err = l.exists(ctx, name("archive", n))
+	b.Archived, err = l.readArchived(ctx, n)
 	return err
 }
 

@@ -2,6 +2,7 @@ package checkpoint_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -157,34 +158,69 @@ func (y *toy) Archive(ctx context.Context, _ checkpoint.Plan, s checkpoint.Stage
 	if y.later {
 		return checkpoint.ErrLater
 	}
-	return y.move(ctx, s)
-}
-
-func (y *toy) clean(ctx context.Context, b checkpoint.Batch) error { return y.move(ctx, *b.Staged) }
-
-func (y *toy) move(ctx context.Context, s checkpoint.Staged) error {
 	for _, f := range s.Files {
-		if y.keep || f.State != checkpoint.Loaded {
-			continue
-		}
-		content, o, err := objstore.ReadAll(ctx, y.store, f.Key)
-		if errors.Is(err, objstore.ErrNotExist) || err == nil && o.ETag != f.ETag {
-			continue // moved before, or another version, which is not ours to move
-		}
-		if err != nil {
-			return err
-		}
-		to := "old/" + strings.TrimPrefix(f.Key, "src/")
-		if _, err := objstore.PutBytes(ctx, y.store, to, content, objstore.Cond{}); err != nil {
-			return err
-		}
-		err = y.store.Delete(ctx, f.Key, objstore.Cond{IfMatch: f.ETag})
-		if err != nil && !errors.Is(err, objstore.ErrNotExist) {
+		if _, err := y.move(ctx, f, func() error { return nil }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// toyRule is how a toy cleans the files of a batch.
+func toyRule(n int64) checkpoint.Rule {
+	return checkpoint.Rule{Mode: "MOVE", Location: fmt.Sprintf("mem:old/%d", n)}
+}
+
+func (y *toy) clean(ctx context.Context, b *checkpoint.Cleaning) (checkpoint.Archived, error) {
+	out := checkpoint.Archived{Rule: toyRule(b.Plan.Batch)}
+	for _, f := range b.Staged.Files {
+		moved, err := y.move(ctx, f, func() error { return b.Begin(ctx, out.Rule) })
+		if err != nil {
+			return out, err
+		}
+		if !moved && !y.keep && f.State == checkpoint.Loaded {
+			_, _, err := objstore.ReadAll(ctx, y.store, f.Key)
+			begun, errBegun := b.Begun(ctx)
+			if err := cmp.Or(errBegun, err); err != nil && !errors.Is(err, objstore.ErrNotExist) {
+				return out, err
+			}
+			moved = errors.Is(err, objstore.ErrNotExist) && begun.Mode != ""
+		}
+		if !moved {
+			out.Other = append(out.Other, checkpoint.ArchivedFile{Key: f.Key})
+		}
+	}
+	return out, nil
+}
+
+// move moves a file that was loaded, unless it is gone, or another version is there, which is not ours to
+// move. Begin is called before it is taken away.
+func (y *toy) move(ctx context.Context, f checkpoint.FileOutcome, begin func() error) (moved bool, err error) {
+	if y.keep || f.State != checkpoint.Loaded {
+		return false, nil
+	}
+	content, o, err := objstore.ReadAll(ctx, y.store, f.Key)
+	if errors.Is(err, objstore.ErrNotExist) || err == nil && o.ETag != f.ETag {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if _, err := objstore.PutBytes(ctx, y.store, archiveOf(f.Key), content, objstore.Cond{}); err != nil {
+		return false, err
+	}
+	if err := begin(); err != nil {
+		return false, err
+	}
+	err = y.store.Delete(ctx, f.Key, objstore.Cond{IfMatch: f.ETag})
+	if errors.Is(err, objstore.ErrNotExist) {
+		err = nil
+	}
+	return err == nil, err
+}
+
+// archiveOf is where a toy moves a file.
+func archiveOf(key string) string { return "old/" + strings.TrimPrefix(key, "src/") }
 
 // run runs batches until there is nothing to do.
 func (y *toy) run(ctx context.Context) ([]checkpoint.Outcome, error) {

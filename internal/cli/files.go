@@ -19,6 +19,8 @@ func (a *app) filesCommand() *cobra.Command {
 	list := &cobra.Command{
 		Use:   "list [PIPELINE|TABLE]",
 		Short: "List files, the newest batch first",
+		Long: `Lists the files that batches met, the newest batch first. What cleanSource did is in the column ARCHIVED;
+silt files show says where a file was moved to.`,
 		Example: `  silt files list main.demo.events
   silt files list --status failed,quarantined --json`,
 		Args:              arguments(0, 1),
@@ -82,12 +84,21 @@ func (a *app) showFiles(table string, files []silt.FileState, more bool) error {
 	if base != "" {
 		a.say("files in " + base)
 	}
-	t := &textTable{header: []string{"STATUS", "FILE", "SIZE", "FOUND", "BATCH", "ROWS", "RESCUED", "BAD", "TRIES", "ERROR"},
+	t := &textTable{header: []string{"STATUS", "FILE", "SIZE", "FOUND", "BATCH", "ROWS", "RESCUED", "BAD", "TRIES"},
 		right: []bool{false, false, true, false, true, true, true, true, true}}
+	cleaned := slices.ContainsFunc(files, func(f silt.FileState) bool { return f.ArchiveTime != nil })
+	if cleaned {
+		t.header = append(t.header, "ARCHIVED")
+	}
+	t.header = append(t.header, "ERROR")
 	failed := ""
 	for _, f := range files {
-		t.add(f.Status, strings.TrimPrefix(f.Path, base), size(f.Size), clock(f.DiscoveryTime), strconv.FormatInt(f.Batch, 10),
-			thousands(f.Rows), thousands(f.Rescued), thousands(f.Bad), strconv.Itoa(f.Tries), f.Error+f.Reason)
+		cells := []string{f.Status, strings.TrimPrefix(f.Path, base), size(f.Size), clock(f.DiscoveryTime), strconv.FormatInt(f.Batch, 10),
+			thousands(f.Rows), thousands(f.Rescued), thousands(f.Bad), strconv.Itoa(f.Tries)}
+		if cleaned {
+			cells = append(cells, archived(f))
+		}
+		t.add(append(cells, f.Error+f.Reason)...)
 		if f.Bad > 0 {
 			failed = f.Path
 		}
@@ -100,6 +111,14 @@ func (a *app) showFiles(table string, files []silt.FileState, more bool) error {
 		a.next("silt", "quarantine", "list", table)
 	}
 	return nil
+}
+
+// archived is how a file was cleaned, and when; empty when it was not.
+func archived(f silt.FileState) string {
+	if f.ArchiveTime == nil {
+		return ""
+	}
+	return f.ArchiveMode + " " + clock(*f.ArchiveTime)
 }
 
 // commonFolder is the folder that all files are below, with its slash.
