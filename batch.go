@@ -380,7 +380,7 @@ func (c *conversion) load(ctx context.Context) error {
 		err = c.foresee(ctx, err)
 	}
 	if err != nil {
-		return err
+		return tellPending(err, c.pending)
 	}
 	if err := c.split(ctx); err != nil {
 		return err

@@ -30,6 +30,29 @@ func lacksField(err error) bool {
 	return errors.As(err, &mistake) && mistake.Name != "" || errors.As(err, &column) && column.Missing
 }
 
+// tellPending says of an error that names a field of which only values without a type have been seen that it is there.
+func tellPending(err error, pending []string) error {
+	tell := func(err error) *duck.SQLError {
+		mistake, ok := errors.AsType[*duck.SQLError](err)
+		if !ok || !slices.Contains(pending, mistake.Missing) {
+			return nil
+		}
+		mistake.Message = mistake.Missing + " has held only null, [] or {} so far, which have no type"
+		return mistake
+	}
+	var several *ConfigError
+	if !errors.As(err, &several) {
+		tell(err)
+		return err
+	}
+	for i, f := range several.Faults {
+		if mistake := tell(f.Err); mistake != nil {
+			several.Faults[i].Problem = mistake.Message
+		}
+	}
+	return err
+}
+
 // foresee makes those fields part of the schema that the files bring, where one that is named and not known is among
 // them; cause is the error when none is. The files of the batch are read first, then the others that are there, as
 // for a first schema: so it does not matter where a batch ends, and one that was planned before the field came is
@@ -69,6 +92,7 @@ func (c *conversion) foresee(ctx context.Context, cause error) error {
 		}
 	}
 	if lacks != nil {
+		c.pending = merged(c.pending, d.Pending)
 		return lacks
 	}
 	_, err = c.grow(ctx, d)

@@ -182,6 +182,28 @@ func TestAFieldThatNobodyKnowsIsAMistakeOfWhatNamesIt(t *testing.T) {
 			l.want(`{"k":1,"v":1}`)
 		})
 	}
+	for _, first := range []bool{true, false} {
+		t.Run(fmt.Sprintf("which_has_only_been_null_and_has_no_type/first=%v", first), func(t *testing.T) {
+			l := newLab(t)
+			l.cfg.Lineage = []string{}
+			merging(l, silt.Merge{})
+			if !first {
+				l.file("a.json", `{"k":1}`+"\n")
+				l.run()
+			}
+			l.file("b.json", `{"k":1,"gone":null}`+"\n")
+			merging(l, silt.Merge{DeleteWhen: "gone"})
+			_, err := l.tryPlan()
+			unknown(t, err, "target.merge.deleteWhen", "gone has held only null, [] or {} so far, which have no type")
+			_, err = l.tryRun()
+			unknown(t, err, "target.merge.deleteWhen", "gone has held only null, [] or {} so far, which have no type")
+			l.file("c.json", `{"k":1,"gone":true}`+"\n")
+			l.run()
+			if got := l.rows(); len(got) != 0 {
+				t.Errorf("got %v, want no row", got)
+			}
+		})
+	}
 	t.Run("on_the_first_run", func(t *testing.T) {
 		l := newLab(t)
 		merging(l, silt.Merge{DeleteWhen: "op = 'delete'"})
