@@ -42,7 +42,7 @@ func tellPending(err error, pending []string) error {
 	}
 	var several *ConfigError
 	if !errors.As(err, &several) {
-		tell(err)
+		_ = tell(err) // which is shown as it is
 		return err
 	}
 	for i, f := range several.Faults {

@@ -192,6 +192,13 @@ func TestAFieldThatNobodyKnowsIsAMistakeOfWhatNamesIt(t *testing.T) {
 				l.run()
 			}
 			l.file("b.json", `{"k":1,"gone":null}`+"\n")
+			l.cfg.Transform = "SELECT k, gone FROM source"
+			for _, try := range []func() error{func() error { _, err := l.tryPlan(); return err }, func() error { _, err := l.tryRun(); return err }} {
+				if err := try(); err == nil || !strings.Contains(err.Error(), "gone has held only null") {
+					t.Errorf("behind a transform: %v", err)
+				}
+			}
+			l.cfg.Transform = ""
 			merging(l, silt.Merge{DeleteWhen: "gone"})
 			_, err := l.tryPlan()
 			unknown(t, err, "target.merge.deleteWhen", "gone has held only null, [] or {} so far, which have no type")

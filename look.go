@@ -121,7 +121,7 @@ func (l *looker) fill(ctx context.Context, out *Plan, before *evolve.Version, ru
 		return nil
 	}
 	if err := l.columns(ctx, out, rules); err != nil {
-		return tellPending(err, out.Schema.Pending)
+		return err
 	}
 	if out.Stop = l.stops(out, before != nil || rules.Given != nil); out.Stop == "" {
 		return l.expect(ctx, out, v, seen)

@@ -221,7 +221,7 @@ func (p *Pipeline) looked(ctx context.Context, o PlanOptions) (*Plan, *looker, e
 		o.Full = true
 		return p.looked(ctx, o)
 	}
-	return out, l, err
+	return out, l, tellPending(err, out.Schema.Pending)
 }
 
 // InferSchema says what the files of a source hold: the plan of a first load, into a table that is not
