@@ -48,7 +48,8 @@ func (r *run) checkNew(ctx context.Context) error {
 	return r.loadedBefore(ctx)
 }
 
-// loadedBefore is checkNew of a pipeline whose checkpoint is new, or not there.
+// loadedBefore is checkNew of a pipeline whose checkpoint was new, or not there, when it was opened. Another
+// loader may have made the first batch since, whose rows the table has by now: then the checkpoint knows them.
 func (p *Pipeline) loadedBefore(ctx context.Context) error {
 	if p.cfg.FromScratch || p.set.txn != nil {
 		return nil
@@ -61,9 +62,13 @@ func (p *Pipeline) loadedBefore(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if last != nil {
-			return last
+		if last == nil {
+			continue
 		}
+		if known, err := checkpoint.HasBatch(ctx, p.state, ""); known || err != nil {
+			return err
+		}
+		return last
 	}
 	return nil
 }

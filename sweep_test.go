@@ -1,6 +1,7 @@
 package silt_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,37 +61,129 @@ func TestAFaultAtEachCall(t *testing.T) {
 	}
 }
 
-// oneFault runs the scenario with one fault. It returns how many calls the first run made, and which call
-// had the fault.
+// oneFault runs the scenario with one fault. It returns how many calls there were, and which of them had the
+// fault.
 func oneFault(t *testing.T, merge bool, at int, v verdict) (calls int, what string, err error) {
+	calls, what, _, err = oneEvent(t, merge, at, func(_ context.Context, _ *simulation, c simCall) verdict {
+		if !v.fits(c) {
+			return dropped
+		}
+		return v
+	})
+	return calls, what, err
+}
+
+// TestAnotherLoaderAtEachCall lets another loader, whose lease is another, load all files while the first one
+// is at one of its calls. Then the first one goes on, and has no reason to fail.
+func TestAnotherLoaderAtEachCall(t *testing.T) {
+	for _, merge := range []bool{false, true} {
+		t.Run(map[bool]string{false: "append", true: "merge"}[merge], func(t *testing.T) {
+			for at := 0; ; at++ {
+				var other error
+				calls, what, first, err := oneEvent(t, merge, at, func(ctx context.Context, s *simulation, _ simCall) verdict {
+					_, other = s.load(ctx, s.another(), nil)
+					return pass
+				})
+				if err := cmp.Or(first, other, err); err != nil {
+					t.Errorf("at call %d, %s: %v", at, what, err)
+				}
+				if calls <= at {
+					t.Logf("%d calls", calls)
+					break
+				}
+			}
+		})
+	}
+}
+
+// another is a loader whose lease is another.
+func (s *simulation) another() *process {
+	p := s.outside()
+	p.lease = "lease-2"
+	return p
+}
+
+// TestAPlanBesideTheFirstBatch lets another loader load all files while a plan is at one of its calls. What the
+// table has by then is nothing that the checkpoint has lost.
+func TestAPlanBesideTheFirstBatch(t *testing.T) {
+	calls := 1
+	for at := 0; at < calls; at++ {
+		warmUp()
+		synctest.Test(t, func(t *testing.T) {
+			s := newSweep(false)
+			p := s.outside()
+			calls = 0
+			p.judge = func(simCall) verdict {
+				if calls++; calls-1 == at {
+					if _, err := s.load(t.Context(), s.another(), nil); err != nil {
+						t.Errorf("at call %d: %v", at, err)
+					}
+				}
+				return pass
+			}
+			pipeline, err := silt.Open(t.Context(), s.config(p, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer pipeline.Close()
+			plan, err := pipeline.Plan(t.Context(), silt.PlanOptions{})
+			if err != nil {
+				t.Fatalf("at call %d: %v", at, err)
+			}
+			for _, w := range plan.Warnings {
+				if w.Code == "SILT-6014" {
+					t.Errorf("at call %d: %s", at, w.Text)
+				}
+			}
+		})
+	}
+	if calls < 10 {
+		t.Errorf("%d calls, want more", calls)
+	}
+}
+
+// newSweep is the scenario.
+func newSweep(merge bool) *simulation {
+	s := newSimulation(1, canary{})
+	s.weather = weather{loaders: 1, page: 1000, batch: 1, merge: merge, clean: "MOVE"}
+	s.cloud.skew = 0
+	for _, f := range sweepFiles {
+		f.key = landing + f.key
+		s.files.put(&f)
+	}
+	return s
+}
+
+// oneEvent runs the scenario, in which something happens at one call, and then until all is at rest. It
+// returns how many calls there were, which of them it was, the error of the first run, and what is wrong in
+// the end.
+func oneEvent(t *testing.T, merge bool, at int, event func(context.Context, *simulation, simCall) verdict) (calls int, what string, first, err error) {
 	warmUp()
 	cryptotest.SetGlobalRandom(t, uint64(at))
 	synctest.Test(t, func(t *testing.T) {
-		s := newSimulation(1, canary{})
-		s.weather = weather{loaders: 1, page: 1000, batch: 1, merge: merge, clean: "MOVE"}
-		s.cloud.skew = 0
-		for _, f := range sweepFiles {
-			f.key = landing + f.key
-			s.files.put(&f)
-		}
+		s := newSweep(merge)
 		var mu sync.Mutex // the renewal of the lease calls too
-		judge := func(c simCall) verdict {
+		isIt := func(c simCall) bool {
 			mu.Lock()
 			defer mu.Unlock()
 			if strings.Contains(c.key, "/probe-") {
-				return pass
+				return false
 			}
 			calls++
 			if calls-1 == at+4 && len(s.flying) > 0 {
 				s.land()
 			}
 			if calls-1 != at {
-				return pass
+				return false
 			}
-			if what = c.op + " " + c.key; !v.fits(c) {
-				return dropped
+			what = c.op + " " + c.key
+			return true
+		}
+		judge := func(c simCall) verdict {
+			if isIt(c) {
+				return event(t.Context(), s, c)
 			}
-			return v
+			return pass
 		}
 		for run := 0; ; run++ {
 			if run == 10 {
@@ -100,7 +193,9 @@ func oneFault(t *testing.T, merge bool, at int, v verdict) (calls int, what stri
 			ctx, cancel := context.WithCancel(t.Context())
 			p := &process{cloud: s.cloud, page: s.page, judge: judge, kill: cancel, later: func(f func()) { s.flying = append(s.flying, f) }}
 			var summary *silt.Summary
-			summary, err = s.load(ctx, p, nil)
+			if summary, err = s.load(ctx, p, nil); run == 0 {
+				first = err
+			}
 			cancel()
 			if err == nil && summary.Batches == 0 && !p.dead.Load() {
 				break
@@ -114,7 +209,7 @@ func oneFault(t *testing.T, merge bool, at int, v verdict) (calls int, what stri
 			err = s.failure
 		}
 	})
-	return calls, what, err
+	return calls, what, first, err
 }
 
 // TestS3FaultAtEachCall is the same over HTTP, where the kinds of faults are those of the server.

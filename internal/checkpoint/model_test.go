@@ -76,6 +76,7 @@ type mLoader struct {
 	plan    uint8 // the files it was made for: its digest of them
 	stage   mStage
 	version uint8 // of the table that Commit has loaded, plus 1
+	old     bool  // there was a batch when the checkpoint was opened, or this process has made one
 }
 
 const stopped = 99 // batch of a loader that met a contradiction
@@ -115,6 +116,7 @@ type bounds struct {
 type rules struct {
 	noTxnCheck, noStage, archiveEarly, closeEarly, ownChoice bool
 	overwritePlan, overwriteStage, overwriteVersion          bool
+	newAsOpened                                              bool
 }
 
 func (r rules) next(s State) Action {
@@ -145,7 +147,7 @@ func (w *world) restart(i int) {
 	w.loaders[i] = mLoader{}
 	for n := range uint8(mBatches) {
 		if w.plan[n] != 0 {
-			w.loaders[i].batch = n
+			w.loaders[i].batch, w.loaders[i].old = n, true
 		}
 	}
 }
@@ -268,6 +270,12 @@ func (x *explorer) step(w *world, i int) {
 		l.check()
 		say("reads sources")
 	case Discover:
+		// A table that has rows, and a checkpoint that is new: its memory was lost, and nothing is loaded.
+		if !l.old && w.tables[0].txn > 0 && (x.rules.newAsOpened || w.plan[0] == 0) {
+			l.batch = stopped
+			say("finds rows that the checkpoint does not know")
+			return
+		}
 		for f, state := range w.src {
 			if state == present {
 				l.sources |= 1 << f
@@ -277,7 +285,7 @@ func (x *explorer) step(w *world, i int) {
 		l.s.Files = known(l.sources != 0)
 		say("lists")
 	case Idle: // RunBatch is called again
-		*l = mLoader{batch: n}
+		*l = mLoader{batch: n, old: l.old}
 		say("is idle")
 	case PutSources:
 		x.put(w, i, mPut{kind: putSources, batch: n, mask: l.sources}, func(l *mLoader, k Known) { l.s.Sources = k })
@@ -335,7 +343,7 @@ func (x *explorer) step(w *world, i int) {
 	case PutArchive:
 		x.put(w, i, mPut{kind: putArchive, batch: n}, func(l *mLoader, k Known) { l.s.Archive = k })
 	case NextBatch, Done:
-		*l = mLoader{batch: n + 1}
+		*l = mLoader{batch: n + 1, old: true}
 		say("goes on")
 	case Stop:
 		l.batch = stopped
@@ -633,6 +641,7 @@ func TestModelFindsWhatARuleIsFor(t *testing.T) {
 		{"archive_before_commit", rules{archiveEarly: true}, bounds{loaders: 1}},
 		{"closed_before_all_tables_have_it", rules{closeEarly: true}, bounds{loaders: 1, kills: 1}},
 		{"who_is_refused_keeps_to_its_own_choice", rules{ownChoice: true}, bounds{loaders: 2}},
+		{"a_checkpoint_is_new_that_was_so_when_it_was_opened", rules{newAsOpened: true}, bounds{loaders: 2}},
 		{"a_stage_that_can_be_overwritten", rules{overwriteStage: true}, bounds{loaders: 2}},
 		{"a_version_of_a_table_that_can_be_overwritten", rules{overwriteVersion: true}, bounds{loaders: 1, ambiguous: 1, foreign: 1}},
 		{"a_plan_that_can_be_overwritten_by_another_loader", rules{overwritePlan: true}, bounds{loaders: 2}},

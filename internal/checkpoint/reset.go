@@ -9,8 +9,16 @@ import (
 	"github.com/siltlake/silt/objstore"
 )
 
-// IsNew reports whether there is no batch yet.
+// IsNew reports whether there was no batch when the log was opened, and this process has made none since. See
+// [HasBatch].
 func (l *Log) IsNew() bool { return l.last < 0 }
+
+// HasBatch asks the store whether the checkpoint below prefix has a batch by now, which another process may
+// have made since a log was opened. There need not be a checkpoint. It is the plan of the first batch that
+// tells: it is there before any table has a row of the checkpoint, and is never removed but by [Reset].
+func HasBatch(ctx context.Context, store objstore.Store, prefix string) (bool, error) {
+	return newLog(store, prefix, Options{}).exists(ctx, name("offsets", 0))
+}
 
 // Pipeline is the name of the pipeline that made the checkpoint.
 func (l *Log) Pipeline() string { return l.meta.Pipeline }

@@ -11,6 +11,32 @@ import (
 	"github.com/siltlake/silt/objstore"
 )
 
+func TestABatchOfAnotherProcessIsThereThoughTheLogWasNew(t *testing.T) {
+	s := new(objstore.Mem)
+	has := func(want bool) {
+		t.Helper()
+		if got, err := checkpoint.HasBatch(t.Context(), s, "cp"); got != want || err != nil {
+			t.Errorf("got %v, %v, want %v", got, err, want)
+		}
+	}
+	has(false)
+	log := open(t, s, checkpoint.Options{Owner: goneOwner})
+	has(false)
+	putFile(s, "src/a", "a1")
+	other := &process{Store: s, keep: 1, judge: func(call) verdict { return pass }, lease: "cp/lease-2"}
+	if err := other.load(t.Context(), newToy(s, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if !log.IsNew() {
+		t.Error("the log asks the store")
+	}
+	has(true)
+	if _, err := checkpoint.Reset(t.Context(), s, "cp", goneOwner); err != nil {
+		t.Fatal(err)
+	}
+	has(false)
+}
+
 func TestReset(t *testing.T) {
 	t.Run("all_files_are_new_under_another_id", func(t *testing.T) {
 		s := loaded(t)
