@@ -410,6 +410,7 @@ func (w *DataWriter) newFile(ctx context.Context, p *partition) (*dataFile, erro
 		ow.Abort()
 		return nil, fmt.Errorf("write data file %s: %w", f.key, err)
 	}
+	f.stats.tellBounds(f.pq, w.cols[:w.tracked])
 	return f, nil
 }
 

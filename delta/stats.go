@@ -50,6 +50,7 @@ type statsNode struct {
 	leaf   bool   // else a struct
 	nulls  int64
 	bounds bounds // nil when the type has none
+	told   bool   // the bounds are told, and need no look at the values
 	kids   []*statsNode
 	pos    int // among the fields of its struct
 }
@@ -141,7 +142,7 @@ func (n *statsNode) add(a arrow.Array, above []byte) {
 	if valid != nil {
 		n.nulls += int64(a.Len() - bitutil.CountSetBits(valid, 0, a.Len()))
 	}
-	if n.bounds != nil {
+	if n.bounds != nil && !n.told {
 		n.bounds.add(a, valid)
 	}
 }
@@ -487,10 +488,13 @@ func firstBytes(v []byte) (x uint64) {
 	return x
 }
 
-// head is as much of v as decides what its bound is cut to: twice the prefix, in UTF-16 units of which one
-// is at most three bytes. What follows makes no difference to the bounds.
+// most is how many bytes of a string decide what its bound is cut to: twice the prefix, in UTF-16 units of
+// which one is at most three bytes. What follows makes no difference to the bounds.
+func (b *stringBounds) most() int { return 3 * (2*b.prefix + 2) }
+
+// head is as much of v as that.
 func (b *stringBounds) head(v []byte) []byte {
-	n := 3 * (2*b.prefix + 2)
+	n := b.most()
 	if len(v) <= n {
 		return v
 	}

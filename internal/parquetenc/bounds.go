@@ -10,6 +10,7 @@ import (
 // of the values when they are compared as unsigned numbers.
 type bounds struct {
 	any      bool
+	nan      bool // some were NaN, which is in no bounds
 	lo, hi   uint64
 	min, max []byte // of byte strings
 	// first are the first bytes of min and max: most strings are between them by those alone.
@@ -20,7 +21,7 @@ func (b *bounds) reset() { *b = bounds{min: b.min[:0], max: b.max[:0]} }
 
 const sign = 1 << 63
 
-// numbers takes values in, given as their bits. NaN is in no bounds.
+// numbers takes values in, given as their bits.
 func (b *bounds) numbers(p physical, vals []uint64) {
 	if len(vals) == 0 {
 		return
@@ -42,6 +43,8 @@ func (b *bounds) numbers(p physical, vals []uint64) {
 			k := v ^ (uint64(int64(v)>>63) | sign)
 			if v&^sign <= 0x7FF0<<48 {
 				lo, hi = min(lo, k), max(hi, k)
+			} else {
+				b.nan = true
 			}
 		}
 	case typeFloat:
@@ -50,6 +53,8 @@ func (b *bounds) numbers(p physical, vals []uint64) {
 			if v := math.Float64bits(f); f == f {
 				k := v ^ (uint64(int64(v)>>63) | sign)
 				lo, hi = min(lo, k), max(hi, k)
+			} else {
+				b.nan = true
 			}
 		}
 	}

@@ -28,6 +28,7 @@ type ChunkStats struct {
 	// Min and Max are bounds as they stand in a file, both nil when there is no value in bounds. Of byte
 	// strings that are longer than [LongestBound] there is only the beginning.
 	Min, Max []byte
+	NaN      bool // some values are NaN, which is in no bounds; of a chunk made here
 }
 
 // LongestBound is the length in bytes of the longest byte string that is in statistics as a whole.
@@ -37,7 +38,7 @@ func (c *column) stats() ChunkStats {
 	if c.copied != nil {
 		return c.copied.Stats
 	}
-	s := ChunkStats{Nulls: c.total - c.values}
+	s := ChunkStats{Nulls: c.total - c.values, NaN: c.bounds.nan}
 	switch {
 	case !c.bounds.any:
 	case c.physical == typeByteArray || c.physical == typeFixed:
