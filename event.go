@@ -75,7 +75,7 @@ type FileFailed struct {
 type BatchCommitted struct {
 	Batch       int64
 	Table       string // the target, or the first of several
-	Version     int64  // of that table; -1: the batch had no row for it
+	Version     *int64 // of that table; nil: the batch has changed nothing in it
 	Files       int
 	Rows        int64          // of all targets
 	Tables      []TableVersion // all targets that got rows

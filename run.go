@@ -201,7 +201,7 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 		r.beyond++ // the file may be tried again, or be there in another version
 		r.emit(FileFailed{File: r.source.URI(f.Key), Tries: f.Tries, GivenUp: f.State == checkpoint.Quarantined, Err: fileError(f.Error)})
 	}
-	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.targets[0].name, Version: -1, Files: loaded, Rows: b.Rows,
+	event := BatchCommitted{Batch: out.Plan.Batch, Table: r.targets[0].name, Files: loaded, Rows: b.Rows,
 		RescuedRows: b.Rescued.Rows, Quarantined: b.Records.Quarantined, Took: time.Since(started)}
 	for i, c := range out.Commits.Targets {
 		staged := out.Staged.Targets[i]
@@ -213,7 +213,7 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 		}
 		event.Tables = append(event.Tables, v)
 		if to == r.targets[0] {
-			event.Version = c.Version
+			event.Version = &v.Version
 		}
 		s.addTable(v, c, to)
 	}

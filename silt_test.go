@@ -403,7 +403,7 @@ func TestWatch(t *testing.T) {
 	go func() { done <- p.Watch(t.Context()) }()
 	for i, content := range []string{`{"id":1}`, `{"id":2,"new":true}`} {
 		l.file(string(rune('a'+i))+".json", content+"\n")
-		if c := <-committed; c.Version != int64(i) || c.Rows != 1 {
+		if c := <-committed; c.Version == nil || *c.Version != int64(i) || c.Rows != 1 {
 			t.Errorf("batch %+v", c)
 		}
 	}
