@@ -68,7 +68,7 @@ func ruleLines(line func(label, format string, args ...any), all []silt.RuleCoun
 	met := 0
 	for _, r := range all {
 		if r.Broken == 0 {
-			met++
+			met += min(1, int(r.Met)) // no row meets a rule that none was held against
 			continue
 		}
 		text := fmt.Sprintf("%s: %s", r.Rule, count(r.Broken, "row")+map[bool]string{true: " breaks it", false: " break it"}[r.Broken == 1])
