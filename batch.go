@@ -499,10 +499,12 @@ func (c *conversion) shape(ctx context.Context) error {
 		if err == nil {
 			err = d.checkRules(ctx, c.workers[0], rows, d.snapshot)
 		}
-		if c.blank && lacksField(err) && d.mayLeaveRows() {
+		if c.blank && lacksField(err) {
 			d.unmade, err = err, nil
 			leaveRows(&task.Targets[i])
-			rows = task.Source(&task.Targets[i])
+			if rows = task.Source(&task.Targets[i]); d.transform != "" && d.snapshot != nil {
+				rows = d.snapshot.Schema() // a table that is emptied keeps its columns
+			}
 		}
 		if err != nil {
 			return err

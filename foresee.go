@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -34,11 +35,16 @@ func lacksField(err error) bool {
 func tellPending(err error, pending []string) error {
 	tell := func(err error) *duck.SQLError {
 		mistake, ok := errors.AsType[*duck.SQLError](err)
-		if !ok || !slices.Contains(pending, mistake.Missing) {
+		if !ok {
 			return nil
 		}
-		mistake.Message = mistake.Missing + " has held only null, [] or {} so far, which have no type"
-		return mistake
+		for _, field := range pending {
+			if field == mistake.Missing || strings.HasPrefix(mistake.Missing, field+".") {
+				mistake.Message = field + " has held only null, [] or {} so far, which have no type"
+				return mistake
+			}
+		}
+		return nil
 	}
 	var several *ConfigError
 	if !errors.As(err, &several) {

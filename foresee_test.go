@@ -211,6 +211,20 @@ func TestAFieldThatNobodyKnowsIsAMistakeOfWhatNamesIt(t *testing.T) {
 			}
 		})
 	}
+	t.Run("in_a_struct_that_has_only_been_null", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Transform = "SELECT coalesce(after.k, before.k) AS k FROM source"
+		l.file("a.json", `{"before":null,"after":{"k":1}}`+"\n")
+		for _, try := range []func() error{func() error { _, err := l.tryPlan(); return err }, func() error { _, err := l.tryRun(); return err }} {
+			if err := try(); err == nil || !strings.Contains(err.Error(), "before has held only null") {
+				t.Errorf("got %v", err)
+			}
+		}
+		l.file("b.json", `{"before":{"k":2},"after":null}`+"\n")
+		if s := l.run(); s.Rows != 2 {
+			t.Errorf("got %+v", s)
+		}
+	})
 	t.Run("on_the_first_run", func(t *testing.T) {
 		l := newLab(t)
 		merging(l, silt.Merge{DeleteWhen: "op = 'delete'"})
@@ -308,4 +322,31 @@ func TestFilesWithoutAnyRecordAreNotHeldAgainstWhatNamesFields(t *testing.T) {
 			t.Errorf("got %+v", s)
 		}
 	})
+}
+
+func TestATableIsEmptiedByFilesWithoutAnyRecordWhateverTheSQLNames(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		t.Run(fmt.Sprintf("first=%v", first), func(t *testing.T) {
+			l := newLab(t)
+			l.cfg.Lineage, l.cfg.Target.Write = []string{}, "overwrite"
+			if !first {
+				l.file("0.json", `{"k":0}`+"\n")
+				l.run()
+			}
+			l.cfg.Transform = "SELECT k, n FROM source"
+			l.file("a.json", "[]")
+			if _, err := l.tryPlan(); err != nil {
+				t.Errorf("the plan: %v", err)
+			}
+			if s := l.run(); s.Files.Loaded != 1 || s.Rows != 0 {
+				t.Errorf("got %+v", s)
+			}
+			if !first {
+				l.want()
+			}
+			l.file("b.json", `{"k":1,"n":1}`+"\n")
+			l.run()
+			l.want(`{"k":1,"n":1}`)
+		})
+	}
 }

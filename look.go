@@ -174,7 +174,7 @@ func (l *looker) columns(ctx context.Context, out *Plan, rules evolve.Options) e
 		if err == nil {
 			err = t.checkRules(ctx, l.workers[0], rows, l.tables[i])
 		}
-		if blank && lacksField(err) && t.mayLeaveRows() {
+		if blank && lacksField(err) {
 			if l.unmade[i], err = true, nil; t.transform != "" {
 				continue // what it makes is not known
 			}

@@ -176,10 +176,6 @@ func (t *target) becomes(rows *schema.Struct, rules evolve.Options) *change {
 	return c
 }
 
-// mayLeaveRows reports whether the target may be left as it is when there is no record, without knowing the columns of
-// its rows: not when the table gets those of the SQL all the same.
-func (t *target) mayLeaveRows() bool { return t.transform == "" || t.replaces == nil }
-
 // leaveRows takes from a target what cannot be done without knowing the columns of its rows.
 func leaveRows(to *convert.Target) { to.Flatten, to.SQL, to.Rules = nil, "", nil }
 
@@ -235,7 +231,7 @@ func (t *target) inform(to *convert.Target, s *delta.Snapshot) {
 		to.Known = s.Schema()
 	}
 	if m := t.merge; m != nil && m.Duplicates == merge.LastWins {
-		to.Keys = m.Required()
+		to.Keys, to.Order = m.Required(), m.Order()
 	}
 }
 
