@@ -453,8 +453,12 @@ func stagedMergeRule(err error) ([]problem, bool) {
 func stagedMergeProblem(e *silt.StagedMergeError) problem {
 	p := problem{Code: codeStagedMerge, Title: fmt.Sprintf("batch %d is staged, and its rows cannot be merged into table %s", e.Batch, e.Table)}
 	p.Detail = cut(e.Err.Error(), 300)
+	mend := "mend " + e.Condition + " in the pipeline file, and run the same command again"
 	if mistake, ok := errors.AsType[*duck.SQLError](e.Err); ok {
 		p.Detail = e.Condition + ": " + cut(mistake.Message, 300)
+		if mistake.Missing != "" {
+			mend = "the rows of this batch have no " + mistake.Missing + ": take it out of " + e.Condition + " for one run, and put it back after it"
+		}
 	}
 	if n := len(e.Files); n > 0 {
 		shown := e.Files[:min(n, 3)]
@@ -464,7 +468,7 @@ func stagedMergeProblem(e *silt.StagedMergeError) problem {
 			p.Detail += fmt.Sprintf(" and %d more", n-len(shown))
 		}
 	}
-	if p.Hint = "mend " + e.Condition + " in the pipeline file, and run the same command again"; e.Key != "" {
+	if p.Hint = mend; e.Key != "" {
 		p.Hint = "delete the row that has the key from the table (silt table delete), and run the same command again: all rows of the key are inserted; then delete those too many"
 	}
 	return p
