@@ -74,6 +74,9 @@ type Target struct {
 	// Keys are columns of the table without a value in which a row is set aside, like text that is no
 	// record. They may be fields in structs, by their paths.
 	Keys [][]string `json:"keys,omitempty"`
+	// Order is the column that orders the rows of a key, nil without. A row is set aside where it has none
+	// because the value of the record is rescued: what its place is among the others is not known.
+	Order []string `json:"order,omitempty"`
 	// Rules are held against the rows that go to the table; Known are columns that the table has, of which
 	// rules may speak although the rows lack them.
 	Rules []Rule         `json:"rules,omitempty"`

@@ -2,6 +2,7 @@ package convert
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -13,10 +14,18 @@ import (
 	"github.com/siltlake/silt/schema"
 )
 
-// keyless returns, for each row of rec, whether one of the target's key columns is null, or nil when none
-// is.
+// keyless returns, for each row of rec, why it cannot be merged, or nil when all can: one of the target's key
+// columns is null, or what orders the rows is, although the record has a value for it.
 func (o *output) keyless(rec arrow.RecordBatch) []string {
 	var why []string
+	say := func(row int, text string) {
+		if why == nil {
+			why = make([]string, rec.NumRows())
+		}
+		if why[row] == "" {
+			why[row] = text
+		}
+	}
 	for _, key := range o.to.Keys {
 		all := steps(rec, key)
 		if len(all) < len(key) { // no record has had it so far
@@ -26,17 +35,63 @@ func (o *output) keyless(rec arrow.RecordBatch) []string {
 			if a != nil && a.NullN() == 0 && a.DataType().ID() != arrow.NULL {
 				continue
 			}
-			if why == nil {
-				why = make([]string, rec.NumRows())
-			}
-			for row := range why {
-				if why[row] == "" && (a == nil || a.IsNull(row)) {
-					why[row] = "the key column " + schema.Path(key...) + " is NULL"
+			for row := range int(rec.NumRows()) {
+				if a != nil && a.IsValid(row) {
+					continue
 				}
+				text := "the key column " + schema.Path(key...) + " is NULL"
+				if value := o.rescuedAt(rec, row, key); value != "" {
+					text += ", and the rescued data has " + value + " for it"
+				}
+				say(row, text)
+			}
+		}
+	}
+	all := steps(rec, o.to.Order)
+	if len(all) < len(o.to.Order) {
+		return why
+	}
+	for _, a := range all {
+		for row := 0; row < a.Len() && a.NullN() > 0; row++ {
+			if a.IsValid(row) {
+				continue
+			}
+			if value := o.rescuedAt(rec, row, o.to.Order); value != "" {
+				say(row, "the column "+schema.Path(o.to.Order...)+", which orders the rows of a key, is NULL, and the rescued data has "+value+" for it")
 			}
 		}
 	}
 	return why
+}
+
+// rescuedAt is the text of the value that the rescued data of a row has for a column, or for a struct that the
+// column is in; empty when it has none.
+func (o *output) rescuedAt(rec arrow.RecordBatch, row int, path []string) string {
+	i := slices.IndexFunc(rec.Schema().Fields(), func(f arrow.Field) bool { return f.Name == o.task.Decode.Rescue })
+	if i < 0 || rec.Column(i).IsNull(row) {
+		return ""
+	}
+	text, ok := rec.Column(i).(*array.String)
+	if !ok {
+		return ""
+	}
+	value := json.RawMessage(text.Value(row))
+	for _, name := range path {
+		var fields map[string]json.RawMessage
+		if json.Unmarshal(value, &fields) != nil {
+			break // in the place of the struct
+		}
+		value = nil
+		for key, v := range fields {
+			if schema.Fold(key) == schema.Fold(name) {
+				value = v
+			}
+		}
+		if value == nil {
+			return ""
+		}
+	}
+	return string(value[:min(len(value), 100)])
 }
 
 // steps are the structs on the way to a field and the field itself, as far as rec has them.

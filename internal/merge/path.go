@@ -48,6 +48,12 @@ func (s Spec) Required() [][]string {
 	return m.keys
 }
 
+// Order is the path of the column that orders the changes, nil without.
+func (s Spec) Order() []string {
+	m, _ := s.met() // as [Check] tells
+	return m.seq
+}
+
 // isKey reports whether a top-level column is a key.
 func (m met) isKey(column string) bool {
 	return slices.ContainsFunc(m.keys, func(k []string) bool { return len(k) == 1 && schema.Fold(k[0]) == schema.Fold(column) })
