@@ -150,7 +150,7 @@ func (c *conversion) postpone(ctx context.Context) {
 		left := &convert.Result{Task: r.Task, Files: slices.Clone(r.Files)}
 		for k := range left.Files {
 			if left.Files[k].State == convert.Loaded {
-				left.Files[k] = convert.FileOutcome{State: convert.Deferred, Err: errors.New(waitsFor + missing)}
+				left.Files[k] = convert.FileOutcome{State: convert.Waiting, Err: errors.New("it waits for " + missing)}
 			}
 		}
 		c.results[i] = left
@@ -163,10 +163,6 @@ func (c *conversion) postpone(ctx context.Context) {
 	}
 	c.warnings = append(c.warnings, w)
 }
-
-// waitsFor begins the error of a file that could be read, and whose rows come only together with those of
-// another that could not.
-const waitsFor = "it waits for "
 
 // Why a batch left all of its files to the next one.
 const (

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -188,11 +187,9 @@ func (r *run) add(out checkpoint.Outcome, started time.Time) error {
 		case checkpoint.Quarantined:
 			s.Files.Quarantined++
 		case checkpoint.Deferred:
-			if strings.HasPrefix(f.Error, waitsFor) {
-				s.Files.Waiting++
-			} else {
-				s.Files.Deferred++
-			}
+			s.Files.Deferred++
+		case checkpoint.Waiting:
+			s.Files.Waiting++
 		case checkpoint.Vanished, checkpoint.Overwritten:
 			s.Files.Vanished++
 		case checkpoint.Failed:

@@ -183,6 +183,8 @@ func (c *conversion) outcome(ctx context.Context, o objstore.Object, f convert.F
 	switch f.State {
 	case convert.Deferred:
 		out.State = checkpoint.Deferred
+	case convert.Waiting:
+		out.State = checkpoint.Waiting
 	case convert.Vanished:
 		out.State = checkpoint.Vanished
 	case convert.Overwritten:

@@ -38,7 +38,7 @@ type FileState struct {
 	Size    int64     `json:"size"`
 	ModTime time.Time `json:"modification_time"`
 	ETag    string    `json:"etag"`
-	// Status is planned, loaded, quarantined, skipped, vanished, overwritten, deferred, failed, forgotten or
+	// Status is planned, loaded, quarantined, skipped, vanished, overwritten, deferred, waiting, failed, forgotten or
 	// retried.
 	Status string `json:"status"`
 	Batch  int64  `json:"batch_id"`

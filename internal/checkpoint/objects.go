@@ -76,6 +76,7 @@ const (
 	Vanished    FileState = "vanished"    // again: it was deleted before it was read
 	Overwritten FileState = "overwritten" // again: it changed before or while it was read
 	Deferred    FileState = "deferred"    // again: its end is still being written
+	Waiting     FileState = "waiting"     // again: its rows come only together with those of others
 	Failed      FileState = "failed"      // again: it cannot be read to its end
 	Forgotten   FileState = "forgotten"   // again, whatever was known of the file before
 	Retried     FileState = "retried"     // as Forgotten; its tries count anew

@@ -73,7 +73,7 @@ func inMemory(t interface{ Fatal(...any) }, entries map[string]entry) *cursor {
 // TestRunsSayWhatTheBatchesSay takes any history, cuts it into runs anywhere, merges some of them, and
 // wants the answers of the history itself.
 func TestRunsSayWhatTheBatchesSay(t *testing.T) {
-	states := []FileState{Loaded, Quarantined, Skipped, Vanished, Overwritten, Deferred, Failed, Forgotten, Retried}
+	states := []FileState{Loaded, Quarantined, Skipped, Vanished, Overwritten, Deferred, Waiting, Failed, Forgotten, Retried}
 	rapid.Check(t, func(rt *rapid.T) {
 		want := newPlainSeen()
 		spans := []map[string]entry{{}}

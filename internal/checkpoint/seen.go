@@ -88,10 +88,17 @@ func newEntry(r Row) entry {
 
 // failing reports whether the last try of the file is worth to be remembered.
 func (r *Row) failing() bool {
-	return r.Outcome != nil && (r.Outcome.State == Deferred || r.Outcome.State == Failed || r.Outcome.State == Retried)
+	if r.Outcome == nil {
+		return false
+	}
+	switch r.Outcome.State {
+	case Deferred, Waiting, Failed, Retried:
+		return true
+	}
+	return false
 }
 
-// Tried returns the last outcome of this version of a file, if it was deferred or failed, and when its
+// Tried returns the last outcome of this version of a file, if it was deferred, waited or failed, and when its
 // batch was planned.
 func (s *Seen) Tried(o objstore.Object) (last FileOutcome, at time.Time, ok bool) {
 	t, ok := s.tried[o.Key]

@@ -10,7 +10,7 @@ import (
 )
 
 // fileStatuses are the states of files that [silt.FileState] names.
-var fileStatuses = []string{"planned", "loaded", "quarantined", "skipped", "vanished", "overwritten", "deferred", "failed", "forgotten", "retried"}
+var fileStatuses = []string{"planned", "loaded", "quarantined", "skipped", "vanished", "overwritten", "deferred", "waiting", "failed", "forgotten", "retried"}
 
 func (a *app) filesCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "files", Short: "Show which files were found and what became of them", Args: cobra.ArbitraryArgs, RunE: group}

@@ -167,6 +167,7 @@ const (
 	Failed State = iota
 	Loaded
 	Deferred    // ends inside a record and may still be written
+	Waiting     // could be read, and its rows come only together with those of a file that could not
 	Vanished    // is not there any more
 	Overwritten // is another version by now
 )
