@@ -71,7 +71,7 @@ func (r *run) clean(ctx context.Context) {
 	held := (*checkpoint.HeldError)(nil)
 	if err != nil && ctx.Err() == nil && !errors.As(err, &held) {
 		r.warn(Warning{Code: "SILT-3010", Text: "the source cannot be cleaned: " + err.Error(),
-			Hint: "give silt the right to do so, or set cloudFiles.cleanSource=OFF; no data is concerned"})
+			Hint: "give silt the right to do so, take another moveDestination, or set cloudFiles.cleanSource=OFF; no data is concerned"})
 	}
 }
 
@@ -244,6 +244,9 @@ func (r *run) findMoved(ctx context.Context, location string, f checkpoint.File)
 // name that has another content stays, and the file gets the start of its ETag into its name.
 func (r *run) copyFile(ctx context.Context, location string, f checkpoint.File) (name string, err error) {
 	to, from := r.at.open(location), r.source.store
+	if r.source.holds(location+"/"+f.Key, false) { // to take it for its own copy would lose it
+		return "", fmt.Errorf("%s would be moved to %s, which lies inside the source", r.source.URI(f.Key), folder{path: location}.URI(f.Key))
+	}
 	for _, name := range movedNames(f) {
 		there, same, err := sameContent(ctx, to, name, from, f.Object)
 		if err == nil && !there {
@@ -283,7 +286,8 @@ func withETag(key, etag string) string {
 	return dir + base + "-" + etag[:min(8, len(etag))] + end
 }
 
-// sameContent reports whether there is an object, and whether it holds a version of another.
+// sameContent reports whether there is an object, and whether it holds a version of another. It is an error
+// when both are one file that two paths lead to.
 func sameContent(ctx context.Context, s objstore.Store, key string, from objstore.Store, o objstore.Object) (there, same bool, err error) {
 	got, a, err := s.Open(ctx, key, objstore.Range{})
 	if errors.Is(err, objstore.ErrNotExist) {
@@ -295,6 +299,9 @@ func sameContent(ctx context.Context, s objstore.Store, key string, from objstor
 	defer got.Close()
 	if a.Size != o.Size {
 		return true, false, nil
+	}
+	if _, local := s.(*objstore.Dir); local && a.ETag == o.ETag { // it names the inode
+		return true, false, fmt.Errorf("%s is at the destination already, because both are one folder", o.Key)
 	}
 	want, _, err := from.Open(ctx, o.Key, objstore.Range{IfMatch: o.ETag})
 	if err != nil {

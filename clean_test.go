@@ -125,8 +125,46 @@ func TestCleanSource(t *testing.T) {
 			t.Errorf("got %+v, %v", s, err)
 		}
 	})
+	t.Run("a_file_that_would_be_moved_into_the_source_stays", func(t *testing.T) {
+		w := setUp(t, move(""))
+		w.cfg.Options["cleanSource.moveDestination"] = w.dir
+		writeFile(t, filepath.Join(w.in, "in/b.json"), `{"id":2}`)
+		s, err := runOnce(t, w.cfg)
+		if err != nil || s.Rows != 3 || len(s.Warnings) != 1 || !strings.Contains(s.Warnings[0].Text, "inside the source") {
+			t.Errorf("got %+v, %v", s, err)
+		}
+		if got := filesBelow(t, w.in); !strings.Contains(got, `in/b.json={"id":2}`) {
+			t.Errorf("the source has %s", got)
+		}
+		if s, err := runOnce(t, w.cfg); err != nil || s.Rows != 0 {
+			t.Errorf("got %+v, %v", s, err)
+		}
+	})
+	t.Run("a_folder_that_becomes_a_link_to_the_source_takes_nothing_from_it", func(t *testing.T) {
+		w := setUp(t, move(""))
+		w.cfg.Options["cleanSource.moveDestination"] = w.old
+		p, err := silt.Open(t.Context(), w.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		before := filesBelow(t, w.in)
+		if err := os.Symlink(w.in, w.old); err != nil {
+			t.Skip(err)
+		}
+		s, err := p.RunOnce(t.Context())
+		if err != nil || s.Rows != 2 || s.Files.Cleaned != 0 || len(s.Warnings) != 1 {
+			t.Errorf("got %+v, %v", s, err)
+		}
+		if got := filesBelow(t, w.in); got != before {
+			t.Errorf("the source has %s", got)
+		}
+	})
 	for name, options := range map[string]map[string]string{
 		"a_destination_inside_the_source_is_refused": {"cleanSource": "MOVE", "cleanSource.moveDestination": "SOURCE/old"},
+		"one_that_is_the_source_on_some_day_is":      {"cleanSource": "MOVE", "cleanSource.moveDestination": "DAYS/{yyyy}"},
+		"one_that_lies_in_it_on_some_day_is":         {"cleanSource": "MOVE", "cleanSource.moveDestination": "DAYS/{yyyy}/{MM}/{dd}"},
+		"one_that_a_link_leads_into_it_is":           {"cleanSource": "MOVE", "cleanSource.moveDestination": "LINK/old"},
 		"move_needs_a_destination":                   {"cleanSource": "MOVE"},
 		"delete_waits_for_a_week":                    {"cleanSource": "DELETE", "cleanSource.retentionDuration": "1 day"},
 		"folders_have_no_tags":                       {"cleanSource": "TAG"},
@@ -135,8 +173,17 @@ func TestCleanSource(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := setUp(t, options)
+			link := filepath.Join(w.dir, "link")
+			if err := os.Symlink(w.in, link); err != nil {
+				t.Skip(err)
+			}
+			days := filepath.Join(w.dir, "days")
+			if strings.HasPrefix(options["cleanSource.moveDestination"], "DAYS") {
+				w.cfg.Source = filepath.Join(days, "2026")
+				writeFile(t, filepath.Join(w.cfg.Source, "a.json"), `{"id":1}`)
+			}
 			for k, v := range w.cfg.Options {
-				w.cfg.Options[k] = strings.Replace(v, "SOURCE", w.in, 1)
+				w.cfg.Options[k] = strings.NewReplacer("SOURCE", w.in, "LINK", link, "DAYS", days).Replace(v)
 			}
 			if p, err := silt.Open(t.Context(), w.cfg); err == nil {
 				p.Close()
@@ -157,7 +204,7 @@ func TestCleanSourceInS3(t *testing.T) {
 		server.Put("landing", "orders/a b/1.json", `{"id":1}`)
 		s, err := runOnce(t, cfg)
 		_, calls := server.Calls()
-		if err != nil || s.Files.Cleaned != 1 || calls["CopyObject"] != 1 {
+		if err != nil || s.Files.Cleaned != 1 || calls["CopyObject"] != 2 { // the first tells what the store does
 			t.Errorf("got %+v, %v, %v", s, err, calls)
 		}
 		if got, _ := server.Get("lake", "old/a b/1.json"); got != `{"id":1}` || len(server.Keys("landing", "")) > 0 {

@@ -38,6 +38,21 @@ func isRemote(location string) bool {
 	return ok
 }
 
+// realPath is a location without links, as far as it is there.
+func realPath(location string) string {
+	if isRemote(location) {
+		return location
+	}
+	if to, err := filepath.EvalSymlinks(location); err == nil {
+		return to
+	}
+	dir := filepath.Dir(location)
+	if dir == location {
+		return location
+	}
+	return filepath.Join(realPath(dir), filepath.Base(location))
+}
+
 // localPath is the path that a path or a file URI names.
 func localPath(location string) (string, error) {
 	scheme, rest, ok := strings.Cut(location, ":/")

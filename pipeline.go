@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -159,7 +160,7 @@ func open(cfg Config) (*Pipeline, []Fault) {
 		}
 		if *to.place, err = absolute(given); err != nil {
 			fault("options."+to.option, err)
-		} else if p.source.holds(*to.place, false) {
+		} else if p.source.mayHold(*to.place) {
 			return nil, []Fault{{Code: CodeContradiction, Key: []string{"options", to.option},
 				Problem: fmt.Sprintf("%s lies inside the source %s, which would %s", given, p.source.path, to.what), Hint: to.hint}}
 		}
@@ -239,11 +240,26 @@ func quoteGlob(name string) string {
 
 // holds reports whether a listing of the folder would meet files at path.
 func (f folder) holds(path string, strict bool) bool {
-	rel, err := filepath.Rel(f.path, path)
+	rel, err := filepath.Rel(realPath(f.path), realPath(path))
 	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
 		return false
 	}
 	return f.glob == "" || !strict
+}
+
+// mayHold reports whether a destination, in which a day may stand, lies in the folder on some day.
+func (f folder) mayHold(destination string) bool {
+	of, to := strings.Split(realPath(f.path), "/"), strings.Split(realPath(destination), "/")
+	if len(to) < len(of) {
+		return false
+	}
+	for i, name := range of {
+		pattern := strings.NewReplacer(`\{yyyy\}`, `\d{4}`, `\{MM\}`, `\d\d`, `\{dd\}`, `\d\d`).Replace(regexp.QuoteMeta(to[i]))
+		if !regexp.MustCompile("^" + pattern + "$").MatchString(name) {
+			return false
+		}
+	}
+	return true
 }
 
 // pipelineName is the name of the pipeline and of its folder in the state.

@@ -392,7 +392,7 @@ func (v view) CopyFrom(ctx context.Context, key string, from objstore.Store, o o
 		if err != nil {
 			return err
 		}
-		there, err := v.cloud.mem.Put(context.Background(), call.key, bytes.NewReader(content), objstore.Cond{})
+		there, err := v.cloud.mem.Put(context.Background(), call.key, bytes.NewReader(content), v.cloud.cond(call, objstore.Cond{IfAbsent: true}))
 		copied = v.cloud.seen(there)
 		return err
 	})

@@ -112,15 +112,15 @@ type Writer interface {
 
 // Copier is implemented by stores that copy objects without their bytes passing through here.
 type Copier interface {
-	// CopyFrom stores version o of an object of another store under key, whatever is there. It is
+	// CopyFrom stores version o of an object of another store under key, if key is absent. It is
 	// errors.ErrUnsupported when only the caller can carry the bytes, and ErrPrecondition or ErrNotExist
-	// when the version is not there any more. It may be repeated.
+	// when the version is not there any more, or key is not absent, which an earlier try may have made so.
 	CopyFrom(ctx context.Context, key string, from Store, o Object) (Object, error)
 }
 
-// Copy stores version o of an object of one store under a key of another: without its bytes passing
-// through here where the stores can, else only if the key is absent. ErrPrecondition may be either that
-// the version is not there any more, or that the key is not absent.
+// Copy stores version o of an object of one store under a key of another, if the key is absent: without its
+// bytes passing through here where the stores can. ErrPrecondition may be either that the version is not
+// there any more, or that the key is not absent.
 func Copy(ctx context.Context, to Store, key string, from Store, o Object) (Object, error) {
 	if c, ok := to.(Copier); ok {
 		if copied, err := c.CopyFrom(ctx, key, from, o); !errors.Is(err, errors.ErrUnsupported) {

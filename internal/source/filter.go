@@ -95,7 +95,9 @@ func (o Options) Wants() (func(key string) bool, error) {
 	return func(key string) bool { return strings.HasPrefix(key, w.prefix) && w.name(key) == Kept }, nil
 }
 
-func isFolder(key string) bool { return strings.HasSuffix(key, "/") }
+// isFolder reports whether a key is that of a folder, which a store may have an empty object for: also of
+// the listed one itself, where keys are relative to it.
+func isFolder(key string) bool { return key == "" || strings.HasSuffix(key, "/") }
 
 // filter is the filter that keeps a file below the prefix out.
 func (w *wanted) filter(obj objstore.Object) Filter {

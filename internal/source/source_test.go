@@ -87,6 +87,7 @@ func TestNames(t *testing.T) {
 		"in/a.json", "in/day1/b.json", "in/day1/x/c.json", "in/day2/d.csv", "in/e.json._COPYING_",
 		"in/_tmp/f.json", "in/_g.json", "in/.h.json", "in/_p=1/i.json", "in/_p=1/_j=1", "in/.q=2/k.json", "in/day1/.git/l.json",
 		"in/day3/", "inside/m.json", "out/n.json",
+		"", // the mark of the folder that is the store
 	}
 	for _, c := range []struct {
 		name, want string

@@ -21,6 +21,10 @@ const (
 )
 
 // CopyFrom implements [objstore.Copier]: the bytes stay in S3. The source must be at the same endpoint.
+//
+// Stores that honour conditions of a put need not honour that of a copy, and say nothing. So the first copy of
+// a client is put under its key, which takes the key, and copied over that under the condition. When the store
+// refuses that, later copies rest on the condition; else all are made so.
 func (s *Store) CopyFrom(ctx context.Context, key string, from objstore.Store, o objstore.Object) (objstore.Object, error) {
 	src, ok := from.(*Store)
 	if !ok || src.client.endpoint != s.client.endpoint {
@@ -29,10 +33,42 @@ func (s *Store) CopyFrom(ctx context.Context, key string, from objstore.Store, o
 	if o.Size > copyMost {
 		return s.copyParts(ctx, key, src, o)
 	}
+	ifAbsent := objstore.Cond{IfAbsent: true}
+	if s.client.copiesIfAbsent.Load() {
+		return s.copyWhole(ctx, key, src, o, ifAbsent)
+	}
+	if err := s.carry(ctx, key, src, o); err != nil {
+		return objstore.Object{}, err
+	}
+	c, err := s.copyWhole(ctx, key, src, o, ifAbsent)
+	if !errors.Is(err, objstore.ErrPrecondition) {
+		return c, err
+	}
+	// For what an object has beside its bytes. It also tells that the condition on the source was not the one that failed.
+	if c, err = s.copyWhole(ctx, key, src, o, objstore.Cond{}); err == nil {
+		s.client.copiesIfAbsent.Store(true)
+	}
+	return c, err
+}
+
+// carry puts the bytes of an object under a key that is absent. A lost answer is no reason to stop: whose the
+// key is by then, the caller has to see anyway.
+func (s *Store) carry(ctx context.Context, key string, src *Store, o objstore.Object) error {
+	body, _, err := src.Open(ctx, o.Key, objstore.Range{IfMatch: o.ETag})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = s.put(ctx, key, body, objstore.Cond{IfAbsent: true}, harmless)
+	return err
+}
+
+// copyWhole copies by one request.
+func (s *Store) copyWhole(ctx context.Context, key string, src *Store, o objstore.Object, cond objstore.Cond) (objstore.Object, error) {
 	var out *s3.CopyObjectOutput
 	err := s.request(ctx, "CopyObject", key, o.Size>>4, harmless, func(ctx context.Context) (err error) {
 		out, err = s.client.api.CopyObject(ctx, &s3.CopyObjectInput{Bucket: &s.bucket, Key: s.key(key),
-			CopySource: src.copySource(o), CopySourceIfMatch: quoted(o.ETag)})
+			CopySource: src.copySource(o), CopySourceIfMatch: quoted(o.ETag), IfNoneMatch: ifNoneMatch(cond)})
 		return err
 	})
 	if err != nil {
@@ -55,7 +91,7 @@ func (s *Store) copySource(o objstore.Object) *string {
 }
 
 func (s *Store) copyParts(ctx context.Context, key string, src *Store, o objstore.Object) (objstore.Object, error) {
-	u, err := s.startUpload(ctx, key, objstore.Cond{})
+	u, err := s.startUpload(ctx, key, objstore.Cond{IfAbsent: true})
 	if err != nil {
 		return objstore.Object{}, err
 	}

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -73,6 +74,8 @@ type Client struct {
 	endpoint string                // empty: AWS
 	o        Options
 	pace     pace
+	// copiesIfAbsent says that the store was seen to honour a condition on the key of a copy.
+	copiesIfAbsent atomic.Bool
 }
 
 // New returns a Client. It reads the SDK's configuration files and makes no request.

@@ -25,6 +25,11 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, cond ob
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return objstore.Object{}, err
 	}
+	return s.put(ctx, key, body, cond, conditional(cond))
+}
+
+// put is a Put of which a request for a whole object is made again after the answers that a allows.
+func (s *Store) put(ctx context.Context, key string, body io.Reader, cond objstore.Cond, a again) (objstore.Object, error) {
 	first, err := readPart(body, s.client.o.Part)
 	if err == nil { // there is more
 		return s.putParts(ctx, key, first, body, cond)
@@ -32,7 +37,7 @@ func (s *Store) Put(ctx context.Context, key string, body io.ReadSeeker, cond ob
 	if err != io.EOF {
 		return objstore.Object{}, err
 	}
-	return s.putWhole(ctx, key, first, cond)
+	return s.putWhole(ctx, key, first, cond, a)
 }
 
 // readPart reads n bytes, or less and io.EOF.
@@ -56,10 +61,10 @@ func ifNoneMatch(c objstore.Cond) *string {
 	return nil
 }
 
-func (s *Store) putWhole(ctx context.Context, key string, content []byte, cond objstore.Cond) (objstore.Object, error) {
+func (s *Store) putWhole(ctx context.Context, key string, content []byte, cond objstore.Cond, a again) (objstore.Object, error) {
 	var out *s3.PutObjectOutput
 	size := int64(len(content))
-	err := s.request(ctx, "PutObject", key, size, conditional(cond), func(ctx context.Context) (err error) {
+	err := s.request(ctx, "PutObject", key, size, a, func(ctx context.Context) (err error) {
 		out, err = s.client.api.PutObject(ctx, &s3.PutObjectInput{
 			Bucket: &s.bucket, Key: s.key(key), Body: bytes.NewReader(content), ContentLength: &size,
 			IfNoneMatch: ifNoneMatch(cond), IfMatch: quoted(cond.IfMatch),
@@ -268,7 +273,7 @@ func (w *writer) Close() (objstore.Object, error) {
 	}
 	w.done = true
 	if w.up == nil {
-		return w.store.putWhole(w.ctx, w.key, w.part, objstore.Cond{})
+		return w.store.putWhole(w.ctx, w.key, w.part, objstore.Cond{}, harmless)
 	}
 	if len(w.part) > 0 {
 		w.up.send(w.part)

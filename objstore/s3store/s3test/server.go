@@ -46,8 +46,8 @@ type Server struct {
 
 // Lax are the ways in which a store may be unfit.
 type Lax struct {
-	PutConditions, DeleteConditions, ReadConditions, Ranges bool // ignored
-	Unordered                                               bool // listings are
+	PutConditions, CopyConditions, DeleteConditions, ReadConditions, Ranges bool // ignored
+	Unordered                                                               bool // listings are
 }
 
 type object struct {
@@ -605,6 +605,9 @@ func (s *Server) copyObject(q *request) answer {
 	o, bad := s.source(q)
 	if o == nil {
 		return bad
+	}
+	if a, ok := s.holds(q, s.buckets[q.bucket][q.key], s.lax.CopyConditions); !ok {
+		return a
 	}
 	n := s.store(q.bucket, q.key, o.content)
 	n.tags = o.tags
