@@ -306,9 +306,10 @@ func (s *simulation) judgeError(e ended) {
 	var state *checkpoint.StateError
 	var replaced *silt.ReplacedError
 	var target *silt.TargetError
+	var before *silt.LoadedBeforeError // no memory is ever lost
 	var held *checkpoint.HeldError
 	switch {
-	case errors.As(e.err, &state), errors.As(e.err, &replaced), errors.As(e.err, &target):
+	case errors.As(e.err, &state), errors.As(e.err, &replaced), errors.As(e.err, &target), errors.As(e.err, &before):
 		s.fail(fmt.Errorf("%s: %w", e.by.name, e.err))
 	case s.calm && !errors.As(e.err, &held) && !errors.Is(e.err, errFault):
 		s.fail(fmt.Errorf("%s, without faults: %w", e.by.name, e.err))

@@ -124,7 +124,7 @@ func (p *process) do(ctx context.Context, c simCall, act func() error) (verdict,
 		if err := act(); err != nil {
 			return v, err
 		}
-		return v, objstore.ErrPrecondition
+		return v, fmt.Errorf("%w: %w", errFault, objstore.ErrPrecondition)
 	case late:
 		p.later(func() { _ = act() })
 		return v, errFault
