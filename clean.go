@@ -9,7 +9,10 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/siltlake/silt/internal/checkpoint"
 	"github.com/siltlake/silt/objstore"
@@ -85,28 +88,64 @@ func (c *cleaning) rule(planned time.Time) checkpoint.Rule {
 	return rule
 }
 
+// cleanedAtOnce is how many files of a source in S3 are cleaned together: each needs a few requests, which take
+// as long however small it is.
+const cleanedAtOnce = 8
+
 // cleanBatch cleans the files of a batch that were loaded, and says what became of them. It may be called
-// again after a crash.
+// again after a crash. After an error no further file is begun.
 func (r *run) cleanBatch(ctx context.Context, b *checkpoint.Cleaning) (checkpoint.Archived, error) {
 	out := checkpoint.Archived{Rule: r.set.clean.rule(b.Plan.Time)}
-	for _, f := range b.Files {
-		if f.Outcome.State != checkpoint.Loaded {
+	was := make([]checkpoint.ArchivedFile, len(b.Files))
+	var cleaned atomic.Int64
+	g, going := errgroup.WithContext(ctx)
+	g.SetLimit(r.together(b.Files, out.Rule))
+	for i, f := range b.Files {
+		if was[i] = (checkpoint.ArchivedFile{Key: f.Key, Mode: out.Mode}); f.Outcome.State != checkpoint.Loaded {
 			continue
 		}
-		was, err := r.cleanFile(ctx, b, f, out.Rule)
-		if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
-			was, err = r.uncleaned(ctx, b, f, out.Rule, err)
-		} else if err == nil && was.Mode != "" {
-			r.summary.Files.Cleaned++
-		}
-		if err != nil {
-			return out, err
-		}
-		if was != (checkpoint.ArchivedFile{Key: f.Key, Mode: out.Mode}) {
-			out.Other = append(out.Other, was)
+		g.Go(func() (err error) {
+			if going.Err() != nil {
+				return context.Cause(ctx) // nil when another file could not be cleaned, which says so
+			}
+			was[i], err = r.cleanFile(ctx, b, f, out.Rule)
+			if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
+				was[i], err = r.uncleaned(ctx, b, f, out.Rule, err)
+			} else if err == nil && was[i].Mode != "" {
+				cleaned.Add(1)
+			}
+			return err
+		})
+	}
+	err := g.Wait()
+	r.summary.Files.Cleaned += int(cleaned.Load())
+	for i, f := range b.Files {
+		if was[i] != (checkpoint.ArchivedFile{Key: f.Key, Mode: out.Mode}) {
+			out.Other = append(out.Other, was[i])
 		}
 	}
-	return out, nil
+	return out, err
+}
+
+// together is how many files of a batch may be cleaned at once. It is one where they may get in each other's
+// way, because the other name of a file is the name of another, and in a folder, whose files are copied through
+// memory and wait for the same disk.
+func (r *run) together(files []checkpoint.File, rule checkpoint.Rule) int {
+	if !isRemote(r.source.path) {
+		return 1
+	}
+	if cleanMode(rule.Mode) == cleanMove {
+		keys := map[string]bool{}
+		for _, f := range files {
+			keys[f.Key] = true
+		}
+		for _, f := range files {
+			if keys[withETag(f.Key, f.ETag)] {
+				return 1
+			}
+		}
+	}
+	return cleanedAtOnce
 }
 
 // cleanFile cleans one file that was loaded, and says what became of it. It is ErrNotExist when the file is

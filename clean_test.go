@@ -2,6 +2,7 @@ package silt_test
 
 import (
 	"context"
+	"crypto/md5"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -312,10 +315,20 @@ type archive struct {
 	source archiveSource
 }
 
-// archiveSource is a source; its hooks, when set, are asked before a file is taken away, and after.
+// archiveSource is a source; its hooks, when set, are asked before a file is opened, before it is taken away,
+// and after. Several may be at once.
 type archiveSource struct {
 	*objstore.Mem
-	before, after func(key string) error
+	open, before, after func(key string) error
+}
+
+func (s *archiveSource) Open(ctx context.Context, key string, r objstore.Range) (io.ReadCloser, objstore.Object, error) {
+	if s.open != nil {
+		if err := s.open(key); err != nil {
+			return nil, objstore.Object{}, err
+		}
+	}
+	return s.Mem.Open(ctx, key, r)
 }
 
 func (s *archiveSource) Delete(ctx context.Context, key string, cond objstore.Cond) error {
@@ -477,25 +490,41 @@ func TestTheStateOfFilesSaysWhereTheyWent(t *testing.T) {
 		}
 	})
 	killed := errors.New("it is killed")
-	// resumed is an archive that was killed when the second of its three files was taken away.
+	// resumed is an archive that was killed when the second of its three files was taken away, and the third one
+	// was still to be looked at.
 	resumed := func(t *testing.T, mode, destination string) *archive {
 		a := newArchive(t, mode, destination)
 		for i := range 3 {
 			a.put(landing, fmt.Sprintf("%d.json", i), fmt.Sprintf(`{"id":%d}`, i))
 		}
 		a.run()
-		n := 0
-		a.source.after = func(string) error {
-			if n++; n > 1 {
+		gone := []chan struct{}{make(chan struct{}), make(chan struct{})}
+		a.source.open = func(key string) error {
+			if key == "2.json" {
+				<-gone[1]
 				return killed
 			}
+			return nil
+		}
+		a.source.before = func(key string) error {
+			if key == "1.json" {
+				<-gone[0]
+			}
+			return nil
+		}
+		a.source.after = func(key string) error {
+			if key == "1.json" {
+				close(gone[1])
+				return killed
+			}
+			close(gone[0])
 			return nil
 		}
 		if s := a.clean(); len(filter(s.Warnings, "SILT-3010")) != 1 {
 			t.Errorf("got %+v", s)
 		}
 		a.want("0.json -", "1.json -", "2.json -")
-		a.source.after = nil
+		a.source.open, a.source.before, a.source.after = nil, nil, nil
 		return a
 	}
 	t.Run("who_goes_on_after_a_kill_says_the_same_of_all_files", func(t *testing.T) {
@@ -585,6 +614,112 @@ func TestTheStateOfFilesSaysWhereTheyWent(t *testing.T) {
 		content, _, err := objstore.ReadAll(t.Context(), a.at("s3://lake/old"), place)
 		if err != nil || string(content) != `{"id":1}` || place == "1.json" {
 			t.Errorf("%s: got %s, %v", place, content, err)
+		}
+	})
+}
+
+func TestFilesOfAStoreAreCleanedTogether(t *testing.T) {
+	const files, together = 20, 8
+	setUp := func(t *testing.T, mode string) (*archive, []string) {
+		a := newArchive(t, mode, map[string]string{"MOVE": "s3://lake/old"}[mode])
+		var want []string
+		for i := range files {
+			key := fmt.Sprintf("%02d.json", i)
+			a.put("s3://landing/in", key, fmt.Sprintf(`{"id":%d}`, i))
+			place := map[string]string{"MOVE": " s3://lake/old/" + key}[mode]
+			want = append(want, key+" 05-08 12:01 "+mode+place)
+		}
+		a.run()
+		return a, want
+	}
+	for _, mode := range []string{"MOVE", "DELETE"} {
+		t.Run("eight_at_once/"+mode, func(t *testing.T) {
+			a, want := setUp(t, mode)
+			var mu sync.Mutex
+			begun, now, most := 0, 0, 0
+			all := make(chan struct{})
+			a.source.before = func(string) error {
+				mu.Lock()
+				begun++
+				now++
+				if most = max(most, now); begun == together {
+					close(all)
+				}
+				mu.Unlock()
+				select {
+				case <-all:
+					return nil
+				case <-time.After(time.Minute):
+					return errors.New("it is alone")
+				}
+			}
+			a.source.after = func(string) error {
+				mu.Lock()
+				defer mu.Unlock()
+				now--
+				return nil
+			}
+			if s := a.clean(); s.Files.Cleaned != files || most != together {
+				t.Errorf("%d are cleaned, %d at once", s.Files.Cleaned, most)
+			}
+			a.want(want...)
+		})
+	}
+	for _, why := range []string{"a_file_that_cannot_be_cleaned", "a_stop"} {
+		t.Run("none_is_begun_after_"+why, func(t *testing.T) {
+			a, want := setUp(t, "MOVE")
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var begun atomic.Int64
+			a.source.before = func(string) error {
+				if begun.Add(1) != 3 {
+					return nil
+				}
+				if why == "a_stop" {
+					cancel()
+					return ctx.Err()
+				}
+				return errors.New("it is kept")
+			}
+			a.now = a.now.Add(7*24*time.Hour + time.Minute)
+			p, err := silt.Open(ctx, a.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			s, err := p.RunOnce(ctx)
+			if why != "a_stop" && err != nil || s == nil {
+				t.Fatalf("got %+v, %v", s, err)
+			}
+			if n := int(begun.Load()); n > 2+together || s.Files.Cleaned > n-1 {
+				t.Errorf("%d are begun, %d cleaned", n, s.Files.Cleaned)
+			}
+			a.source.before = nil
+			a.now = a.now.Add(-7*24*time.Hour - time.Minute)
+			a.clean()
+			a.want(want...)
+		})
+	}
+	t.Run("none_takes_the_place_of_another_whose_name_it_would_get", func(t *testing.T) {
+		server, cfg := s3Config(t)
+		cfg.Options = map[string]string{"s3.endpoint": server.URL, "cleanSource": "MOVE", "cleanSource.retentionDuration": "0 seconds",
+			"cleanSource.moveDestination": "s3://lake/old"}
+		server.Put("lake", "old/1.json", "another file")
+		server.Put("landing", "orders/1.json", `{"id":1}`)
+		sum := md5.Sum([]byte(`{"id":1}`)) // its ETag in S3
+		server.Put("landing", fmt.Sprintf("orders/1-%x.json", sum[:4]), `{"id":2}`)
+		if _, err := runOnce(t, cfg); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]bool{}
+		for _, bucket := range []string{"landing", "lake"} {
+			for _, key := range server.Keys(bucket, "o") { // of orders/, and of old/
+				content, _ := server.Get(bucket, key)
+				got[content] = true
+			}
+		}
+		if want := map[string]bool{"another file": true, `{"id":1}`: true, `{"id":2}`: true}; !maps.Equal(got, want) {
+			t.Errorf("got %v", got)
 		}
 	})
 }

@@ -64,10 +64,11 @@ func (a *Archived) Of(key string) ArchivedFile {
 	return ArchivedFile{Key: key, Mode: a.Mode}
 }
 
-// Cleaning is a closed batch whose files are to be cleaned.
+// Cleaning is a closed batch whose files are to be cleaned. Its methods may be called from several goroutines.
 type Cleaning struct {
 	Batch
 	log   *Log
+	turn        // guards what is below
 	begun Known // whether archive/begun/N is there
 	by    Rule  // that it names, when another call has written it
 }
@@ -83,6 +84,10 @@ type begun struct {
 // Begin is called before a file of the batch is taken away, so that who goes on after a crash knows that
 // one that is gone may have been cleaned. It is written once; further calls do nothing.
 func (c *Cleaning) Begin(ctx context.Context, rule Rule) error {
+	if err := c.lock(ctx); err != nil {
+		return err
+	}
+	defer c.unlock()
 	l, n := c.log, c.Plan.Batch
 	for c.begun != Have {
 		content, err := encode(headed[begun]{Body: begun{n, l.newID(), l.clock().UTC(), rule}})
@@ -107,6 +112,10 @@ func (c *Cleaning) Begin(ctx context.Context, rule Rule) error {
 // Begun is the rule by which an earlier call, here or in another process, began to take files away. It has
 // no mode when there was none.
 func (c *Cleaning) Begun(ctx context.Context) (Rule, error) {
+	if err := c.lock(ctx); err != nil {
+		return Rule{}, err
+	}
+	defer c.unlock()
 	if c.begun == Unknown {
 		if err := c.readBegun(ctx); err != nil {
 			return Rule{}, err
@@ -115,6 +124,7 @@ func (c *Cleaning) Begun(ctx context.Context) (Rule, error) {
 	return c.by, nil
 }
 
+// readBegun asks for archive/begun/N. The caller has the lock.
 func (c *Cleaning) readBegun(ctx context.Context) error {
 	object := name("archive/begun", c.Plan.Batch)
 	content, known, err := c.log.read(ctx, object, name("archive", c.Plan.Batch))
@@ -186,7 +196,7 @@ func (l *Log) sweep(ctx context.Context, n int64, clean func(context.Context, *C
 	if err := l.lease.hold(ctx); err != nil {
 		return err
 	}
-	a, err := clean(ctx, &Cleaning{Batch: b, log: l})
+	a, err := clean(ctx, &Cleaning{Batch: b, log: l, turn: newTurn()})
 	if err != nil {
 		return err
 	}

@@ -41,9 +41,7 @@ type lease struct {
 	key   string
 	clock func() time.Time
 
-	// turn holds a token, and who has taken it may use what is below. It is a mutex that a context can
-	// end the wait for, because it is kept during I/O.
-	turn    chan struct{}
+	turn    // guards what is below
 	body    leaseBody
 	extra   map[string]json.RawMessage // fields a newer silt wrote
 	etag    string
@@ -58,8 +56,7 @@ type lease struct {
 
 // take takes the lease and renews it until release, or the end of ctx.
 func take(ctx context.Context, store objstore.Store, key, holder, owner string, clock func() time.Time) (*lease, error) {
-	l := &lease{store: store, key: key, clock: clock, turn: make(chan struct{}, 1), done: make(chan struct{})}
-	l.unlock()
+	l := &lease{store: store, key: key, clock: clock, turn: newTurn(), done: make(chan struct{})}
 	err := l.acquire(ctx, holder, owner)
 	// What was lost to a put that came in between, such as a late one of the holder before, may be free.
 	for try := 1; try < 4 && isFree(err, owner, clock()); try++ {
@@ -139,17 +136,6 @@ func (l *lease) renew(ctx context.Context, lose context.CancelCauseFunc) {
 		}
 	}
 }
-
-func (l *lease) lock(ctx context.Context) error {
-	select {
-	case <-l.turn:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (l *lease) unlock() { l.turn <- struct{}{} }
 
 // hold returns nil while the lease is ours. It is called before every write, because the process may
 // have been stopped for an hour since the last one.
