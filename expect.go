@@ -192,11 +192,17 @@ const codeCheck = "SILT-7007"
 // sqlFault is a mistake in SQL that stands at a key.
 func (t *targetSettings) sqlFault(code string, key []string, mistake *duck.SQLError) Fault {
 	f := Fault{Code: code, Key: key, Problem: mistake.Message, Hint: cmp.Or(mistake.Later(), mistake.Hint), Err: mistake}
-	if mistake.Missing != "" && t.transform != "" && t.transform != everything {
-		f.Hint = "it sees the columns that the transform makes"
+	if mistake.Missing != "" && t.makesColumns() {
+		f.Hint = ofTransform
 	}
 	return f
 }
+
+// ofTransform is the hint of what names a column that a transform does not make.
+const ofTransform = "it sees the columns that the transform makes"
+
+// makesColumns reports whether the target has a transform that makes others than it reads.
+func (t *targetSettings) makesColumns() bool { return t.transform != "" && t.transform != everything }
 
 // rulesFault makes the mistakes in checks mistakes in the Config.
 func (t *targetSettings) rulesFault(err error) error {

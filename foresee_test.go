@@ -157,6 +157,7 @@ func TestAFieldThatNobodyKnowsIsAMistakeOfWhatNamesIt(t *testing.T) {
 			l.cfg.Transform = "SELECT k FROM source"
 			l.cfg.Target.Expect = expect("good", "op IS NOT NULL", "")
 		}},
+		{"a_key_behind_a_transform", "target.merge.keys", "column k", "the columns that the transform makes", func(l *lab) { l.cfg.Transform = "SELECT v FROM source" }},
 		{"where_new_fields_are_rescued", "target.merge.deleteWhen", "column new", "schemaHints: new STRING", func(l *lab) {
 			merging(l, silt.Merge{DeleteWhen: "new = 1"})
 			l.cfg.Options = map[string]string{"schemaEvolutionMode": "rescue"}

@@ -293,7 +293,11 @@ func (t *targetSettings) mergeFault(err error) error {
 			return &ConfigError{[]Fault{t.sqlFault(codeSQL, t.mergeKeys[condition.Name], mistake)}}
 		}
 	case errors.As(err, &column) && column.Setting != "":
-		return &ConfigError{[]Fault{{Code: codeMerge, Key: t.mergeKeys[column.Setting], Problem: column.Error(), Err: &MergeError{err}}}}
+		f := Fault{Code: codeMerge, Key: t.mergeKeys[column.Setting], Problem: column.Error(), Err: &MergeError{err}}
+		if column.Missing && t.makesColumns() {
+			f.Hint = ofTransform
+		}
+		return &ConfigError{[]Fault{f}}
 	}
 	return mergeError(fmt.Errorf("merge: %w", err))
 }

@@ -51,6 +51,17 @@ func TestARowWhoseKeyOrSequenceIsRescuedGoesToTheQuarantineWithItsValue(t *testi
 			}
 		})
 	}
+	t.Run("and_one_without_a_sequence_where_all_versions_are_kept", func(t *testing.T) {
+		l := newLab(t)
+		l.cfg.Lineage = []string{}
+		l.cfg.Target.Write, l.cfg.Target.Merge = "merge", silt.Merge{Keys: []string{"k"}, SequenceBy: "seq", SCD: 2}
+		l.file("a.json", `{"k":1,"seq":1}`+"\n"+`{"k":1,"seq":null}`+"\n")
+		l.run()
+		want := "the column seq, which orders the rows of a key, is NULL"
+		if q := l.quarantine(); len(q) != 1 || q[0].Detail != want {
+			t.Errorf("got %+v, want %s", q, want)
+		}
+	})
 	t.Run("but_one_without_a_sequence_is_the_oldest", func(t *testing.T) {
 		l := newLab(t)
 		l.cfg.Lineage = []string{}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/siltlake/silt"
 	"github.com/siltlake/silt/internal/duck"
+	"github.com/siltlake/silt/internal/merge"
 )
 
 // The codes of mistakes that this package finds; the root has more.
@@ -88,7 +89,10 @@ func locate(e *silt.ConfigError, document, v *value, prefix ...string) []fault {
 		}
 		hint := f.Hint
 		if mistake, ok := errors.AsType[*duck.SQLError](f.Err); ok {
-			at, hint = inSQL(found, at, mistake), withNearest(mistake, hint)
+			at, hint = inSQL(found, at, mistake), withNearest(mistake.Name, mistake.Known, hint)
+		}
+		if column, ok := errors.AsType[*merge.ColumnError](f.Err); ok {
+			hint = withNearest(column.Name, column.Known, hint)
 		}
 		if hint == "" && f.Code == silt.CodeUnknownOption && len(f.Key) > 0 {
 			if n := nearest(f.Key[len(f.Key)-1], optionNames()); n != "" {

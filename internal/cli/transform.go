@@ -245,12 +245,12 @@ func (a *app) explained(err error) []problem {
 
 // sqlHint is the way out of a mistake in SQL.
 func sqlHint(e *duck.SQLError) string {
-	return cmp.Or(withNearest(e, e.Later()), e.Hint)
+	return cmp.Or(withNearest(e.Name, e.Known, e.Later()), e.Hint)
 }
 
-// withNearest is a hint after the name that was meant, as far as that can be told.
-func withNearest(e *duck.SQLError, hint string) string {
-	if n := nearest(e.Name, e.Known); n != "" {
+// withNearest is a hint after the one of the known names that was meant, as far as that can be told.
+func withNearest(name string, known []string, hint string) string {
+	if n := nearest(name, known); n != "" {
 		return strings.TrimSpace("did you mean " + n + "? " + hint)
 	}
 	return hint

@@ -40,6 +40,9 @@ func (o *output) keyless(rec arrow.RecordBatch) []string {
 					continue
 				}
 				text := "the key column " + schema.Path(key...) + " is NULL"
+				if slices.Equal(key, o.to.Order) {
+					text = o.orderless()
+				}
 				if value := o.rescuedAt(rec, row, key); value != "" {
 					text += ", and the rescued data has " + value + " for it"
 				}
@@ -57,11 +60,16 @@ func (o *output) keyless(rec arrow.RecordBatch) []string {
 				continue
 			}
 			if value := o.rescuedAt(rec, row, o.to.Order); value != "" {
-				say(row, "the column "+schema.Path(o.to.Order...)+", which orders the rows of a key, is NULL, and the rescued data has "+value+" for it")
+				say(row, o.orderless()+", and the rescued data has "+value+" for it")
 			}
 		}
 	}
 	return why
+}
+
+// orderless says of a row that it has no place among those of its key.
+func (o *output) orderless() string {
+	return "the column " + schema.Path(o.to.Order...) + ", which orders the rows of a key, is NULL"
 }
 
 // rescuedAt is the text of the value that the rescued data of a row has for a column, or for a struct that the

@@ -144,8 +144,10 @@ type ColumnError struct {
 	Column, Problem string
 	// Setting is what names it: keys or sequenceBy; empty: something else.
 	Setting string
-	// Missing means that the rows do not have it.
+	// Missing means that the rows do not have it: they have no Name, which is a part of its path, among the Known.
 	Missing bool
+	Name    string
+	Known   []string
 }
 
 func (e *ColumnError) Error() string { return fmt.Sprintf("column %s %s", e.Column, e.Problem) }

@@ -202,14 +202,16 @@ func (s *source) columns(table *schema.Struct) error {
 		return err
 	}
 	for i, path := range s.met.keys {
-		if problem, missing := s.unfit(table, path); problem != "" {
-			return &ColumnError{s.spec.Keys[i], "is a key, and " + problem, "keys", missing}
+		if e := s.unfit(table, path); e != nil {
+			e.Column, e.Problem, e.Setting = s.spec.Keys[i], "is a key, and "+e.Problem, "keys"
+			return e
 		}
 		s.keys = append(s.keys, valuesAt(s.rows, path))
 	}
 	if s.met.seq != nil {
-		if problem, missing := s.unfit(table, s.met.seq); problem != "" {
-			return &ColumnError{s.spec.SequenceBy, "is what orders the changes, and " + problem, "sequenceBy", missing}
+		if e := s.unfit(table, s.met.seq); e != nil {
+			e.Column, e.Problem, e.Setting = s.spec.SequenceBy, "is what orders the changes, and "+e.Problem, "sequenceBy"
+			return e
 		}
 		s.seq = valuesAt(s.rows, s.met.seq)
 	}
@@ -226,31 +228,36 @@ func (s *source) columns(table *schema.Struct) error {
 	return nil
 }
 
-// unfit says why the field at a path has no values that can be compared, empty when it has, and whether that is
-// because the rows do not have it.
-func (s *source) unfit(table *schema.Struct, path []string) (problem string, missing bool) {
+// unfit says why the field at a path has no values that can be compared, nil when it has.
+func (s *source) unfit(table *schema.Struct, path []string) *ColumnError {
 	st, fields := table, s.fields
 	for n, name := range path {
 		i := st.IndexFold(name)
 		if i < 0 || fields == nil || !fields[i].has {
-			if whole := strings.Join(path, "."); len(path) > 1 && table.IndexFold(whole) >= 0 {
-				return "the rows do not have it; a name with points in it is written in back-ticks: `" + whole + "`", true
+			e := &ColumnError{Problem: "the rows do not have it", Missing: true, Name: name}
+			for i, f := range st.Fields {
+				if fields != nil && fields[i].has {
+					e.Known = append(e.Known, f.Name)
+				}
 			}
-			return "the rows do not have it", true
+			if whole := strings.Join(path, "."); len(path) > 1 && table.IndexFold(whole) >= 0 {
+				e.Problem += "; a name with points in it is written in back-ticks: `" + whole + "`"
+			}
+			return e
 		}
 		typ := st.Fields[i].Type
 		in, isStruct := typ.(*schema.Struct)
 		switch {
 		case n == len(path)-1 && isStruct && len(in.Fields) > 0:
-			return "cannot be: it is a struct; name a field in it, such as " + schema.Path(append(slices.Clip(path), in.Fields[0].Name)...), false
+			return &ColumnError{Problem: "cannot be: it is a struct; name a field in it, such as " + schema.Path(append(slices.Clip(path), in.Fields[0].Name)...)}
 		case n == len(path)-1 && !orderable(schema.ArrowType(typ)):
-			return fmt.Sprintf("cannot be: it is %s", typ), false
+			return &ColumnError{Problem: fmt.Sprintf("cannot be: it is %s", typ)}
 		case n < len(path)-1 && !isStruct:
-			return fmt.Sprintf("cannot be: %s is %s, which has no fields that a row has once", schema.Path(path[:n+1]...), typ), false
+			return &ColumnError{Problem: fmt.Sprintf("cannot be: %s is %s, which has no fields that a row has once", schema.Path(path[:n+1]...), typ)}
 		}
 		st, fields = in, fields[i].kids
 	}
-	return "", false
+	return nil
 }
 
 // choose finds the rows that count.
