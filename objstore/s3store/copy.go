@@ -24,7 +24,8 @@ const (
 //
 // Stores that honour conditions of a put need not honour that of a copy, and say nothing. So the first copy of
 // a client is put under its key, which takes the key, and copied over that under the condition. When the store
-// refuses that, later copies rest on the condition; else all are made so.
+// refuses that, later copies rest on the condition; else all are made so. Those go one after the other: their
+// bytes pass through memory.
 func (s *Store) CopyFrom(ctx context.Context, key string, from objstore.Store, o objstore.Object) (objstore.Object, error) {
 	src, ok := from.(*Store)
 	if !ok || src.client.endpoint != s.client.endpoint {
@@ -34,7 +35,11 @@ func (s *Store) CopyFrom(ctx context.Context, key string, from objstore.Store, o
 		return s.copyParts(ctx, key, src, o)
 	}
 	ifAbsent := objstore.Cond{IfAbsent: true}
-	if s.client.copiesIfAbsent.Load() {
+	if !s.client.copiesIfAbsent.Load() {
+		s.client.carrying.Lock()
+		defer s.client.carrying.Unlock()
+	}
+	if s.client.copiesIfAbsent.Load() { // as another has seen since
 		return s.copyWhole(ctx, key, src, o, ifAbsent)
 	}
 	if err := s.carry(ctx, key, src, o); err != nil {

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -76,6 +77,8 @@ type Client struct {
 	pace     pace
 	// copiesIfAbsent says that the store was seen to honour a condition on the key of a copy.
 	copiesIfAbsent atomic.Bool
+	// carrying is held while that is not known, by who copies.
+	carrying sync.Mutex
 }
 
 // New returns a Client. It reads the SDK's configuration files and makes no request.

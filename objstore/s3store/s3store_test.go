@@ -436,6 +436,28 @@ func TestACopyIsOfTheVersion(t *testing.T) {
 	}
 }
 
+func TestOfCopiesAtOnceTheFirstAloneIsCarried(t *testing.T) {
+	server := serve(t)
+	s := open(t, options(server.URL), "")
+	o, err := objstore.PutBytes(t.Context(), s, "from", []byte("ours"), objstore.Cond{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g errgroup.Group
+	for i := range 8 {
+		g.Go(func() error {
+			_, err := s.CopyFrom(t.Context(), fmt.Sprint("to", i), s, o)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if _, calls := server.Calls(); calls["PutObject"] != 2 || calls["CopyObject"] != 2+7 {
+		t.Errorf("got %v", calls)
+	}
+}
+
 func TestACopyTakesNoKeyThatAnotherHas(t *testing.T) {
 	for name, lax := range map[string]bool{"a_store_that_honours_the_condition_of_a_copy": false, "one_that_ignores_it": true} {
 		t.Run(name, func(t *testing.T) {
