@@ -2,6 +2,7 @@ package silt
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -64,6 +65,7 @@ func Doctor(ctx context.Context, cfg Config) ([]Finding, error) {
 		d.add("checkpoint", place.State, err)
 	}
 	set, _ := cfg.parse()
+	d.cleaning(ctx, set, cfg.Source)
 	d.queue(ctx, set, cfg.Source)
 	location := place.State
 	if set.checkpoint != "" {
@@ -183,6 +185,44 @@ func (d *doctor) probe(ctx context.Context, what, location, prefix string) {
 			last.Level = LevelWarn
 		}
 	}
+}
+
+// cleaning tries out whether files may be taken from a source in S3, and put where they are moved to. It changes
+// nothing: each request has a condition on an object that is not there.
+func (d *doctor) cleaning(ctx context.Context, set *settings, location string) {
+	absent := ".silt-probe-" + rand.Text()
+	no := objstore.Cond{IfMatch: "none"}
+	if mode := set.clean.mode; (mode == cleanMove || mode == cleanDelete) && isRemote(location) {
+		from, err := openFolder(d.at, location)
+		if err != nil {
+			return // it is told of where the source is listed
+		}
+		d.add("delete in source", from.String(), refused(from.store.Delete(ctx, absent, no)))
+	}
+	if set.clean.mode != cleanMove {
+		return
+	}
+	to, err := absolute(set.clean.rule(time.Now()).Location)
+	if err != nil || !isRemote(to) {
+		return
+	}
+	store := d.at.open(to)
+	_, _, err = store.Open(ctx, absent, objstore.Range{Len: 1})
+	if err = refused(err); err == nil {
+		if _, err = objstore.PutBytes(ctx, store, absent, nil, no); err == nil {
+			err = store.Delete(ctx, absent, objstore.Cond{}) // the store ignores the condition
+		}
+		err = refused(err)
+	}
+	d.add("move to", to, err)
+}
+
+// refused is nil where an error says that a condition did not hold, and nothing else.
+func refused(err error) error {
+	if errors.Is(err, objstore.ErrNotExist) || errors.Is(err, objstore.ErrPrecondition) {
+		return nil
+	}
+	return err
 }
 
 // existing is the nearest folder at or above path that is there.

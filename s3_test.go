@@ -3,6 +3,7 @@ package silt_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -167,6 +168,30 @@ func TestDoctor(t *testing.T) {
 		}
 		if got := diagnose(t); got != "" {
 			t.Errorf("got %s", got)
+		}
+	})
+	t.Run("what_cleaning_needs_is_tried_and_leaves_nothing", func(t *testing.T) {
+		was := cfg.Options
+		defer func() { cfg.Options = was }()
+		cfg.Options = maps.Clone(was)
+		cfg.Options["cleanSource"], cfg.Options["cleanSource.moveDestination"] = "MOVE", "s3://lake/old/{yyyy}"
+		if got := diagnose(t); got != "" || len(server.Keys("lake", "old")) > 0 || len(server.Keys("landing", "")) != 1 {
+			t.Errorf("got %s, and it left %v", got, server.Keys("lake", "old"))
+		}
+		server.Inject(func(c s3test.Call) s3test.Fault {
+			if c.Op == "DeleteObject" && c.Bucket == "landing" || c.Op == "PutObject" && strings.HasPrefix(c.Key, "old/") {
+				return s3test.Denied
+			}
+			return s3test.None
+		})
+		got := diagnose(t)
+		server.Inject(nil)
+		if want := "fail delete in source, fail move to"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		cfg.Options["cleanSource.moveDestination"] = "s3://nowhere/old"
+		if got := diagnose(t); got != "fail move to" {
+			t.Errorf("where there is no bucket: got %s", got)
 		}
 	})
 	t.Run("a_store_that_ignores_conditions_fails", func(t *testing.T) {

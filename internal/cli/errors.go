@@ -332,6 +332,10 @@ var rules = []rule{
 	sentinel(s3store.ErrNoBucket, exitUsage, "no_bucket", func(err error) problem {
 		return problem{Code: codeNoBucket, Title: err.Error(), Hint: "check the name of the bucket, and AWS_ENDPOINT_URL or the option s3.endpoint"}
 	}),
+	sentinel(s3store.ErrUnreachable, exitFailed, "unreachable", func(err error) problem {
+		return problem{Code: codeUnreachable, Title: err.Error(),
+			Hint: "check the network, and AWS_ENDPOINT_URL or the option s3.endpoint; then run the same command again"}
+	}),
 	sentinel(s3store.ErrNoQueue, exitAccess, "no_queue", func(err error) problem {
 		return problem{Code: codeQueue, Title: err.Error(), Hint: "check cloudFiles.queueUrl: the URL, its region and its account"}
 	}),
@@ -402,6 +406,7 @@ const (
 	codeNoBucket    = "SILT-5004"
 	codeQueue       = "SILT-5005"
 	codeEvents      = "SILT-5006"
+	codeUnreachable = "SILT-5008"
 	codeHeld        = "SILT-6001"
 	codeState       = "SILT-6002"
 	codeNoTable     = "SILT-6003"

@@ -393,7 +393,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		o := options("http://127.0.0.1:1")
 		o.Tries = 3
 		_, _, err := objstore.ReadAll(t.Context(), open(t, o, ""), "k")
-		if err == nil || errors.Is(err, objstore.ErrNotExist) {
+		if !errors.Is(err, s3store.ErrUnreachable) || errors.Is(err, objstore.ErrNotExist) ||
+			!strings.HasPrefix(err.Error(), "GetObject s3://b/k: dial tcp 127.0.0.1:1: ") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -167,6 +167,9 @@ func (e *Error) Unwrap() []error {
 // not come and go like an object.
 var ErrNoBucket = errors.New("the bucket does not exist")
 
+// ErrUnreachable means that there was no connection to the store, however often it was tried.
+var ErrUnreachable = errors.New("the store cannot be reached")
+
 // named turns an error of the SDK into one of package objstore.
 func (s *Store) named(ctx context.Context, op, key string, err error) error {
 	switch {
@@ -192,6 +195,11 @@ func (s *Store) named(ctx context.Context, op, key string, err error) error {
 		e.Hint = "the bucket is in another region: set AWS_REGION or the option cloudFiles.region"
 	case noCredentials(err):
 		e.noCredentials()
+	case kindOf(err) == unsent:
+		e.is = ErrUnreachable
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			e.Err = op
+		}
 	}
 	return e
 }
