@@ -3,7 +3,6 @@ package merge
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -170,7 +169,7 @@ func (c *conditions) eval(ctx context.Context, sql string, name duck.TableName, 
 		return nil, err
 	}
 	if int64(len(holds)) != rec.NumRows() {
-		return nil, fmt.Errorf("the condition makes %d rows of %d", len(holds), rec.NumRows())
+		return nil, &duck.SQLError{Message: "it does not look at one row by itself", SQL: sql, Hint: "write a condition without aggregates and unnest"}
 	}
 	return holds, nil
 }

@@ -51,6 +51,14 @@ func TestConditions(t *testing.T) {
 			name: "a_condition_on_no_column", source: "id BIGINT", spec: merge.Spec{Keys: []string{"id"}, DeleteWhen: "nothing = 1"},
 			changes: `{"id":1}`, err: "nothing",
 		},
+		{
+			name: "a_condition_over_all_rows", source: "id BIGINT, v BIGINT", spec: merge.Spec{Keys: []string{"id"}, DeleteWhen: "count(v) > 0"},
+			changes: `{"id":1,"v":1}`, err: "deleteWhen: sql: it does not look at one row by itself",
+		},
+		{
+			name: "a_condition_with_several_answers", source: "id BIGINT", spec: merge.Spec{Keys: []string{"id"}, UpdateWhen: "unnest([true, false])"},
+			changes: `{"id":1}`, err: "updateWhen: sql: it does not look at one row by itself",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, vectors := range []string{"false", "true"} {
