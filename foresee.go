@@ -60,9 +60,9 @@ func tellPending(err error, pending []string) error {
 }
 
 // foresee makes those fields part of the schema that the files bring, where one that is named and not known is among
-// them; cause is the error when none is. The files of the batch are read first, then the others that are there, as
-// for a first schema: so it does not matter where a batch ends, and one that was planned before the field came is
-// not in the way of those that have it.
+// them; cause is the error when none is. The files of the batch are read first, then others that are there, at most as
+// many as for a first schema: so it does not matter where a batch ends, and one that was planned before the field
+// came is not in the way of those that have it.
 func (c *conversion) foresee(ctx context.Context, cause error) error {
 	if c.before == nil && c.rules.Given == nil {
 		return cause // they have been read, for the first schema
@@ -83,12 +83,17 @@ func (c *conversion) foresee(ctx context.Context, cause error) error {
 	if err != nil {
 		return err
 	}
+	var others []objstore.Object
 	if lacks != nil {
-		others, err := c.others(ctx)
-		if err != nil {
+		if others, err = c.others(ctx); err != nil {
 			return err
 		}
-		more, err := c.lookAt(ctx, others)
+	}
+	// What comes next is the likeliest to have it: as a rule a few files do, and no more are read.
+	for few := 8; lacks != nil && len(others) > 0; few *= 4 {
+		next := others[:min(few, len(others))]
+		others = others[len(next):]
+		more, err := c.lookAt(ctx, next)
 		if err != nil {
 			return err
 		}

@@ -105,6 +105,27 @@ func TestAFieldThatIsNamedMayComeWithALaterBatch(t *testing.T) {
 		}
 		l.want(`{"k":1,"v":1}`, `{"k":3,"v":3}`)
 	})
+	t.Run("and_no_more_files_are_read_than_it_takes_to_find_it", func(t *testing.T) {
+		l := first(t)
+		l.cfg.Options = map[string]string{"maxFilesPerTrigger": "1"}
+		l.file("b.json", `{"k":1}`+"\n")
+		l.file("c.json", `{"k":2,"op":"delete"}`+"\n")
+		for i := range 10 {
+			l.file(fmt.Sprintf("d%d.json", i), `{"k":1}`+"\n")
+		}
+		l.file("e.json", `{"k":1,"far":1}`+"\n")
+		var grown []silt.SchemaEvolved
+		l.cfg.Events = func(e silt.Event) {
+			if e, ok := e.(silt.SchemaEvolved); ok {
+				grown = append(grown, e)
+			}
+		}
+		l.run()
+		if len(grown) != 2 || len(grown[0].Added) != 1 || grown[0].Batch != 1 || grown[0].Added[0].Path != "op" || grown[1].Added[0].Path != "far" {
+			t.Errorf("the schema grew by %+v", grown)
+		}
+		l.want(`{"far":1,"k":1}`, `{"k":3}`)
+	})
 	t.Run("of_a_later_run", func(t *testing.T) {
 		l := first(t)
 		l.file("b.json", `{"k":1,"v":1}`+"\n")
