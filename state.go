@@ -43,8 +43,9 @@ type FileState struct {
 	Status string `json:"status"`
 	Batch  int64  `json:"batch_id"`
 	// CreateTime is when the version came to be, which is all that stores know of it: ModTime.
-	CreateTime    time.Time `json:"create_time"`
-	DiscoveryTime time.Time `json:"discovery_time"`
+	CreateTime time.Time `json:"create_time"`
+	// DiscoveryTime is when the batch was planned; zero of a file that no batch has met.
+	DiscoveryTime time.Time `json:"discovery_time,omitzero"`
 	// ProcessedTime is when the batch was complete that met the file last; CommitTime is the same, unless a
 	// later batch is to take the file again.
 	ProcessedTime *time.Time `json:"processed_time"`

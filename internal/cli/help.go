@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,16 @@ Try it:
 
 // help gives commands their help: short for silt itself, with its flags for all others.
 func help(root *cobra.Command) {
-	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
+	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Say what a command does, as --help does", Hidden: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			for of := root; ; args = args[1:] {
+				i := slices.IndexFunc(of.Commands(), func(c *cobra.Command) bool { return len(args) > 0 && c.Name() == args[0] })
+				if i < 0 {
+					return group(of, args)
+				}
+				of = of.Commands()[i]
+			}
+		}})
 	cobra.AddTemplateFunc("start", func() string { return start })
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpTemplate(`{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}

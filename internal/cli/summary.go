@@ -94,7 +94,7 @@ func filesSum(f silt.FileCounts) string {
 		n    int
 		what string
 	}{
-		{f.Failed, "failed, tried again by the next run"}, {f.Quarantined, "given up"}, {f.Deferred, "still being written"}, {f.Waiting, "waiting for others"}, {f.Vanished, "vanished"},
+		{f.Failed, "failed, tried again by the next run"}, {f.Quarantined, "given up"}, {f.Deferred, "still being written"}, {f.Waiting, "waiting for others"}, {f.Vanished, "gone or replaced before they were read"},
 	} {
 		if sum += p.n; p.n > 0 {
 			parts = append(parts, thousands(p.n)+" "+p.what)
