@@ -22,6 +22,7 @@ func summaryText(s *silt.Summary) string {
 		if text := passedText(f.PassedOver); text != "" {
 			line("files", "%s", text)
 		}
+		cleaned(line, f)
 		warnings(line, s.Warnings)
 		return b.String()
 	}
@@ -68,9 +69,7 @@ func summaryText(s *silt.Summary) string {
 			line("", "and %s", count(more, "more path"))
 		}
 	}
-	if f.Cleaned > 0 {
-		line("cleaned", "%s of the source", count(f.Cleaned, "file"))
-	}
+	cleaned(line, f)
 	warnings(line, s.Warnings)
 	return b.String()
 }
@@ -85,6 +84,13 @@ func warnings(line func(label, format string, args ...any), all []silt.Warning) 
 }
 
 const mostAdded = 8
+
+// cleaned tells of files of which cleanSource was due, whether or not there were new ones.
+func cleaned(line func(label, format string, args ...any), f silt.FileCounts) {
+	if f.Cleaned > 0 {
+		line("cleaned", "%s of the source", count(f.Cleaned, "file"))
+	}
+}
 
 // filesSum is the sum of files, or the one number when there is nothing to sum.
 func filesSum(f silt.FileCounts) string {
