@@ -128,6 +128,13 @@ func TestCleanSource(t *testing.T) {
 			t.Errorf("got %+v, %v", s, err)
 		}
 	})
+	t.Run("a_hidden_folder_of_the_table_takes_files_which_vacuum_passes_over", func(t *testing.T) {
+		w := setUp(t, move(""))
+		w.cfg.Options["cleanSource.moveDestination"] = filepath.Join(w.dir, "t/_old/{yyyy}")
+		if s, err := runOnce(t, w.cfg); err != nil || s.Files.Cleaned != 2 {
+			t.Errorf("got %+v, %v", s, err)
+		}
+	})
 	t.Run("a_file_that_would_be_moved_into_the_source_stays", func(t *testing.T) {
 		w := setUp(t, move(""))
 		w.cfg.Options["cleanSource.moveDestination"] = w.dir
@@ -167,6 +174,7 @@ func TestCleanSource(t *testing.T) {
 		"a_destination_inside_the_source_is_refused": {"cleanSource": "MOVE", "cleanSource.moveDestination": "SOURCE/old"},
 		"one_that_is_the_source_on_some_day_is":      {"cleanSource": "MOVE", "cleanSource.moveDestination": "DAYS/{yyyy}"},
 		"one_that_lies_in_it_on_some_day_is":         {"cleanSource": "MOVE", "cleanSource.moveDestination": "DAYS/{yyyy}/{MM}/{dd}"},
+		"one_that_a_vacuum_of_the_table_empties_is":  {"cleanSource": "MOVE", "cleanSource.moveDestination": "DIR/t/old"},
 		"one_that_a_link_leads_into_it_is":           {"cleanSource": "MOVE", "cleanSource.moveDestination": "LINK/old"},
 		"move_needs_a_destination":                   {"cleanSource": "MOVE"},
 		"delete_waits_for_a_week":                    {"cleanSource": "DELETE", "cleanSource.retentionDuration": "1 day"},
@@ -186,7 +194,7 @@ func TestCleanSource(t *testing.T) {
 				writeFile(t, filepath.Join(w.cfg.Source, "a.json"), `{"id":1}`)
 			}
 			for k, v := range w.cfg.Options {
-				w.cfg.Options[k] = strings.NewReplacer("SOURCE", w.in, "LINK", link, "DAYS", days).Replace(v)
+				w.cfg.Options[k] = strings.NewReplacer("SOURCE", w.in, "LINK", link, "DAYS", days, "DIR", w.dir).Replace(v)
 			}
 			if p, err := silt.Open(t.Context(), w.cfg); err == nil {
 				p.Close()

@@ -83,7 +83,7 @@ var optionTable = []OptionInfo{
 	{Name: "s3.pathStyle", Type: "boolean", Doc: "Put the bucket into the path of URLs; unset, where there is an endpoint."},
 	{Name: "cloudFiles.cleanSource", Type: "enum", Values: []string{"OFF", "DELETE", "MOVE", "TAG"}, Default: "OFF", Doc: "What becomes of a file once its batch is closed; TAG marks it, in S3. A file with bad records is not deleted."},
 	{Name: "cloudFiles.cleanSource.retentionDuration", Type: "string", Default: "30 days", Doc: "How long after its batch was closed; DELETE takes 7 days or more, MOVE and TAG also 0 seconds."},
-	{Name: "cloudFiles.cleanSource.moveDestination", Type: "string", Doc: "Folder to move files to, on no day inside of the source; {yyyy}/{MM}/{dd} in it is the day of the batch."},
+	{Name: "cloudFiles.cleanSource.moveDestination", Type: "string", Doc: "Folder to move files to, on no day inside of the source or of a table; {yyyy}/{MM}/{dd} in it is the day of the batch."},
 	{Name: "cloudFiles.validateOptions", Type: "boolean", Default: "true", Doc: "false makes an unknown option a warning."},
 
 	// JSON.

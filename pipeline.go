@@ -164,6 +164,15 @@ func open(cfg Config) (*Pipeline, []Fault) {
 			return nil, []Fault{{Code: CodeContradiction, Key: []string{"options", to.option},
 				Problem: fmt.Sprintf("%s lies inside the source %s, which would %s", given, p.source.path, to.what), Hint: to.hint}}
 		}
+		for _, t := range p.targets {
+			for _, table := range []string{t.path, t.place.Quarantine} {
+				if vacuums(table, *to.place) {
+					return nil, []Fault{{Code: CodeContradiction, Key: []string{"options", to.option},
+						Problem: fmt.Sprintf("%s lies inside the table %s, and VACUUM deletes what a table does not know", given, table),
+						Hint:    "take a folder beside the table"}}
+				}
+			}
+		}
 	}
 	p.name = cfg.pipelineName(p.source)
 	first := p.targets[0].place
@@ -260,6 +269,15 @@ func (f folder) mayHold(destination string) bool {
 		}
 	}
 	return true
+}
+
+// vacuums reports whether VACUUM of a table deletes files at a destination: it passes over hidden folders.
+func vacuums(table, destination string) bool {
+	if !(folder{path: table}).mayHold(destination) {
+		return false
+	}
+	below := strings.Split(realPath(destination), "/")[len(strings.Split(realPath(table), "/")):]
+	return !slices.ContainsFunc(below, func(name string) bool { return strings.HasPrefix(name, "_") || strings.HasPrefix(name, ".") })
 }
 
 // pipelineName is the name of the pipeline and of its folder in the state.
