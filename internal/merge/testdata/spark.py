@@ -28,7 +28,7 @@ def read(schema, rows):
 
 
 def create(path, schema, partitionBy, properties, rows):
-    read(schema, rows).write.format("delta").partitionBy(*partitionBy or []).options(**properties).save(path)
+    read(schema, rows).write.format("delta").partitionBy(*partitionBy or []).options(**properties or {}).save(path)
 
 
 def make(job, say):
