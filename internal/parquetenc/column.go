@@ -36,8 +36,8 @@ type column struct {
 	body   blob
 	pages  []page
 	stored bool // pages do not get smaller, and are not compressed
-	tried  bool // whether such frames suit pages without the dictionary
-	framed bool // they do
+	large  int  // pages without the dictionary on which it pays to find out how to compress them
+	framed bool // by frames of what find finds
 	find   finder
 	bounds bounds
 	remaps map[*parquetleaf.Leaf][]uint32 // from the places in other dictionaries to those in this one, plus one
@@ -69,7 +69,7 @@ func newColumn(n *node, maxDef, maxRep int) *column {
 
 // reset begins a chunk.
 func (c *column) reset() {
-	c.pages, c.total, c.values, c.stored, c.tried, c.framed = c.pages[:0], 0, 0, false, false, false
+	c.pages, c.total, c.values, c.stored, c.large, c.framed = c.pages[:0], 0, 0, false, 0, false
 	c.bounds.reset()
 	clear(c.remaps)
 	c.copied = nil
@@ -434,20 +434,30 @@ func (c *column) compress(w *Writer, b []byte, dict bool) []byte {
 		return w.compress(b)
 	}
 	width := c.pageWidth()
-	if !c.tried && len(b) >= enough {
-		c.tried = true
-		c.find = nothing
-		if c.framed = w.suits(b, c.find, width); !c.framed && width > 0 {
-			if c.find = above; c.physical == typeDouble {
-				c.find = decimals
-			}
-			c.framed = w.suits(b, c.find, width)
+	if len(b) >= enough {
+		if c.large%alike == 0 {
+			c.choose(w, b, width)
 		}
+		c.large++
 	}
 	if c.framed && (width > 0 || c.find == nothing) {
 		return w.compressBy(b, c.find, width)
 	}
 	return w.compress(b)
+}
+
+// alike is for how many large pages one of them tells how they are compressed.
+const alike = 8
+
+// choose finds out whether frames suit a page.
+func (c *column) choose(w *Writer, b []byte, width int) {
+	c.find = nothing
+	if c.framed = w.suits(b, c.find, width); !c.framed && width > 0 {
+		if c.find = above; c.physical == typeDouble {
+			c.find = decimals
+		}
+		c.framed = w.suits(b, c.find, width)
+	}
 }
 
 // pageWidth is how many bytes each value takes in the open page, 0 when they differ. Of texts it looks at some.
