@@ -112,7 +112,7 @@ func (t *fse) appendTable(out []byte) []byte {
 			threshold >>= 1
 		}
 		w.flush()
-		if n > 0 || left <= 1 {
+		if n > 0 {
 			continue
 		}
 		zeros := 0 // that follow

@@ -29,17 +29,16 @@ const (
 	minLength = 3 // of a match
 )
 
-// append appends them to out.
+// append appends them to out. There are less than 0x7F00, from which on their number is written otherwise:
+// in a block each takes more than minMatch bytes.
 func (s *sequences) append(out []byte, all []sequence) []byte {
 	switch n := len(all); {
 	case n == 0:
 		return append(out, 0)
 	case n < 128:
 		out = append(out, byte(n))
-	case n < 0x7F00:
-		out = append(out, byte(n>>8)+128, byte(n))
 	default:
-		out = append(out, 255, byte(n-0x7F00), byte((n-0x7F00)>>8))
+		out = append(out, byte(n>>8)+128, byte(n))
 	}
 	for k := range s.codes {
 		s.codes[k] = grow(s.codes[k][:0], len(all))
