@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -125,7 +124,7 @@ func appendStored(b array.Builder, c parquetleaf.Column, v []byte) {
 	case *array.Float64Builder:
 		b.Append(math.Float64frombits(bits))
 	case *array.StringBuilder:
-		b.Append(strings.Clone(string(v)))
+		b.Append(string(v))
 	case *array.Decimal128Builder:
 		if c.Physical != parquetleaf.Fixed {
 			b.Append(decimal128.FromI64(int64(bits)))

@@ -2,12 +2,12 @@ package delta
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"math"
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -434,58 +434,26 @@ func decimalText(v decimal128.Num, scale int32) []byte {
 // stringBounds orders strings by their bytes.
 type stringBounds struct {
 	prefix int
-	lo, hi []byte
+	lo, hi string
 	any    bool
-	// first are the first bytes of lo and hi: by those alone most strings are between the two.
-	first [2]uint64
 }
 
 func (b *stringBounds) add(a arrow.Array, valid []byte) {
 	s := a.(*array.String)
-	data, offsets := s.ValueBytes(), s.ValueOffsets()
-	if s.Len() == 0 {
-		return
-	}
-	base := offsets[0]
 	for i := range s.Len() {
 		if valid != nil && !bitutil.BitIsSet(valid, i) {
 			continue
 		}
-		v := data[offsets[i]-base : offsets[i+1]-base]
-		x := firstBytes(v)
-		if b.any && b.first[0] < x && x < b.first[1] || len(v) < 8 && (b.is(0, b.lo, x, len(v)) || b.is(1, b.hi, x, len(v))) {
-			continue
-		}
-		v = b.head(v)
+		v := b.head(s.Value(i))
 		switch {
 		case !b.any:
-			b.lo, b.hi, b.any = bytes.Clone(v), bytes.Clone(v), true
-		case bytes.Compare(v, b.lo) < 0:
-			b.lo = append(b.lo[:0], v...)
-		case bytes.Compare(v, b.hi) > 0:
-			b.hi = append(b.hi[:0], v...)
-		default:
-			continue
+			b.lo, b.hi, b.any = strings.Clone(v), strings.Clone(v), true
+		case v < b.lo:
+			b.lo = strings.Clone(v)
+		case v > b.hi:
+			b.hi = strings.Clone(v)
 		}
-		b.first = [2]uint64{firstBytes(b.lo), firstBytes(b.hi)}
 	}
-}
-
-// is reports whether a bound is the text of n bytes, less than eight, whose first bytes are x.
-func (b *stringBounds) is(which int, bound []byte, x uint64, n int) bool {
-	return b.any && x == b.first[which] && n == len(bound)
-}
-
-// firstBytes are the first eight bytes of v as a number, with zeros for those it lacks. Where two such
-// numbers differ they have the order of what they are of.
-func firstBytes(v []byte) (x uint64) {
-	if len(v) >= 8 {
-		return binary.BigEndian.Uint64(v)
-	}
-	for i, c := range v {
-		x |= uint64(c) << (56 - 8*i)
-	}
-	return x
 }
 
 // most is how many bytes of a string decide what its bound is cut to: twice the prefix, in UTF-16 units of
@@ -493,7 +461,7 @@ func firstBytes(v []byte) (x uint64) {
 func (b *stringBounds) most() int { return 3 * (2*b.prefix + 2) }
 
 // head is as much of v as that.
-func (b *stringBounds) head(v []byte) []byte {
+func (b *stringBounds) head(v string) string {
 	n := b.most()
 	if len(v) <= n {
 		return v
@@ -505,17 +473,17 @@ func (b *stringBounds) head(v []byte) []byte {
 }
 
 func (b *stringBounds) min() []byte {
-	if !b.any || !utf8.Valid(b.lo) {
+	if !b.any || !utf8.ValidString(b.lo) {
 		return nil
 	}
-	return quoteJSON(truncateMin(string(b.lo), b.prefix))
+	return quoteJSON(truncateMin(b.lo, b.prefix))
 }
 
 func (b *stringBounds) max() []byte {
-	if !b.any || !utf8.Valid(b.hi) {
+	if !b.any || !utf8.ValidString(b.hi) {
 		return nil
 	}
-	text, ok := truncateMax(string(b.hi), b.prefix)
+	text, ok := truncateMax(b.hi, b.prefix)
 	if !ok {
 		return nil
 	}
