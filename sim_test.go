@@ -397,6 +397,9 @@ func (s *simulation) turn(ctx context.Context) {
 	s.waiting = slices.Delete(s.waiting, i, i+1)
 	s.last = q.by
 	s.calls++
+	if q.op == "delete" && strings.HasPrefix(q.key, landing) && !s.calm && s.dice.IntN(8) == 0 {
+		s.files.replace(q.key) // between a look at the file and this, which chance seldom meets
+	}
 	v := s.verdict(q.simCall)
 	s.note("%s %s %s: %s", q.by.name, q.op, q.key, v)
 	if v.kills() {

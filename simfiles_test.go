@@ -144,15 +144,26 @@ func (f *simFiles) change() {
 	}
 	s := f.sim
 	key := f.keys[s.dice.IntN(len(f.keys))]
-	if etag, err := s.cloud.etag(key); err == nil {
-		f.versions[key+" "+etag].replaced = true
-	}
-	if s.dice.IntN(3) == 0 {
-		s.note("%s vanishes", key)
-		_ = s.cloud.mem.Delete(context.Background(), key, objstore.Cond{})
+	if s.dice.IntN(3) > 0 {
+		f.replace(key)
 		return
 	}
+	f.replaced(key)
+	s.note("%s vanishes", key)
+	_ = s.cloud.mem.Delete(context.Background(), key, objstore.Cond{})
+}
+
+// replace puts another version of a file.
+func (f *simFiles) replace(key string) {
+	f.replaced(key)
 	f.write(key)
+}
+
+// replaced says of the version that is there that it is about to be gone.
+func (f *simFiles) replaced(key string) {
+	if etag, err := f.sim.cloud.etag(key); err == nil {
+		f.versions[key+" "+etag].replaced = true
+	}
 }
 
 // foreigner writes to the table beside the loaders, and meets no faults.
