@@ -319,8 +319,10 @@ type archive struct {
 	t      *testing.T
 	cfg    silt.Config
 	now    time.Time
-	stores map[string]*objstore.Mem
 	source archiveSource
+
+	mu     sync.Mutex
+	stores map[string]*objstore.Mem
 }
 
 // archiveSource is a source; its hooks, when set, are asked before a file is opened, before it is taken away,
@@ -370,6 +372,8 @@ func newArchive(t *testing.T, mode, destination string) *archive {
 }
 
 func (a *archive) at(location string) *objstore.Mem {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.stores[location] == nil {
 		a.stores[location] = new(objstore.Mem)
 	}

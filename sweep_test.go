@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
@@ -122,9 +123,9 @@ func TestAPlanBesideTheFirstBatch(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSweep(sweepKinds[0])
 			p := s.outside()
-			calls = 0
+			var met atomic.Int64 // a plan makes some calls at once
 			p.judge = func(simCall) verdict {
-				if calls++; calls-1 == at {
+				if met.Add(1)-1 == int64(at) {
 					if _, err := s.load(t.Context(), s.another(), nil); err != nil {
 						t.Errorf("at call %d: %v", at, err)
 					}
@@ -140,6 +141,7 @@ func TestAPlanBesideTheFirstBatch(t *testing.T) {
 			if err != nil {
 				t.Fatalf("at call %d: %v", at, err)
 			}
+			calls = int(met.Load())
 			for _, w := range plan.Warnings {
 				if w.Code == "SILT-6014" {
 					t.Errorf("at call %d: %s", at, w.Text)
