@@ -451,13 +451,14 @@ const alike = 8
 
 // choose finds out whether frames suit a page.
 func (c *column) choose(w *Writer, b []byte, width int) {
-	c.find = nothing
-	if c.framed = w.suits(b, c.find, width); !c.framed && width > 0 {
-		if c.find = above; c.physical == typeDouble {
-			c.find = decimals
-		}
-		c.framed = w.suits(b, c.find, width)
+	finders := []finder{nothing, above}
+	switch {
+	case width == 0:
+		finders = finders[:1]
+	case c.physical == typeDouble:
+		finders[1] = decimals
 	}
+	c.find, c.framed = w.suits(b, width, finders...)
 }
 
 // pageWidth is how many bytes each value takes in the open page, 0 when they differ. Of texts it looks at some.

@@ -63,15 +63,18 @@ func (p *packer) compressBy(b []byte, how finder, width int) []byte {
 // enough is the size from which on it pays to find out how a page is to be compressed.
 const enough = 64 << 10
 
-// suits reports whether a frame of the page, and of those like it, is about as small as that of compress,
-// which takes several times as long. It tries a part.
-func (p *packer) suits(b []byte, how finder, width int) bool {
+// suits returns the first finder by which a frame of the page, and of those like it, is about as small as that
+// of compress, which takes several times as long. It tries a part.
+func (p *packer) suits(b []byte, width int, finders ...finder) (how finder, ok bool) {
 	part := b[len(b)-enough/4:]
 	general := len(p.compress(part))
-	if how == nothing {
-		return len(p.compressBy(part, how, width))*3 <= general*4
+	for _, how := range finders {
+		size := len(p.compressBy(part, how, width))
+		if how == nothing && size*3 <= general*4 || how != nothing && size*8 <= general*9 {
+			return how, true
+		}
 	}
-	return len(p.compressBy(part, how, width))*8 <= general*9
+	return nothing, false
 }
 
 func (p *packer) compress(b []byte) []byte {

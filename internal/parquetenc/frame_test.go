@@ -217,7 +217,7 @@ func TestAPageIsSearchedWhereItsValuesRepeat(t *testing.T) {
 		{"decimals", nothing, 8, false}, {"decimals", above, 8, false}, {"decimals", decimals, 8, true},
 		{"wholes", decimals, 8, true}, {"one text", nothing, 15, false},
 	} {
-		if got := p.suits(all[test.page], test.find, test.width); got != test.want {
+		if _, got := p.suits(all[test.page], test.width, test.find); got != test.want {
 			t.Errorf("%s by finder %d: %v", test.page, test.find, got)
 		}
 	}
