@@ -378,7 +378,7 @@ func (x *patching) column(pq *parquetenc.Writer, g *patchGroup, i int, changed b
 			}
 			old, err := x.f.leaf(g, i)
 			if err == nil {
-				stats.leaf(i, old, 0, old.Rows())
+				stats.copied(i, old)
 			}
 			return err
 		}
@@ -390,7 +390,7 @@ func (x *patching) column(pq *parquetenc.Writer, g *patchGroup, i int, changed b
 	put := func(l *parquetleaf.Leaf, from, to int) {
 		if from < to {
 			pq.AppendLeaf(i, l, from, to)
-			stats.leaf(i, l, from, to)
+			stats.nulls(i, l, from, to)
 		}
 	}
 	at := 0 // rows before are written

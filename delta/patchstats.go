@@ -56,22 +56,26 @@ func (s *patchStats) isFraction(i int) bool {
 	return c == parquetleaf.Double || c == parquetleaf.Float
 }
 
-// leaf takes rows from..to of a leaf.
-func (s *patchStats) leaf(i int, l *parquetleaf.Leaf, from, to int) {
+// nulls counts the nulls of a list, a map or the like in rows from..to of one of its leaves.
+func (s *patchStats) nulls(i int, l *parquetleaf.Leaf, from, to int) {
 	x := &s.leaves[i]
-	switch {
-	case x.node == nil:
-	case x.below > 0:
-		if l.Defs != nil {
-			entry, end, _, _ := l.Span(from, to)
-			for _, d := range l.Defs[entry:end] {
-				if int(d) < x.below {
-					x.node.nulls++
-				}
-			}
+	if x.below == 0 || l.Defs == nil {
+		return
+	}
+	entry, end, _, _ := l.Span(from, to)
+	for _, d := range l.Defs[entry:end] {
+		if int(d) < x.below {
+			x.node.nulls++
 		}
-	case x.node.bounds != nil && s.isFraction(i) && !x.nan:
-		_, _, value, end := l.Span(from, to)
+	}
+}
+
+// copied takes a leaf whose chunk is copied, which does not tell whether there is a NaN.
+func (s *patchStats) copied(i int, l *parquetleaf.Leaf) {
+	s.nulls(i, l, 0, l.Rows())
+	x := &s.leaves[i]
+	if x.below == 0 && !x.nan {
+		_, _, value, end := l.Span(0, l.Rows())
 		if x.nan = l.HasNaN(value, end); x.nan {
 			x.add(parquetenc.ChunkStats{NaN: true}, s.p.columns[i])
 		}
