@@ -186,7 +186,7 @@ func (r *run) cleanFile(ctx context.Context, b *checkpoint.Cleaning, f checkpoin
 	if errors.Is(err, objstore.ErrNotExist) {
 		err = nil // gone since it was copied
 	}
-	return movedTo(rule, f.Key, name), err
+	return movedTo(rule, rule, f.Key, name), err
 }
 
 // inSource is nil when the source has the version of a file that was loaded, ErrNotExist when the file is
@@ -202,11 +202,11 @@ func (r *run) inSource(ctx context.Context, f checkpoint.File) error {
 // mayDelete reports whether all of a file is in tables: of a bad record quarantine may hold only the start.
 func mayDelete(f checkpoint.File) bool { return f.Outcome.Bad == 0 }
 
-// movedTo says that a file has a name below the location of a rule.
-func movedTo(rule checkpoint.Rule, key, name string) checkpoint.ArchivedFile {
+// movedTo says that a file has a name below the location of a rule, which need not be that of its batch.
+func movedTo(by, rule checkpoint.Rule, key, name string) checkpoint.ArchivedFile {
 	was := checkpoint.ArchivedFile{Key: key, Mode: string(cleanMove)}
-	if name != key {
-		was.To = folder{path: rule.Location}.URI(name)
+	if name != key || by != rule {
+		was.To = folder{path: by.Location}.URI(name)
 	}
 	return was
 }
@@ -242,11 +242,7 @@ func (r *run) uncleaned(ctx context.Context, b *checkpoint.Cleaning, f checkpoin
 			if name == "" {
 				continue
 			}
-			was := movedTo(by, f.Key, name)
-			if by != rule {
-				was.To = folder{path: by.Location}.URI(name)
-			}
-			return was, nil
+			return movedTo(by, rule, f.Key, name), nil
 		}
 	}
 	if deleted {
